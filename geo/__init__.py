@@ -1,0 +1,1 @@
+"""The domain: what there is in a governed place, and what can be asked of it."""

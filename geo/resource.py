@@ -1,0 +1,195 @@
+"""The words in which a resource is declared.
+
+A declaration is data. Its table, checks, indexes, API, OpenAPI text, upload spellings, map layer,
+legend, reference page and tests are derived from it. There are no callables here on purpose:
+anything with a consequence is a verb and lives in a module of its own.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import IntEnum, StrEnum
+from typing import Literal
+from uuid import UUID
+
+Shape = Literal["POINT", "MULTILINESTRING", "MULTIPOLYGON"]
+Type = type[str] | type[int] | type[float] | type[bool] | type[datetime] | type[date] | type[UUID]
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+
+
+class Audience(IntEnum):
+    """Who is looking; a larger number sees more."""
+
+    PUBLIC = 0
+    PARTNER = 1  # property managers, volunteers, merchants: the compound level of seed 000
+    WORKER = 2
+    LEADER = 3
+
+
+class Place(StrEnum):
+    """How a resource comes to its area."""
+
+    NONE = "none"  # has no place of its own
+    POINT = "point"  # by its representative point: exactly one area a level
+    SHARES = "shares"  # every area it touches, with the share of each
+    INHERITS = "inherits"  # that of its building, and moves with it
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One allowed value: the code that is stored and the title people read."""
+
+    code: str
+    title: str
+
+
+def choices(**titles: str) -> tuple[Choice, ...]:
+    """`choices(open="在办")` reads better in a declaration than a tuple of `Choice`."""
+    return tuple(Choice(code.rstrip("_"), title) for code, title in titles.items())
+
+
+@dataclass(frozen=True)
+class Field:
+    """One property: its name, type, title, and the rules it must keep."""
+
+    name: str
+    type: Type
+    title: str
+    required: bool = False
+    choices: tuple[Choice, ...] = ()
+    listed: str | None = None  # a code list of `data/codes`: values that a town edits without touching Python
+    default: str | int | bool | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    longest: int = 200
+    pattern: str | None = None
+    refers: str | None = None  # a resource (by id), or "area_paths" (by path)
+    aliases: tuple[str, ...] = ()
+    writable: bool = True
+    audience: Audience = Audience.PUBLIC
+    secret: bool = False  # kept as masked, cipher and keyed hash; never as plain text
+    name_of_person: bool = False  # 张* to those below WORKER
+    purpose: str | None = None  # why a personal field is kept, and for how long
+    retention_days: int | None = None
+    derived: str | None = None  # SQL over the row, computed when read; not stored
+    unit: str | None = None
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is not a field name")
+        if (self.secret or self.name_of_person) and not (self.purpose and self.retention_days):
+            raise ValueError(f"{self.name}: personal, so it names its purpose and retention")
+        if self.secret and self.audience < Audience.WORKER:
+            raise ValueError(f"{self.name}: secret, so not for {self.audience.name}")
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes of the choices, in their order."""
+        return tuple(choice.code for choice in self.choices)
+
+    @property
+    def stored(self) -> bool:
+        """Whether the field is a column (or, when secret, three)."""
+        return self.derived is None
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Every column header under which an uploaded file may carry this field."""
+        return (self.name, self.title, *self.aliases)
+
+
+PRECISIONS = choices(exact="精确", building="楼栋", compound="小区", street="街巷", region="区域")
+REASONS = choices(
+    outside="不在任何网格内", overlap="网格重叠", contradiction="与所填区域不符", imprecise="只定位到区域", edge="在边界上"
+)
+
+
+PLACED = (
+    Field("precision", str, "定位精度", choices=PRECISIONS, default="exact", aliases=("geocode_status", "精度")),
+    Field("stated_area", str, "所填区域", aliases=("所属区域", "所属网格", "所属社区", "网格编码", "社区名称")),
+    Field("placing_reason", str, "落格说明", choices=REASONS, writable=False),
+    Field("nearest_m", float, "距最近网格", writable=False, unit="m"),
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule over several fields: a named CHECK in the database, and the sentence for who breaks it."""
+
+    name: str
+    sql: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a resource is drawn; plain data, so `geo` needs no map library.
+
+    `by` names the field whose choices carry the palette; `shapes` tells values apart without hue.
+    Zooms are Web Mercator levels at which the layer is shown.
+    """
+
+    color: str = "#0B5FA5"
+    by: str | None = None
+    palette: tuple[tuple[str, str], ...] = ()
+    shapes: tuple[tuple[str, str], ...] = ()
+    fill: float = 0.3
+    zooms: tuple[int, int] = (10, 21)
+    order: int = 50
+    shown: bool = True
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind of thing the server keeps."""
+
+    name: str
+    title: str
+    about: str
+    fields: tuple[Field, ...]
+    element: Literal["人", "房", "地", "事", "物", "组织"]
+    label: str = "name"
+    geometry: Shape | None = None
+    geometry_required: bool = True
+    audience: Audience = Audience.PUBLIC
+    place: Place = Place.NONE
+    moment: str | None = None  # the field whose time decides the area version
+    coarse: str | None = None  # level whose representative point is the place for those below WORKER
+    key: tuple[str, ...] = ()  # unique among the living, where all of it is given
+    public_rows: str | None = None  # SQL: the rows the public may see at all
+    rules: tuple[Rule, ...] = ()
+    style: Style = Style()
+    indexes: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in self.fields]
+        if len(set(names)) != len(names):
+            raise ValueError(f"{self.name}: a field is declared twice")
+        for name in (*self.key, *filter(None, (self.style.by, self.moment, self.label))):
+            if name not in names:
+                raise ValueError(f"{self.name}: unknown field {name!r}")
+        if (self.place in (Place.POINT, Place.SHARES)) != (self.geometry is not None) and self.name != "areas":
+            raise ValueError(f"{self.name}: what has a geometry has a place, and the reverse")
+        if self.place is Place.INHERITS and "building" not in names:
+            raise ValueError(f"{self.name}: inherits its place, so it names its building")
+
+    def __getitem__(self, name: str) -> Field:
+        for field in self.all_fields:
+            if field.name == name:
+                return field
+        raise KeyError(f"{self.name}.{name}")
+
+    @property
+    def all_fields(self) -> tuple[Field, ...]:
+        """The declared fields, and those that every placed resource has."""
+        return self.fields + (PLACED if self.place in (Place.POINT, Place.SHARES) else ())
+
+    def seen_by(self, audience: Audience) -> tuple[Field, ...]:
+        """The fields this audience may read, filter and sort by."""
+        return tuple(field for field in self.all_fields if field.audience <= audience)
+
+    @property
+    def writable(self) -> tuple[Field, ...]:
+        """The fields a caller may give."""
+        return tuple(field for field in self.all_fields if field.writable and field.stored)
