@@ -166,6 +166,8 @@ class Resource:
         names = [field.name for field in self.fields]
         if len(set(names)) != len(names):
             raise ValueError(f"{self.name}: a field is declared twice")
+        if taken := {rule.name for rule in self.rules} & {*names, "geom", "version"}:
+            raise ValueError(f"{self.name}: a rule and a field are both called {taken}")
         for name in (*self.key, *filter(None, (self.style.by, self.moment, self.label))):
             if name not in names:
                 raise ValueError(f"{self.name}: unknown field {name!r}")

@@ -1,0 +1,3 @@
+"""Coordinate systems."""
+
+SRID = 4326

@@ -1,0 +1,1 @@
+"""gettext catalogues; the source language is Chinese."""

@@ -1,0 +1,27 @@
+"""How Alembic sees this project: one connection given by `geo.schema`, our schema, our metadata."""
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+from geoalchemy2 import alembic_helpers
+
+import geo.spine  # noqa: F401  (its tables are part of the metadata)
+from geo.tables import metadata
+
+def rendered(kind: str, item: object, autogen: AutogenContext) -> str | bool:
+    """Our own column types, written with the module they come from."""
+    if kind == "type" and type(item).__module__ == "geo.spine":
+        autogen.imports.add("import geo.spine")
+        return f"geo.spine.{type(item).__name__}()"
+    return alembic_helpers.render_item(kind, item, autogen)
+
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    include_name=lambda name, kind, parents: kind != "schema" and name != "spatial_ref_sys",
+    render_item=rendered,
+    compare_server_default=True,
+    version_table="alembic_version",
+)
+with context.begin_transaction():
+    context.run_migrations()

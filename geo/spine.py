@@ -1,0 +1,233 @@
+"""The tables under every noun: the instance, what changed, who looked, where things were placed.
+
+Laid before anything else stands on them, because they cannot be added later: a change that was not
+written down is lost, and a path that was given out twice is wrong for ever.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from geo.tables import Code, Moment, metadata
+
+NOW = sa.text("now()")
+
+
+class XID8(sa.types.UserDefinedType[str]):
+    """A 64-bit transaction id, which never wraps round."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "xid8"
+
+
+class PgSnapshot(sa.types.UserDefinedType[str]):
+    """Which transactions were over at a moment."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "pg_snapshot"
+
+
+CODE_SCHEMES = sa.Table(
+    "code_schemes",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("patterns", pg.JSONB, nullable=False, comment="level → regular expression of its codes"),
+    sa.Column("note", sa.Text, nullable=False, server_default=sa.text("''")),
+    comment="编码规则:数据而非程序,只用来提示,不强制。",
+)
+
+INSTANCE = sa.Table(
+    "instance",
+    metadata,
+    sa.Column("one", sa.Boolean, primary_key=True, server_default=sa.text("true")),
+    sa.Column("id", pg.UUID(), nullable=False, server_default=sa.text("uuid_v7()")),
+    sa.Column("name", sa.Text, nullable=False, server_default=sa.text("'经纬'")),
+    sa.Column("prefix", Code, nullable=False, server_default=sa.text("''")),
+    sa.Column("time_zone", sa.Text, nullable=False, server_default=sa.text("'Asia/Shanghai'")),
+    sa.Column("languages", pg.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{zh,en}'")),
+    # Counts of people between 1 and k - 1 are not told to the public; the floor is the practice of disclosure (5).
+    sa.Column("k", sa.Integer, nullable=False, server_default=sa.text("5")),
+    sa.Column("demo", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("code_scheme", sa.Text, sa.ForeignKey("code_schemes.name")),
+    sa.CheckConstraint("one", name="one"),
+    sa.CheckConstraint("k >= 5", name="k"),
+    sa.CheckConstraint("prefix ~ '^[0-9A-Z]*$' AND length(prefix) IN (0, 2, 4, 6, 9, 12)", name="prefix"),
+    comment="一行:这个实例是谁。",
+)
+
+AREA_PATHS = sa.Table(
+    "area_paths",
+    metadata,
+    sa.Column("path", Code, primary_key=True),
+    sa.Column("level", sa.Text, nullable=False),
+    sa.Column("since", Moment, nullable=False, server_default=NOW),
+    comment="给出过的每一条路径。只增不减:注销的路径不再给别的区域。",
+)
+
+SUCCESSIONS = sa.Table(
+    "successions",
+    metadata,
+    sa.Column("old_path", Code, sa.ForeignKey("area_paths.path"), primary_key=True),
+    sa.Column("new_path", Code, sa.ForeignKey("area_paths.path"), primary_key=True),
+    sa.Column("at", Moment, primary_key=True),
+    # By buildings, not by area: land is not where the people are.
+    sa.Column("share", sa.Float, nullable=False),
+    sa.CheckConstraint("share > 0 AND share <= 1", name="share"),
+    comment="区域调整:旧路径由哪些新路径接续,各占多少楼栋。",
+)
+
+AREA_MEMBERS = sa.Table(
+    "area_members",
+    metadata,
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("area", Code, sa.ForeignKey("area_paths.path"), nullable=False, index=True),
+    sa.Column("building", pg.UUID(), sa.ForeignKey("buildings.id"), nullable=False, index=True),
+    sa.Column("unit", pg.UUID(), sa.ForeignKey("units.id"), index=True),
+    sa.Column("floor_from", sa.Integer),
+    sa.Column("floor_to", sa.Integer),
+    sa.CheckConstraint("floor_to IS NULL OR floor_from IS NULL OR floor_to >= floor_from", name="floors"),
+    comment="由楼栋、单元或楼层组成的区域(微网格)的成员。",
+)
+
+PLACEMENTS = sa.Table(
+    "placements",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+    *[
+        sa.Column(level, pg.UUID(), sa.ForeignKey("areas.id"))
+        for level in ("province", "city", "district", "street", "community", "grid", "micro_grid")
+    ],
+    sa.Column("path", Code, nullable=False),
+    sa.UniqueConstraint(
+        "province", "city", "district", "street", "community", "grid", "micro_grid",
+        name="placements_areas_key", postgresql_nulls_not_distinct=True,
+    ),
+    comment="一处所在:每一层级各一个区域版本。记录只存它的号。",
+)
+
+DIRECT_LOGINS = sa.Table(
+    "direct_logins",
+    metadata,
+    sa.Column("login", sa.Text, primary_key=True),
+    sa.Column("path", Code, nullable=False),
+    comment="用自己的数据库账号进来的人(QGIS、psql)管到哪条路径。",
+)
+
+AREA_SHARES = sa.Table(
+    "area_shares",
+    metadata,
+    sa.Column("noun", sa.Text, primary_key=True),
+    sa.Column("feature", pg.UUID(), primary_key=True),
+    sa.Column("area", pg.UUID(), sa.ForeignKey("areas.id"), primary_key=True),
+    sa.Column("measure", sa.Float, nullable=False, comment="m² of a polygon, m of a line, inside this area"),
+    sa.Column("share", sa.Float, nullable=False, comment="of the feature that lies in this area"),
+    sa.Column("area_share", sa.Float, nullable=False, comment="of the area that is covered"),
+    comment="面和线接触到的每一个区域及占比。",
+)
+
+BATCHES = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("noun", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False, server_default=NOW),
+    sa.Column("rows", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("report", pg.JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("undone_at", Moment),
+    comment="一次导入:可整批撤回。",
+)
+
+LOAD_PROBLEMS = sa.Table(
+    "load_problems",
+    metadata,
+    sa.Column("batch", pg.UUID(), sa.ForeignKey("batches.id"), primary_key=True),
+    sa.Column("row", sa.Integer, primary_key=True),
+    sa.Column("field", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("record", pg.JSONB, nullable=False, server_default=sa.text("'{}'")),
+    comment="导入时没能入库的行,留作待办,一行不丢。",
+)
+
+CHANGES = sa.Table(
+    "changes",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("xid", XID8(), nullable=False, server_default=sa.text("pg_current_xact_id()")),
+    sa.Column("at", Moment, nullable=False, server_default=NOW),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("acting_as", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("noun", sa.Text, nullable=False),
+    sa.Column("feature", pg.UUID()),
+    sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer),
+    sa.Column("scope_before", Code),
+    sa.Column("scope_after", Code),
+    sa.Column("batch", pg.UUID()),
+    sa.Column("patch", pg.JSONB, comment="what the changed columns held before"),
+    sa.Column("number", sa.BigInteger, comment="the running number, given by the relay"),
+    sa.CheckConstraint(
+        "operation IN ('add', 'change', 'retire', 'restore', 'destroy', 'batch', 'undo', 'place')", name="operation"
+    ),
+    sa.Index("changes_xid_idx", "xid"),
+    sa.Index("changes_noun_feature_idx", "noun", "feature", "id"),
+    sa.Index("changes_batch_idx", "batch", postgresql_where=sa.text("batch IS NOT NULL")),
+    comment="每一次改动,由触发器写下:日志、撤销、历史版本和对外发布都是这一张表。",
+)
+
+RELAY = sa.Table(
+    "relay",
+    metadata,
+    sa.Column("one", sa.Boolean, primary_key=True, server_default=sa.text("true")),
+    sa.Column("snapshot", PgSnapshot(), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.CheckConstraint("one", name="one"),
+    comment="改动发布到哪里了:上一次看到的快照和连续编号。",
+)
+
+LAYER_VERSIONS = sa.Table(
+    "layer_versions",
+    metadata,
+    sa.Column("layer", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    comment="图层的版本:瓦片地址里的 v,写入后由转发进程推进。",
+)
+
+TRAIL = sa.Table(
+    "trail",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("at", Moment, nullable=False, server_default=sa.text("clock_timestamp()")),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("acting_as", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("noun", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("feature", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("scope", Code, nullable=False, server_default=sa.text("''")),
+    sa.Column("purpose", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("result", sa.Text, nullable=False),
+    sa.Column("previous", sa.LargeBinary, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    comment="留痕:谁在什么时候看了什么、被拒绝了什么。只能追加,逐条相连。",
+)
+
+IDEMPOTENCY = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("actor", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("route", sa.Text, nullable=False),
+    sa.Column("body_hash", sa.LargeBinary, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("noun", sa.Text, nullable=False),
+    sa.Column("feature", pg.UUID(), nullable=False),
+    sa.Column("at", Moment, nullable=False, server_default=NOW),
+    comment="同一个请求重发只算一次。",
+)
+
+# Spine tables that the rights roles may read; the rest is reached through functions only.
+READABLE = ("instance", "area_paths", "placements", "area_shares", "successions", "area_members", "layer_versions")

@@ -1,0 +1,1 @@
+"""SQL: the ground under the tables, the rules over them, and the named statements."""

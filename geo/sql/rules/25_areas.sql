@@ -1,0 +1,61 @@
+-- After an area was drawn, moved or withdrawn by hand: re-place what lies there. The first or last area of a level
+-- changes on which level everything must be found, so then everything is looked at.
+CREATE OR REPLACE FUNCTION area_settled() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    reach geometry := ST_Envelope(ST_Collect(OLD.geom, NEW.geom));
+    area_level text := coalesce(NEW.level, OLD.level);
+BEGIN
+    IF (SELECT count(*) FROM (SELECT FROM areas WHERE level = area_level AND retired_at IS NULL LIMIT 2) AS few) < 2 THEN
+        reach := NULL;
+    ELSIF reach IS NULL THEN
+        RETURN NULL;
+    END IF;
+    PERFORM areas_settled(reach, NULL, NULL);
+    RETURN NULL;
+END
+$$;
+
+-- A post answers where its area is.
+CREATE OR REPLACE FUNCTION post_scoped() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.scope := NEW.area;
+    RETURN NEW;
+END
+$$;
+
+-- People who come with a login of their own (QGIS, psql): their scope is looked up by who they are, never by a setting.
+CREATE OR REPLACE FUNCTION direct_lo() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT (SELECT path FROM direct_logins WHERE login = session_user)
+$$;
+
+CREATE OR REPLACE FUNCTION direct_hi() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT (SELECT path || '~' FROM direct_logins WHERE login = session_user)
+$$;
+
+-- What is in an area, for its card and for sums: buildings, homes, people, things. Records located only to a region are
+-- no location and are not counted.
+CREATE OR REPLACE FUNCTION area_counts(lo text)
+RETURNS TABLE (buildings bigint, dwellings bigint, households bigint, residents bigint, non_local bigint,
+               facilities bigint, parts bigint, organisations bigint, incidents bigint, open_incidents bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT b.n, (SELECT count(*) FROM dwellings AS d WHERE d.scope >= lo AND d.scope < lo || '~' AND d.retired_at IS NULL),
+        b.households, b.residents, b.non_local,
+        (SELECT count(*) FROM facilities AS f WHERE f.scope >= lo AND f.scope < lo || '~' AND f.retired_at IS NULL
+            AND f.precision <> 'region'),
+        (SELECT count(*) FROM parts AS p WHERE p.scope >= lo AND p.scope < lo || '~' AND p.retired_at IS NULL
+            AND p.precision <> 'region'),
+        (SELECT count(*) FROM organisations AS o WHERE o.scope >= lo AND o.scope < lo || '~' AND o.retired_at IS NULL
+            AND o.precision <> 'region'),
+        i.n, i.open
+    FROM (SELECT count(*) AS n, coalesce(sum(s.households), 0) AS households, coalesce(sum(s.residents), 0) AS residents,
+              coalesce(sum(s.non_local), 0) AS non_local
+          FROM jingwei.buildings AS s WHERE s.scope >= lo AND s.scope < lo || '~' AND s.retired_at IS NULL
+            AND s.precision <> 'region') AS b,
+         (SELECT count(*) AS n, count(*) FILTER (WHERE state <> 'closed') AS open
+          FROM jingwei.incidents AS t WHERE t.scope >= lo AND t.scope < lo || '~' AND t.retired_at IS NULL
+            AND t.precision <> 'region') AS i
+$$;

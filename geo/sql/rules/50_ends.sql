@@ -1,0 +1,64 @@
+-- Three ends. Retire: leaves the lists. Undo: a batch is taken back. Destroy: nothing is left but that it was.
+
+-- Whether an id is living, retired or unknown, for 404 and 410 alike; nothing of the row.
+CREATE OR REPLACE FUNCTION feature_fate(noun regclass, feature uuid, lo text, hi text, public_rows text) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    fate text;
+BEGIN
+    IF (SELECT relnamespace <> 'jingwei'::regnamespace FROM pg_class WHERE oid = noun) THEN
+        RETURN 'absent';
+    END IF;
+    EXECUTE format('SELECT CASE WHEN retired_at IS NULL THEN ''living'' ELSE ''retired'' END FROM %s WHERE id = $1
+                    AND scope >= $2 AND scope < $3', noun) INTO fate USING feature, lo, hi;
+    RETURN coalesce(fate, 'absent');
+END
+$$;
+
+CREATE OR REPLACE FUNCTION batch_undone(taken uuid) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    of_noun text;
+    touched integer;
+BEGIN
+    SELECT noun INTO of_noun FROM batches WHERE id = taken AND undone_at IS NULL FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = 'no such batch, or undone already';
+    END IF;
+    SELECT count(DISTINCT feature) INTO touched FROM changes AS c
+    WHERE c.noun = of_noun AND c.operation IN ('change', 'retire')
+      AND c.feature IN (SELECT feature_of_batch(of_noun, taken));
+    IF touched > 0 THEN
+        RAISE check_violation USING MESSAGE = format('%s rows of the batch were changed since', touched),
+            CONSTRAINT = 'batches_undo_check', TABLE = 'batches';
+    END IF;
+    EXECUTE format('UPDATE %I SET retired_at = now() WHERE batch = $1 AND retired_at IS NULL', of_noun) USING taken;
+    GET DIAGNOSTICS touched = ROW_COUNT;
+    UPDATE batches SET undone_at = now() WHERE id = taken;
+    INSERT INTO changes (actor, noun, operation, batch, patch)
+    VALUES (acting(), of_noun, 'undo', taken, jsonb_build_object('rows', touched));
+    RETURN touched;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION feature_of_batch(noun text, loaded uuid) RETURNS SETOF uuid
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    RETURN QUERY EXECUTE format('SELECT id FROM %I WHERE batch = $1', noun) USING loaded;
+END
+$$;
+
+-- Destruction reaches the row, its journal, and the replies kept for it. What stays says that it was destroyed.
+CREATE OR REPLACE FUNCTION feature_destroyed(noun text, gone uuid) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    rows integer;
+BEGIN
+    EXECUTE format('DELETE FROM %I WHERE id = $1', noun) USING gone;
+    GET DIAGNOSTICS rows = ROW_COUNT;
+    UPDATE changes SET patch = NULL, scope_before = NULL, scope_after = NULL WHERE changes.noun = $1 AND feature = gone;
+    DELETE FROM idempotency WHERE idempotency.noun = $1 AND feature = gone;
+    DELETE FROM area_shares WHERE area_shares.noun = $1 AND feature = gone;
+    RETURN rows;
+END
+$$;
