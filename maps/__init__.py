@@ -1,0 +1,1 @@
+"""Drawing: plain data in, HTML out. Knows neither the database nor HTTP."""

@@ -1,0 +1,236 @@
+"""A resource's declared `Style` as what the browser draws and what the legend shows.
+
+Shape comes before hue: zones are told apart by hatch, outline and dash, points by the form of their symbol,
+so that a grey print and a red-green-blind reader lose nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from geo.resource import Resource
+
+# Outlines in a box of ±10, drawn by the canvas (`Path2D`) and by the legend (`<path>`) from the same text.
+SYMBOLS = {
+    "circle": "M0-9A9 9 0 1 1-.01-9Z",
+    "diamond": "M0-11L11 0L0 11L-11 0Z",
+    "triangle": "M0-10L11 9L-11 9Z",
+    "square": "M-8-8H8V8H-8Z",
+    "cross": "M-3-10H3V-3H10V3H3V10H-3V3H-10V-3H-3Z",
+}
+PATTERNS = ("hatch", "outline", "dash")
+
+# Tiles beyond this zoom are not asked for: at 4,096 steps a tile of zoom 16 is exact to 15 cm.
+NATIVE = 16
+
+# Under everything, where an area is; what no area covers stays as dark as the page's ground.
+GROUND = "#FFFFFF"
+
+# Street, community and grid lines have weights of their own, or the map reads as one net.
+AREA_WIDTHS = {"district": 3.0, "street": 2.6, "community": 2.0, "grid": 1.4, "micro_grid": 0.9}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one value is drawn. Widths and sizes in CSS pixels; a missing colour is not drawn."""
+
+    fill: str | None = None
+    opacity: float = 1.0
+    stroke: str | None = None
+    width: float = 1.0
+    dash: tuple[int, ...] | None = None
+    casing: str | None = None
+    rim: float = 1.5
+    hatch: str | None = None
+    grows: bool = False
+    symbol: str | None = None
+    size: float = 0.0
+    place: int = 0
+
+
+@dataclass(frozen=True)
+class Lettering:
+    """How a layer's names are set; the lowest rank is placed first when there is no room for all."""
+
+    from_zoom: int
+    size: int
+    weight: int
+    color: str
+    rank: int
+    below: int = 0
+    apart: int = 0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One resource as a layer of the map."""
+
+    resource: Resource
+    version: str
+    look: Look
+    looks: Mapping[str, Look]
+    titles: Mapping[str, str]
+    lettering: Lettering | None
+    hidden: frozenset[str] = frozenset()
+    shown: bool = True
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the resource, of its tiles, and of the layer in the address bar."""
+        return self.resource.name
+
+    @property
+    def points(self) -> bool:
+        """Whether the layer is of symbols."""
+        return self.resource.geometry == "POINT"
+
+    @property
+    def gathered(self) -> bool:
+        """Whether symbols that stand too near each other become one badge with a number."""
+        return self.points and bool(self.resource.style.shapes)
+
+    def told(self) -> dict[str, Any]:
+        """What `L.Vectors.add` is told, as JSON."""
+        style, letters = self.resource.style, self.lettering
+        return {
+            "name": self.name,
+            "order": style.order,
+            "zooms": list(style.zooms),
+            "native": max(NATIVE, style.zooms[0]),
+            "by": style.by,
+            "version": self.version,
+            "on": self.shown,
+            "points": self.points,
+            "gathered": self.gathered,
+            "ground": GROUND if self.name == "areas" else None,
+            "hidden": sorted(self.hidden),
+            "look": _told(self.look),
+            "looks": {value: _told(look) for value, look in self.looks.items()},
+            "labels": None
+            if letters is None
+            else {
+                "from": letters.from_zoom,
+                "size": letters.size,
+                "weight": letters.weight,
+                "color": letters.color,
+                "rank": letters.rank,
+                "below": letters.below,
+                "apart": letters.apart,
+            },
+        }
+
+
+def drawing(
+    resource: Resource,
+    titles: Mapping[str, str],
+    *,
+    version: str = "0",
+    shown: bool | None = None,
+    hidden: frozenset[str] = frozenset(),
+) -> Drawing:
+    """The layer of `resource`.
+
+    `titles` says what the values of `style.by` are called, in the order of the legend. `version` is part of
+    every tile's address and changes with the content. Raises `KeyError` for an undeclared symbol or pattern.
+    """
+    style = resource.style
+    values = list(titles) or [value for value, _ in style.palette]
+    return Drawing(
+        resource,
+        version,
+        look=_look(resource, None, 0),
+        looks={value: _look(resource, value, place) for place, value in enumerate(values, 1)},
+        titles=titles,
+        lettering=_lettering(resource),
+        hidden=hidden,
+        shown=style.shown if shown is None else shown,
+    )
+
+
+def _look(resource: Resource, value: str | None, place: int) -> Look:
+    style = resource.style
+    color = dict(style.palette).get(value or "", style.color)
+    shape = dict(style.shapes).get(value or "")
+    if resource.geometry == "POINT":
+        return Look(fill=color, symbol=_symbol(shape), size=8.0 if style.shapes else 5.0, place=place)
+    if resource.geometry == "MULTILINESTRING":
+        return _line(color, shape, value, place)
+    if shape is not None:
+        return _patterned(color, shape, style.fill, place)
+    if resource.name == "areas":
+        return Look(
+            stroke=color, width=AREA_WIDTHS.get(value or "", 1.4), casing="#FFFFFF", rim=1.3, place=place
+        )
+    # A faint ground gets a faint border, or a compound would weigh more than the grid it lies in.
+    border = mixed(color, "#FFFFFF", 0.35) if style.fill < 0.2 else mixed(color, "#17202B", 0.18)
+    return Look(fill=color, opacity=style.fill, stroke=border, width=0.8, place=place)
+
+
+def _symbol(shape: str | None) -> str:
+    name = shape or "circle"
+    if name not in SYMBOLS:
+        raise KeyError(f"no symbol {name!r}; there are {', '.join(SYMBOLS)}")
+    return name
+
+
+def _line(color: str, shape: str | None, value: str | None, place: int) -> Look:
+    # The white dashes on a dark line by which every map reader knows a railway.
+    if shape == "dash":
+        return Look(stroke="#FFFFFF", width=1.6, dash=(9, 9), casing=color, rim=1.1, place=place)
+    width = {"trunk": 6.0, "street": 3.6, "lane": 1.6}.get(value or "", 3.0)
+    return Look(
+        stroke=color, width=width, casing=mixed(color, "#17202B", 0.16), rim=0.7, grows=True, place=place
+    )
+
+
+def _patterned(color: str, shape: str, opacity: float, place: int) -> Look:
+    if shape not in PATTERNS:
+        raise KeyError(f"no pattern {shape!r}; there are {', '.join(PATTERNS)}")
+    return Look(
+        fill=color,
+        opacity=opacity if shape != "hatch" else opacity / 2,
+        stroke=color,
+        width=2.5 if shape == "outline" else 1.8,
+        dash=(8, 5) if shape == "dash" else None,
+        hatch=color if shape == "hatch" else None,
+        casing="#FFFFFF",
+        place=place,
+    )
+
+
+# Zoom from which a layer is named beside the first at which it is drawn, and who goes first.
+LETTERING = {
+    "zones": (1, 13, 700, 0),
+    "areas": (0, 14, 600, 1),
+    "facilities": (2, 12, 500, 2),
+    "checkpoints": (2, 12, 500, 2),
+    "compounds": (1, 12, 500, 3),
+    "land_parcels": (3, 12, 400, 4),
+    "roads": (4, 11, 400, 5),
+    "buildings": (2, 11, 400, 6),
+    "organisations": (1, 11, 400, 6),
+    "entrances": (1, 11, 400, 6),
+    "parts": (1, 11, 400, 7),
+}
+INK = {"land_parcels": "#4A6372", "roads": "#5C5646", "compounds": "#5C4F24", "buildings": "#46525F"}
+
+
+def _lettering(resource: Resource) -> Lettering | None:
+    if resource.name not in LETTERING:
+        return None
+    later, size, weight, rank = LETTERING[resource.name]
+    below = 14 if resource.geometry == "POINT" else 0
+    color = INK.get(resource.name, mixed(resource.style.color, "#17202B", 0.35))
+    apart = 320 if resource.geometry == "MULTILINESTRING" else 0
+    return Lettering(resource.style.zooms[0] + later, size, weight, color, rank, below, apart)
+
+
+def _told(look: Look) -> dict[str, Any]:
+    return {name: value for name, value in vars(look).items() if value is not None}
+
+
+def mixed(color: str, other: str, share: float) -> str:
+    """`color` with `share` of `other` in it, both as `#RRGGBB`."""
+    pairs = [(int(color[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in pairs)

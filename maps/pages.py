@@ -1,0 +1,161 @@
+"""The pages: plain data in, a whole HTML document (or a fragment of one) out, as text.
+
+Every text goes through an autoescaping template; there is no other way in. What is Chinese here and in the
+templates is a gettext id, put into the reader's language by the `say` that comes with `Reader`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from geo.resource import REASONS
+from maps.canvas import Canvas, Control, composed
+from maps.layer import Drawing
+from maps.legend import entries, swatch
+from maps.links import link
+
+TILES = "/tiles/{layer}/{z}/{x}/{y}.pbf?v={v}"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who reads: the language, the function that speaks it, and the nonce that lets our scripts run."""
+
+    language: str
+    say: Callable[[str], str]
+    nonce: str
+
+
+@dataclass(frozen=True)
+class View:
+    """What the address bar says about the map; what it does not say is None."""
+
+    latitude: float | None = None
+    longitude: float | None = None
+    zoom: int | None = None
+    listed: bool = False
+
+    @property
+    def place(self) -> tuple[float, float] | None:
+        """Latitude and longitude of the middle of the map, when both are given."""
+        if self.latitude is None or self.longitude is None:
+            return None
+        return self.latitude, self.longitude
+
+
+def leader(reader: Reader, view: View, drawings: Sequence[Drawing], numbers: Mapping[str, Any]) -> str:
+    """The leader's map, or with `view.listed` the same data as a table.
+
+    `numbers` is what `geo.cards.headlines` gives: the name of the instance, its extent (west, south, east,
+    north), the counts, and a row for every community.
+    """
+    if view.listed:
+        return _page("list.html", reader, numbers=numbers, address="/?view=list")
+    say = reader.say
+    controls = [
+        Control("Zoom", position="topright", zoomInTitle=say("放大"), zoomOutTitle=say("缩小")),
+        Control("Scale", position="bottomleft", imperial=False),
+    ]
+    fragments = composed(Canvas(numbers["extent"], view.place, view.zoom), drawings, controls, TILES)
+    return _page(
+        "leader.html",
+        reader,
+        numbers=numbers,
+        drawings=sorted(drawings, key=lambda drawing: -drawing.resource.style.order),
+        map=fragments,
+        address="/",
+    )
+
+
+def card(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """The card of the area at a place, as a fragment: what `geo.cards.card` gives."""
+    return _template("card.html").render(_context(reader), card=facts)
+
+
+def card_page(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """The same card as a page of its own, for those who follow a link without scripts."""
+    return _page("identify.html", reader, card=facts, address="/identify")
+
+
+def review(
+    reader: Reader, rows: Sequence[Mapping[str, Any]], total: int, following: str | None, reason: str | None
+) -> str:
+    """Records that await a placing decision: a page of rows, how many in all, the address of the next page."""
+    reasons = [("", "全部"), *((choice.code, choice.title) for choice in REASONS)]
+    return _page(
+        "review.html",
+        reader,
+        rows=rows,
+        total=total,
+        following=following,
+        reason=reason,
+        reasons=reasons,
+        address="/review",
+    )
+
+
+def topology(
+    reader: Reader, level: str, levels: Mapping[str, str], findings: Sequence[Mapping[str, Any]]
+) -> str:
+    """Gaps, overlaps and the other findings about the areas of one level, each with its measure."""
+    return _page("topology.html", reader, level=level, levels=levels, findings=findings, address="/topology")
+
+
+def sorry(reader: Reader, status: int, title: str, detail: str) -> str:
+    """What a person sees in the browser where a program sees a problem document."""
+    return _page("sorry.html", reader, status=status, problem=title, detail=detail, address="/")
+
+
+def number(value: float | None) -> str:
+    """`12345` → `12,345`; what is not known is a dash."""
+    return "—" if value is None else f"{value:,}"
+
+
+def moment(value: datetime | None) -> str:
+    """To the minute, in the time zone it comes in; the reader's place has only one."""
+    return "—" if value is None else f"{value:%Y-%m-%d %H:%M}"
+
+
+def hectares(square_metres: float | None) -> str:
+    """`28400.0` → `2.8`, and no false precision above a hundred."""
+    if square_metres is None:
+        return "—"
+    value = square_metres / 10_000
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def there(longitude: float, latitude: float, zoom: int = 17) -> str:
+    """The address of the map at a place."""
+    return "/?" + urlencode({"z": zoom, "lat": f"{latitude:.6f}", "lng": f"{longitude:.6f}"})
+
+
+def _page(name: str, reader: Reader, **facts: Any) -> str:
+    return _template(name).render(_context(reader), **facts)
+
+
+def _context(reader: Reader) -> dict[str, Any]:
+    return {"_": reader.say, "language": reader.language, "nonce": reader.nonce}
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("maps"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, moment=moment, hectares=hectares)
+    environment.globals.update(link=link, there=there, swatch=swatch, entries=entries, markup=Markup)
+    return environment
+
+
+def _template(name: str) -> Template:
+    return _environment().get_template(name)
