@@ -14,6 +14,7 @@ from geo.errors import BadQuery, Conflict, Forbidden, GeoError, Invalid, NotFoun
 from geo.resource import Audience
 
 SEARCH_PATH = "jingwei,public"
+TIME_ZONE = "Asia/Shanghai"  # of what people read; what is stored has none
 
 # One row a class of trouble; the first that fits counts. XX000 with an interrupt is what PostGIS says when it was cancelled.
 TRANSLATION: tuple[tuple[type[psycopg.Error], type[GeoError]], ...] = (
@@ -58,7 +59,7 @@ def engine(url: str | sa.URL, pool: int = 5) -> sa.Engine:
         pool_size=pool,
         max_overflow=pool,
         pool_pre_ping=True,
-        connect_args={"options": f"-csearch_path={SEARCH_PATH}", "prepare_threshold": None, "connect_timeout": 5},
+        connect_args={"options": f"-csearch_path={SEARCH_PATH} -ctimezone={TIME_ZONE}", "prepare_threshold": None, "connect_timeout": 5},
     )
 
 

@@ -27,7 +27,7 @@ CODES = Path(__file__).parents[1] / "data" / "codes"
 CALLED = {
     "jingwei_public, jingwei_area": (
         "areas_at", "area_holds", "placing_level", "feature_fate", "metric_srid", "path_width", "instance_prefix", "uuid_v7",
-        "areas_named", "acting", "area_counts", "shares_of",
+        "areas_named", "acting", "area_counts", "shares_of", "zone_affected",
     ),
     "jingwei_loader": (
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",

@@ -57,10 +57,10 @@ CREATE OR REPLACE FUNCTION placement_of(
 ) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
 DECLARE
-    found integer;
+    number integer;
 BEGIN
     LOOP
-        SELECT id INTO found FROM placements AS p
+        SELECT id INTO number FROM placements AS p
         WHERE p.province IS NOT DISTINCT FROM $1 AND p.city IS NOT DISTINCT FROM $2 AND p.district IS NOT DISTINCT FROM $3
           AND p.street IS NOT DISTINCT FROM $4 AND p.community IS NOT DISTINCT FROM $5 AND p.grid IS NOT DISTINCT FROM $6
           AND p.micro_grid IS NOT DISTINCT FROM $7;
@@ -68,7 +68,7 @@ BEGIN
         INSERT INTO placements (province, city, district, street, community, grid, micro_grid, path)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT ON CONSTRAINT placements_areas_key DO NOTHING;
     END LOOP;
-    RETURN found;
+    RETURN number;
 END
 $$;
 
@@ -121,10 +121,13 @@ BEGIN
         RETURN;
     END IF;
     reason := 'outside';
-    SELECT id, ST_Distance(geom::geography, place::geography) INTO nearest, nearest_m
-    FROM (SELECT * FROM areas WHERE level = wanted AND area_holds(areas, moment) AND geom IS NOT NULL
-          ORDER BY geom <-> place LIMIT 8) AS close
-    ORDER BY ST_Distance(geom, place), path LIMIT 1;
+    -- Nearest on the ground; of areas equally near to the millimetre, the smallest path (as geo/raster.py has it).
+    SELECT id, metres INTO nearest, nearest_m
+    FROM (SELECT close.*, min(metres) OVER () AS least FROM (
+              SELECT id, path, ST_Distance(geom::geography, place::geography) AS metres FROM areas
+              WHERE level = wanted AND area_holds(areas, moment) AND geom IS NOT NULL ORDER BY geom <-> place LIMIT 8
+          ) AS close) AS ranked
+    WHERE metres <= least + 0.001 ORDER BY path LIMIT 1;
 END
 $$;
 

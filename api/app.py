@@ -1,0 +1,93 @@
+"""The application, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import FastAPI, Request, Response
+
+from api import collections, control, errors, locating, pages, tiles
+from api.deps import Engines, Instance
+from geo.catalog import RESOURCES
+from geo.keys import FieldKey
+
+BODY = 1_000_000  # bytes of a JSON request; files go through the intake
+
+
+def create_app(engines: Engines, key: FieldKey) -> FastAPI:
+    """The server over two logins of a migrated database."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        engines.web.dispose()
+        engines.trail.dispose()
+
+    app = FastAPI(
+        title="经纬 Jingwei", version="0.1.0", docs_url=None, redoc_url=None, openapi_url="/api", lifespan=lifespan,
+        description="A spatial governance server: areas, what is in them, what was reported, who answers, what is closed.",
+    )
+    app.state.engines = engines
+    app.state.field_key = key
+    app.state.instance = instance(engines)
+    errors.install(app)
+    app.include_router(collections.catalogue)
+    for resource in RESOURCES.values():
+        app.include_router(collections.router(resource))
+    app.include_router(locating.routes)
+    app.include_router(control.routes)
+    app.include_router(tiles.routes)
+    pages.install(app)
+    app.add_middleware(Bounded)
+    return app
+
+
+def instance(engines: Engines) -> Instance:
+    """Who this server is, as the database says."""
+    with engines.web.begin() as connection:
+        connection.execute(sa.text("SELECT set_config('role', 'jingwei_public', true)"))
+        row = connection.execute(sa.text("SELECT name, prefix, demo, k FROM instance")).one()
+    return Instance(row.name, row.prefix, row.demo, row.k)
+
+
+class Bounded:
+    """Refuse a body over the bound before it is read into memory, whether or not it says its length."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        taken = 0
+        request = Request(scope)
+        length = request.headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > BODY:
+            await _too_large(request)(scope, receive, send)
+            return
+        chunks = []
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return
+            taken += len(message.get("body", b""))
+            if taken > BODY:
+                await _too_large(request)(scope, receive, send)
+                return
+            chunks.append(message)
+            if not message.get("more_body"):
+                break
+        kept = iter(chunks)
+
+        async def replayed() -> Any:
+            return next(kept, None) or await receive()
+
+        await self.app(scope, replayed, send)
+
+
+def _too_large(request: Request) -> Response:
+    from geo.errors import TooLarge
+
+    return errors.problem(request, 413, TooLarge.slug(), TooLarge.__doc__ or "", TooLarge.__doc__ or "", {"limit": BODY})

@@ -1,0 +1,37 @@
+"""`POST /zones`: draw a zone and learn what it touches."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from api import models
+from api.collections import GEOJSON, PROBLEM, etag, geometry
+from api.deps import CallerNow, Connection, Key, strict
+from fastapi import Request
+from geo import control, query, write
+from geo.catalog import RESOURCES
+
+ZONES = RESOURCES["zones"]
+New: Any = models.feature(ZONES)
+
+routes = APIRouter(tags=["zones"], responses={status: PROBLEM for status in (400, 403, 409, 422, 503)})
+
+
+@routes.post("/zones", status_code=201, summary="Draw a zone", dependencies=[strict()], response_class=Response)
+def draw(new: New, request: Request, connection: Connection, who: CallerNow, key: Key) -> Response:
+    """Store a zone and answer with it, the areas it touches (m², shares) and what stands in it (counts)."""
+    id = write.add(connection, ZONES, new.properties.model_dump(), geometry(ZONES, new), key, new.id)
+    text, version = query.one(connection, ZONES, id, who)
+    body = json.loads(text) | reach(request, connection, id)
+    headers = {"ETag": etag(version), "Location": f"/collections/zones/items/{id}"}
+    return Response(json.dumps(body, ensure_ascii=False), 201, headers, GEOJSON)
+
+
+def reach(request: Request, connection: Connection, id: UUID) -> dict[str, Any]:
+    """What a zone touches, as members beside its GeoJSON."""
+    return {
+        "areas": control.touched(connection, id),
+        "affected": control.affected(connection, id, request.app.state.instance.k),
+    }

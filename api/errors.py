@@ -1,0 +1,85 @@
+"""Domain errors as problem documents (RFC 9457). One table, one handler."""
+
+import json
+import logging
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from geo import errors
+from geo.errors import GeoError
+from geo.language import preferred, translated
+
+log = logging.getLogger("jingwei")
+
+STATUS: dict[type[GeoError], int] = {
+    GeoError: 500,
+    errors.NotFound: 404,
+    errors.Gone: 410,
+    errors.BadQuery: 400,
+    errors.Invalid: 422,
+    errors.Conflict: 409,
+    errors.Stale: 412,
+    errors.Forbidden: 403,
+    errors.TooLarge: 413,
+    errors.Unavailable: 503,
+}
+
+TITLES = {
+    400: "请求有误。", 401: "请先登录。", 404: "没有这一项。", 405: "这里不能这样做。", 406: "没有这种格式。",
+    413: "内容过大。", 415: "不认识这种内容类型。", 428: "请带上 If-Match。",
+}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error, ours and the framework's, with a problem document."""
+
+    @app.exception_handler(GeoError)
+    def domain(request: Request, error: GeoError) -> Response:
+        status = STATUS[type(error)]
+        if status >= 500 and not isinstance(error, errors.Unavailable):
+            log.exception("%s %s", request.method, request.url.path, exc_info=error)
+        headers = {"Retry-After": "1"} if status == 503 else {}
+        return problem(request, status, type(error).slug(), type(error).__doc__ or "", str(error), error.facts, headers)
+
+    @app.exception_handler(HTTPException)
+    def protocol(request: Request, error: HTTPException) -> Response:
+        title = TITLES.get(error.status_code, str(error.detail))
+        return problem(request, error.status_code, f"http-{error.status_code}", title, title, {}, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> Response:
+        told = [{"field": ".".join(map(str, e["loc"][1:])), "reason": e["msg"], "rule": e["type"]} for e in error.errors()]
+        in_body = all(e["loc"] and e["loc"][0] == "body" for e in error.errors())
+        kind: type[GeoError] = errors.Invalid if in_body else errors.BadQuery
+        path_only = all(e["loc"] and e["loc"][0] == "path" for e in error.errors())
+        if path_only:
+            kind = errors.NotFound
+        facts = {"errors": told[:50], "field": told[0]["field"]}
+        return problem(request, STATUS[kind], kind.slug(), kind.__doc__ or "", kind.__doc__ or "", facts)
+
+    @app.exception_handler(Exception)
+    def unforeseen(request: Request, error: Exception) -> Response:
+        log.exception("%s %s", request.method, request.url.path, exc_info=error)
+        return problem(request, 500, GeoError.slug(), GeoError.__doc__ or "", GeoError.__doc__ or "", {})
+
+
+def problem(
+    request: Request, status: int, slug: str, title: str, detail: str, facts: Mapping[str, object],
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem document. Whatever was in the request is written as safe JSON: NaN and lone surrogates included."""
+    language = preferred(request.headers.get("accept-language"))
+    body = {
+        "type": f"/problems/{slug}",
+        "title": translated(title, language),
+        "status": status,
+        "detail": translated(detail, language),
+        **{name: value for name, value in facts.items() if value is not None},
+    }
+    # A lone surrogate, which UTF-8 cannot carry, goes out as the JSON escape it came in as.
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False, default=str).encode("utf-8", "backslashreplace")
+    return Response(text, status, {**(headers or {}), "Content-Language": language}, "application/problem+json")

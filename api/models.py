@@ -1,0 +1,150 @@
+"""Resource declarations as Pydantic models: what a request may say.
+
+Every kind of input that crashed a plain server (NUL, lone surrogates, NaN, numbers without bound, deep nesting,
+odd timestamps, open rings) is refused here, by type, with the field's name.
+"""
+
+from datetime import UTC, date, datetime
+from functools import cache
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import shapely
+from pydantic import AfterValidator, BaseModel, ConfigDict, create_model
+from pydantic import Field as Spec
+
+from geo.resource import Field, Resource
+
+VERTICES = 10_000  # of one geometry drawn by hand; files go through the intake
+SHAPES = {
+    "POINT": ("Point",),
+    "MULTILINESTRING": ("LineString", "MultiLineString"),
+    "MULTIPOLYGON": ("Polygon", "MultiPolygon"),
+}
+
+
+def _plain(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("不能含有空字符")
+    return text
+
+
+def _timely(moment: datetime) -> datetime:
+    if not 1800 <= moment.year <= 2300:
+        raise ValueError("年份须在 1800 到 2300 之间")
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Text = Annotated[str, AfterValidator(_plain)]
+Moment = Annotated[datetime, AfterValidator(_timely)]
+TYPES: dict[type, Any] = {
+    str: Text,
+    int: Annotated[int, Spec(strict=True, ge=-(2**31), lt=2**31)],
+    float: Annotated[float, Spec(allow_inf_nan=False)],
+    bool: Annotated[bool, Spec(strict=True)],
+    datetime: Moment,
+    date: date,
+    UUID: UUID,
+}
+
+
+class Geometry(BaseModel):
+    """A GeoJSON geometry in longitude and latitude (RFC 7946), checked as a whole."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["Point", "LineString", "MultiLineString", "Polygon", "MultiPolygon"]
+    coordinates: list[Any]
+    bbox: list[float] | None = None
+
+
+def wkb(resource: Resource, geometry: Geometry) -> bytes:
+    """The WKB of a geometry that fits `resource`. Raises `ValueError` with the sentence that says what is wrong.
+
+    Validity is judged here so that the answer can name the place; the database judges again.
+    """
+    if geometry.type not in SHAPES[str(resource.geometry)]:
+        raise ValueError(f"这里要 {'或 '.join(SHAPES[str(resource.geometry)])}")
+    depth = {"Point": 0, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}[geometry.type]
+    if _positions(geometry.coordinates, depth) > VERTICES:
+        raise ValueError(f"顶点超过 {VERTICES} 个,请作为文件导入")
+    shape = shapely.geometry.shape(_shaped(geometry))
+    if shape.is_empty:
+        raise ValueError("几何是空的")
+    if not shape.is_valid:
+        raise ValueError(f"几何无效:{shapely.is_valid_reason(shape)}")
+    return bytes(shapely.to_wkb(shape))
+
+
+def _shaped(geometry: Geometry) -> dict[str, Any]:
+    rings = {"Polygon": [geometry.coordinates], "MultiPolygon": geometry.coordinates}.get(geometry.type, [])
+    for polygon in rings:
+        for ring in polygon:
+            if len(ring) < 4 or ring[0] != ring[-1]:
+                raise ValueError("环没有闭合,首尾两点须相同")
+    return {"type": geometry.type, "coordinates": geometry.coordinates}
+
+
+def _positions(coordinates: Any, depth: int) -> int:
+    """How many positions there are; raises when the nesting or a number is not what the type asks for."""
+    if not isinstance(coordinates, list):
+        raise ValueError("坐标结构不对")
+    if depth:
+        if not coordinates:
+            raise ValueError("几何是空的")
+        return sum(_positions(part, depth - 1) for part in coordinates)
+    if len(coordinates) not in (2, 3):
+        raise ValueError("每个点须有经度和纬度")
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in coordinates):
+        raise ValueError("坐标须是数字")
+    lon, lat = coordinates[:2]
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+        hint = ",经纬度可能写反了" if -90 <= lon <= 90 and -180 <= lat <= 180 else ""
+        raise ValueError(f"坐标 ({lon}, {lat}) 不在经纬度范围内{hint}")
+    del coordinates[2:]
+    return 1
+
+
+def annotation(field: Field) -> Any:
+    """The type of a field's value."""
+    return Literal[field.codes] if field.choices else TYPES[field.type]
+
+
+def spec(field: Field, required: bool) -> tuple[Any, Any]:
+    """A field as Pydantic wants it."""
+    rules: dict[str, Any] = {"title": field.title}
+    if field.type is str and not field.choices:
+        rules |= {"max_length": field.longest, "min_length": 1 if field.required else None}
+        rules["pattern"] = f"^{field.pattern}$" if field.pattern else None
+    if field.type in (int, float):
+        rules |= {"ge": field.minimum, "le": field.maximum}
+    rules = {name: rule for name, rule in rules.items() if rule is not None}
+    if required:
+        return annotation(field), Spec(**rules)
+    return annotation(field) | None, Spec(field.default, **rules)
+
+
+@cache
+def feature(resource: Resource, partial: bool = False) -> type[BaseModel]:
+    """A GeoJSON feature to add or replace; `partial` for a merge patch, where every member may be left out."""
+    properties = create_model(
+        f"{'Patch' if partial else 'New'}{resource.name.title().replace('_', '')}Properties",
+        __config__=ConfigDict(extra="forbid"),
+        **{f.name: spec(f, f.required and not partial) for f in resource.writable},
+    )
+    members: dict[str, Any] = {
+        "type": (Literal["Feature"], "Feature") if partial else (Literal["Feature"], ...),
+        "id": (UUID | None, None),
+        "properties": (properties | None, None) if partial else (properties, ...),
+    }
+    if resource.geometry and resource.geometry_required and not partial:
+        members["geometry"] = (Geometry, ...)
+    elif resource.geometry:
+        members["geometry"] = (Geometry | None, None)
+    else:
+        members["geometry"] = (None, None)
+    return create_model(
+        f"{'Patch' if partial else 'New'}{resource.name.title().replace('_', '')}",
+        __config__=ConfigDict(extra="forbid"),
+        **members,
+    )

@@ -1,0 +1,137 @@
+-- card_areas --
+-- The area of every level at a point, coarse to fine. `areas_at` settles edges and overlaps.
+SELECT a.level, a.path, a.reason, areas.id, areas.name, areas.code, areas.kind, areas.derived, areas.management_mode,
+    areas.lead_body, ST_Area(areas.geom::geography) AS square_metres
+FROM areas_at(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), now()) AS a JOIN areas ON areas.id = a.area
+ORDER BY length(a.path);
+
+-- card_nearest --
+-- Where no area of the level covers the point: the nearest, and how far. Eight by the index, the nearest of them by measure.
+SELECT name, path, ST_Distance(geom::geography, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography) AS metres
+FROM (
+    SELECT name, path, geom FROM areas
+    WHERE level = :level AND theme = 'governance' AND kind NOT IN ('unit', 'thematic') AND retired_at IS NULL
+      AND geom IS NOT NULL AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())
+    ORDER BY geom <-> ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) LIMIT 8
+) AS close
+ORDER BY metres, path LIMIT 1;
+
+-- card_counts --
+SELECT c.buildings, c.households, c.residents, c.facilities + c.parts AS things, c.open_incidents AS open,
+    (SELECT count(*) FROM incidents WHERE scope >= :path AND scope < :path || '~' AND retired_at IS NULL
+        AND precision <> 'region' AND due_at < now() AND state NOT IN ('closed', 'feedback')) AS overdue
+FROM area_counts(:path) AS c;
+
+-- card_posts --
+-- Who answers here: those of this very area first, then of those it lies in. Stairwells have their own.
+SELECT posts.role, posts.area, areas.name AS area_name, posts.holder_masked AS holder, posts.deputy_masked AS deputy,
+    organisations.name AS organisation
+FROM posts
+LEFT JOIN organisations ON organisations.id = posts.organisation
+LEFT JOIN areas ON areas.path = posts.area AND areas.retired_at IS NULL
+    AND areas.valid_from <= now() AND (areas.valid_to IS NULL OR areas.valid_to > now())
+WHERE posts.area = ANY (:paths) AND posts.unit IS NULL AND posts.retired_at IS NULL
+  AND (posts.starts_at IS NULL OR posts.starts_at <= now()) AND (posts.ends_at IS NULL OR posts.ends_at > now())
+ORDER BY length(posts.area) DESC, array_position(:roles, posts.role), posts.id
+LIMIT 12;
+
+-- card_incidents --
+-- What is open here, the overdue first.
+SELECT title, state, reported_at, exercise, coalesce(due_at < now() AND state <> 'feedback', false) AS overdue
+FROM incidents
+WHERE scope >= :path AND scope < :path || '~' AND retired_at IS NULL AND precision <> 'region' AND state <> 'closed'
+ORDER BY overdue DESC, reported_at DESC NULLS LAST, id
+LIMIT :most;
+
+-- card_zones --
+-- Zones in force that touch the area or cover the point, with the authority they stand on.
+SELECT zones.name, zones.kind, zone_kinds.title AS kind_title, zone_kinds.title_en AS kind_title_en, zones.exercise,
+    CASE WHEN planned_end < now() THEN 'overdue_review' WHEN starts_at > now() THEN 'upcoming' ELSE 'active' END AS standing,
+    legal_basis, deciding_organ, document_number, measures, starts_at, planned_end, help_phone, appeal_channel,
+    greatest(1, round((100 * area_shares.area_share)::numeric))::integer AS share
+FROM zones JOIN zone_kinds ON zone_kinds.code = zones.kind
+LEFT JOIN area_shares ON area_shares.noun = 'zones' AND area_shares.feature = zones.id AND area_shares.area = :area
+WHERE zones.state = 'active' AND zones.retired_at IS NULL
+  AND (area_shares.area IS NOT NULL OR (zones.geom && ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)
+       AND ST_Intersects(zones.geom, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326))))
+ORDER BY planned_end, zones.id
+LIMIT 20;
+
+-- card_overlaps --
+-- Areas of the same level that this one overlaps by more than drawing does by accident.
+SELECT other.name, ST_Area(ST_Intersection(own.geom, other.geom)::geography) AS square_metres
+FROM areas AS own JOIN areas AS other ON other.geom && own.geom AND other.level = own.level AND other.id <> own.id
+WHERE own.id = :area AND other.theme = own.theme AND other.kind NOT IN ('unit', 'thematic') AND other.retired_at IS NULL
+  AND other.valid_from <= now() AND (other.valid_to IS NULL OR other.valid_to > now())
+  AND ST_NPoints(own.geom) < 20000 AND ST_NPoints(other.geom) < 20000
+  AND ST_Relate(own.geom, other.geom, '2********')
+  AND ST_Area(ST_Intersection(own.geom, other.geom)::geography) >= 1
+ORDER BY square_metres DESC
+LIMIT 5;
+
+-- card_same_code --
+SELECT count(*) FROM areas
+WHERE code = :code AND id <> :area AND level = :level AND retired_at IS NULL
+  AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now());
+
+-- headline_instance --
+-- Whose map this is, how far it reaches, and the time of the latest news.
+SELECT i.name, i.k, i.time_zone,
+    (SELECT ARRAY[ST_XMin(box), ST_YMin(box), ST_XMax(box), ST_YMax(box)] FROM (
+        SELECT ST_Extent(geom) AS box FROM areas WHERE theme = 'governance' AND retired_at IS NULL AND level <> 'micro_grid'
+          AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())) AS every) AS extent,
+    (SELECT greatest(max(reported_at) FILTER (WHERE reported_at <= now()), max(closed_at) FILTER (WHERE closed_at <= now()))
+     FROM incidents WHERE retired_at IS NULL) AS as_of
+FROM instance AS i;
+
+-- headline_levels --
+SELECT level, count(*) AS count FROM areas
+WHERE theme = 'governance' AND kind NOT IN ('unit', 'thematic') AND retired_at IS NULL
+  AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())
+GROUP BY level;
+
+-- headline_counts --
+SELECT
+    (SELECT count(*) FROM buildings WHERE retired_at IS NULL) AS buildings,
+    i.open, i.overdue, z.zones, z.zones_overdue
+FROM
+    (SELECT count(*) AS open, count(*) FILTER (WHERE due_at < now() AND state <> 'feedback') AS overdue
+     FROM incidents WHERE retired_at IS NULL AND state <> 'closed') AS i,
+    (SELECT count(*) AS zones, count(*) FILTER (WHERE planned_end < now()) AS zones_overdue
+     FROM zones WHERE retired_at IS NULL AND state = 'active' AND starts_at <= now()) AS z;
+
+-- headline_areas --
+-- One row for every area of a level: what is open in it, and where to look.
+SELECT areas.id, areas.name, areas.path, ST_X(areas.label_point) AS longitude, ST_Y(areas.label_point) AS latitude,
+    coalesce(i.open, 0) AS open, coalesce(i.overdue, 0) AS overdue
+FROM areas LEFT JOIN (
+    SELECT left(scope, path_width(:level)) COLLATE "C" AS path, count(*) AS open,
+        count(*) FILTER (WHERE due_at < now() AND state <> 'feedback') AS overdue
+    FROM incidents WHERE retired_at IS NULL AND state <> 'closed' AND precision <> 'region'
+    GROUP BY 1) AS i ON i.path = areas.path
+WHERE areas.level = :level AND areas.theme = 'governance' AND areas.kind NOT IN ('unit', 'thematic') AND areas.retired_at IS NULL
+  AND areas.valid_from <= now() AND (areas.valid_to IS NULL OR areas.valid_to > now()) AND areas.label_point IS NOT NULL
+ORDER BY areas.path
+LIMIT 1000;
+
+-- listed_areas --
+-- The same with everything the list shows. Sums of people come from the one function that may read them.
+SELECT areas.path, c.buildings, c.residents, c.households, c.facilities + c.parts AS things,
+    (SELECT count(*) FROM areas AS g WHERE g.level = 'grid' AND g.path >= areas.path AND g.path < areas.path || '~'
+        AND g.theme = 'governance' AND g.kind NOT IN ('unit', 'thematic') AND g.retired_at IS NULL
+        AND g.valid_from <= now() AND (g.valid_to IS NULL OR g.valid_to > now())) AS grids,
+    (SELECT count(DISTINCT s.feature) FROM area_shares AS s JOIN zones ON zones.id = s.feature
+     WHERE s.noun = 'zones' AND s.area = areas.id AND zones.state = 'active' AND zones.retired_at IS NULL) AS zones
+FROM areas CROSS JOIN LATERAL area_counts(areas.path) AS c
+WHERE areas.id = ANY (:areas);
+
+-- listed_zones --
+-- Every zone in force, soonest to end first.
+SELECT zones.name, zones.kind, zone_kinds.title AS kind_title, zone_kinds.title_en AS kind_title_en, zones.exercise,
+    CASE WHEN planned_end < now() THEN 'overdue_review' WHEN starts_at > now() THEN 'upcoming' ELSE 'active' END AS standing,
+    legal_basis, deciding_organ, document_number, measures, starts_at, planned_end, help_phone, appeal_channel,
+    NULL::integer AS share
+FROM zones JOIN zone_kinds ON zone_kinds.code = zones.kind
+WHERE zones.state = 'active' AND zones.retired_at IS NULL
+ORDER BY planned_end, zones.id
+LIMIT 200;

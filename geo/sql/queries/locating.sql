@@ -1,0 +1,34 @@
+-- areas_here --
+-- The areas at a point, largest first, with who answers for each now. Names of people are masked.
+SELECT json_build_object(
+    'level', a.level, 'id', a.area, 'path', a.path, 'code', areas.code, 'name', areas.name, 'reason', a.reason,
+    'management_mode', areas.management_mode, 'lead_body', areas.lead_body,
+    'responsible', coalesce((
+        SELECT json_agg(json_build_object('role', posts.role, 'holder', posts.holder_masked, 'deputy', posts.deputy_masked,
+                                          'organisation', organisations.name) ORDER BY posts.role, posts.id)
+        FROM posts LEFT JOIN organisations ON organisations.id = posts.organisation
+        WHERE posts.area = a.path AND posts.retired_at IS NULL AND posts.unit IS NULL
+          AND (posts.starts_at IS NULL OR posts.starts_at <= now()) AND (posts.ends_at IS NULL OR posts.ends_at > now())
+    ), '[]'::json))
+FROM areas_at(ST_SetSRID(ST_Point(:lon, :lat), 4326), now()) AS a
+JOIN areas ON areas.id = a.area
+ORDER BY length(a.path);
+
+-- nearest_area --
+-- The nearest area of the level that everything should be found on, with its distance in metres.
+SELECT areas.path, areas.name, areas.level,
+    ST_Distance(areas.geom::geography, ST_SetSRID(ST_Point(:lon, :lat), 4326)::geography) AS distance_m
+FROM areas
+WHERE areas.level = placing_level(now()) AND area_holds(areas, now()) AND areas.geom IS NOT NULL
+ORDER BY areas.geom <-> ST_SetSRID(ST_Point(:lon, :lat), 4326), areas.path
+LIMIT 1;
+
+-- zones_here --
+-- The zones in force at a point.
+SELECT json_build_object('id', id, 'name', name, 'kind', kind, 'standing',
+    CASE WHEN planned_end < now() THEN 'overdue_review' WHEN starts_at > now() THEN 'upcoming' ELSE 'active' END,
+    'planned_end', planned_end, 'exercise', exercise)
+FROM zones
+WHERE geom && ST_SetSRID(ST_Point(:lon, :lat), 4326) AND ST_Intersects(geom, ST_SetSRID(ST_Point(:lon, :lat), 4326))
+  AND state = 'active' AND retired_at IS NULL
+ORDER BY starts_at;

@@ -1,0 +1,21 @@
+-- What a zone affects. As definer, because the counts of people are told (suppressed) to those who may not see rows.
+CREATE OR REPLACE FUNCTION zone_affected(zone uuid)
+RETURNS TABLE (buildings bigint, buildings_inside bigint, buildings_straddling bigint, building_share double precision,
+               units bigint, dwellings bigint, households bigint, residents bigint, entrances bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    WITH z AS (
+        SELECT geom FROM zones WHERE id = zone
+    ), touched AS (
+        SELECT b.id, b.households, b.residents,
+            CASE WHEN ST_Covers(z.geom, b.geom) THEN 1 ELSE ST_Area(ST_Intersection(z.geom, b.geom)) / ST_Area(b.geom) END AS share
+        FROM z JOIN buildings AS b ON b.geom && z.geom AND ST_Intersects(b.geom, z.geom) WHERE b.retired_at IS NULL
+    ), counted AS (
+        SELECT * FROM touched WHERE share > 1e-9
+    )
+    SELECT count(*), count(*) FILTER (WHERE share >= 1), count(*) FILTER (WHERE share < 1), coalesce(sum(share), 0),
+        (SELECT count(*) FROM units WHERE building IN (SELECT id FROM counted) AND units.retired_at IS NULL),
+        (SELECT count(*) FROM dwellings WHERE building IN (SELECT id FROM counted) AND dwellings.retired_at IS NULL),
+        coalesce(sum(households), 0), coalesce(sum(residents), 0),
+        (SELECT count(*) FROM entrances AS e, z WHERE e.geom && z.geom AND ST_Intersects(e.geom, z.geom) AND e.retired_at IS NULL)
+    FROM counted
+$$;

@@ -1,0 +1,94 @@
+"""Vector tiles: PostGIS writes them, one statement a layer.
+
+A tile carries ids and what the style needs, never a person's or a place's particulars; labels are a point layer of
+their own, because a polygon's label would repeat at every tile edge. Zooms are Web Mercator.
+"""
+
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from geo import query
+from geo.catalog import RESOURCES
+from geo.errors import BadQuery
+from geo.resource import Audience, Resource
+from geo.tables import TABLES
+
+DEEPEST = 22
+# One administrative level a zoom: a rule of legibility as much as of speed.
+LEVELS = ((11, "street"), (13, "community"), (DEEPEST, "grid"))
+# Of a layer with more than this in one tile nobody can tell one from another.
+MOST = 20_000
+
+
+def tile(connection: sa.Connection, resource: Resource, z: int, x: int, y: int, audience: Audience) -> bytes:
+    """The MVT of one layer and its labels. Raises `BadQuery` for a tile that does not exist.
+
+    Below the layer's zooms the tile is empty: a layer is not read where it is not drawn.
+    """
+    if not (0 <= z <= DEEPEST and 0 <= x < 2**z and 0 <= y < 2**z):
+        raise BadQuery(parameter="z/x/y")
+    if z < resource.style.zooms[0]:
+        return b""
+    found = connection.scalar(_statement(resource, audience, z >= 14), {"z": z, "x": x, "y": y, **_level(resource, z)})
+    return bytes(found or b"")
+
+
+def versions(connection: sa.Connection) -> dict[str, int]:
+    """The version of every layer: what its tiles' addresses carry, moved on by the relay after each write."""
+    known = {row.layer: int(row.version) for row in connection.execute(sa.text("SELECT layer, version FROM layer_versions"))}
+    return {name: known.get(name, 0) for name, resource in RESOURCES.items() if resource.geometry}
+
+
+def _level(resource: Resource, z: int) -> dict[str, object]:
+    if resource.name != "areas":
+        return {}
+    return {"level": next(level for deepest, level in LEVELS if z <= deepest)}
+
+
+@cache
+def _statement(resource: Resource, audience: Audience, fine: bool) -> sa.TextClause:
+    """`fine` tiles have 4096 steps a side, coarser zooms 2048: nobody sees the difference, and they are half as large."""
+    t = TABLES[resource.name]
+    where = query.place(resource, audience).name
+    style = f", {query.expression(resource, resource[resource.style.by]).compile()}" if resource.style.by else ""
+    style = style.replace(f"{resource.name}.", "")
+    own = f"{resource.name}_labels"
+    if resource.name == "areas":
+        own_rows = "areas.level = :level AND areas.theme = 'governance' AND areas.kind NOT IN ('unit', 'thematic')" \
+            " AND (areas.valid_to IS NULL OR areas.valid_to > now()) AND areas.valid_from <= now()"
+        spot = "label_point"
+    else:
+        own_rows, spot = "true", f"ST_PointOnSurface({where})"
+    extent = 4096 if fine else 2048
+    label = _label(resource, audience)
+    columns: Any = [c.name for c in t.c]
+    assert where in columns
+    return sa.text(
+        f"""
+        WITH bound AS (
+            SELECT ST_TileEnvelope(:z, :x, :y) AS box, ST_Transform(ST_TileEnvelope(:z, :x, :y, margin => 0.03125), 4326) AS reach,
+                   ST_Transform(ST_TileEnvelope(:z, :x, :y), 4326) AS inside
+        ), seen AS (
+            SELECT id, {where} AS geom, {label} AS label{style}, {spot} AS spot
+            FROM {resource.name}, bound WHERE {where} && bound.reach AND retired_at IS NULL AND {own_rows} LIMIT {MOST}
+        ), drawn AS (
+            SELECT id::text AS id{style},
+                   ST_AsMVTGeom(ST_Transform(seen.geom, 3857), bound.box, {extent}, {extent // 32}) AS geom
+            FROM seen, bound
+        ), told AS (
+            SELECT id::text AS id, label, ST_AsMVTGeom(ST_Transform(spot, 3857), bound.box, {extent}, 0) AS geom
+            FROM seen, bound WHERE spot && bound.inside AND label <> ''
+        )
+        SELECT (SELECT ST_AsMVT(drawn, '{resource.name}', {extent}, 'geom') FROM drawn WHERE geom IS NOT NULL)
+            || (SELECT ST_AsMVT(told, '{own}', {extent}, 'geom') FROM told WHERE geom IS NOT NULL)
+        """
+    )
+
+
+def _label(resource: Resource, audience: Audience) -> str:
+    field = resource[resource.label]
+    masked = field.name_of_person and audience < Audience.WORKER
+    # What a public incident is about is in its card; on the map it is a sign.
+    return "''" if resource.name == "incidents" else f"coalesce({field.name}{'_masked' if masked else ''}, '')"
