@@ -86,7 +86,7 @@ def card_page(reader: Reader, facts: Mapping[str, Any]) -> str:
 def review(
     reader: Reader, rows: Sequence[Mapping[str, Any]], total: int, following: str | None, reason: str | None
 ) -> str:
-    """Records that await a placing decision: a page of rows, how many in all, the address of the next page."""
+    """Records that await a placing decision: a page of rows, how many in all, the next address."""
     reasons = [("", "全部"), *((choice.code, choice.title) for choice in REASONS)]
     return _page(
         "review.html",
@@ -105,11 +105,6 @@ def topology(
 ) -> str:
     """Gaps, overlaps and the other findings about the areas of one level, each with its measure."""
     return _page("topology.html", reader, level=level, levels=levels, findings=findings, address="/topology")
-
-
-def sorry(reader: Reader, status: int, title: str, detail: str) -> str:
-    """What a person sees in the browser where a program sees a problem document."""
-    return _page("sorry.html", reader, status=status, problem=title, detail=detail, address="/")
 
 
 def number(value: float | None) -> str:

@@ -71,7 +71,7 @@ LIMIT 5;
 
 -- card_same_code --
 SELECT count(*) FROM areas
-WHERE code = :code AND id <> :area AND level = :level AND retired_at IS NULL
+WHERE code = :code AND id <> :id AND level = :level AND retired_at IS NULL
   AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now());
 
 -- headline_instance --

@@ -1,0 +1,240 @@
+"""What a browser shows: the leader's map, the card, the lists, and the files they are made of.
+
+Routes of a few lines: verbs of `geo` give plain data, `maps` makes the page. The policy that the browser
+keeps (`Content-Security-Policy`) is set here, on every answer, with a nonce that only our own scripts carry.
+"""
+
+import gzip
+import mimetypes
+import secrets
+from functools import cache, partial
+from typing import Annotated, Any, Literal
+
+import sqlalchemy as sa
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from starlette.datastructures import MutableHeaders
+
+from api.collections import link
+from api.deps import CallerNow, Connection, LanguageNow, strict
+from geo import cards, tiles
+from geo.catalog import RESOURCES
+from geo.db import Caller
+from geo.errors import BadQuery, NotFound
+from geo.language import Language, translated
+from geo.resource import Resource
+from maps import pages
+from maps.layer import Drawing, drawing
+from maps.links import ASSETS, PREFIX, fingerprint
+
+HTML = "text/html; charset=utf-8"
+POLICY = (
+    "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+)
+# Four of five incidents are closed: drawn, they hide what is still to be done.
+QUIET = {"incidents": frozenset({"closed"})}
+
+Longitude = Annotated[float, Query(ge=-180, le=180, allow_inf_nan=False)]
+Latitude = Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)]
+Zoom = Annotated[int, Query(ge=0, le=22)]
+
+routes = APIRouter(include_in_schema=False)
+
+
+def install(app: FastAPI) -> None:
+    """Put the pages, their files and the browser's policy on `app`."""
+    app.include_router(routes)
+    app.add_middleware(Guarded)
+
+
+@routes.get(PREFIX + "/{path:path}")
+def asset(path: str, request: Request, v: str | None = None) -> Response:
+    """A file of ours. With the fingerprint of its content in the address it may be kept for ever."""
+    if path not in _assets():
+        raise NotFound()
+    content, packed = _content(path)
+    kept = "public, max-age=31536000, immutable" if v == fingerprint(path) else "no-cache"
+    headers = {"Cache-Control": kept, "Vary": "Accept-Encoding", "ETag": f'"{fingerprint(path)}"'}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=_kind(path))
+    return Response(content, headers=headers, media_type=_kind(path))
+
+
+@routes.get("/", dependencies=[strict("z", "lat", "lng", "layers", "view")])
+def front(
+    request: Request,
+    connection: Connection,
+    who: CallerNow,
+    language: LanguageNow,
+    z: Zoom | None = None,
+    lat: Latitude | None = None,
+    lng: Longitude | None = None,
+    layers: str | None = None,
+    view: Literal["map", "list"] = "map",
+    f: Literal["html", "json"] | None = None,
+) -> Any:
+    """The leader's map to a browser, the landing page of the API to a program."""
+    if wants_html(request, f):
+        return leader_page(
+            request, connection, who, language, pages.View(lat, lng, z, view == "list"), layers
+        )
+    return landing(request, language)
+
+
+def landing(request: Request, language: Language) -> dict[str, Any]:
+    """Where everything is, in the shape of OGC API."""
+    return {
+        "title": request.app.state.instance.name,
+        "description": translated("空间治理服务:区域、人房地事物、事件和管控区域。", language),
+        "links": [
+            link(request, "/", "self"),
+            link(request, "/", "alternate", "text/html"),
+            link(request, "/api", "service-desc", "application/vnd.oai.openapi+json;version=3.1"),
+            link(request, "/docs", "service-doc", "text/html"),
+            link(request, "/collections", "data"),
+        ],
+    }
+
+
+def leader_page(
+    request: Request,
+    connection: sa.Connection,
+    who: Caller,
+    language: Language,
+    view: pages.View,
+    layers: str | None,
+) -> Response:
+    """The leader's map, or the list in its place, as `view` and `layers` (names with commas between) say."""
+    if view.listed:
+        return page(
+            request,
+            language,
+            pages.leader(reader(request, language), view, (), cards.listing(connection, language)),
+        )
+    numbers = cards.headlines(connection)
+    levels = {level["code"] for level in numbers["levels"]}
+    drawings = _drawings(connection, who, language, layers, levels)
+    return page(request, language, pages.leader(reader(request, language), view, drawings, numbers))
+
+
+@routes.get("/identify", dependencies=[strict("lon", "lat", "z")])
+def identify(
+    request: Request,
+    connection: Connection,
+    language: LanguageNow,
+    lon: Longitude,
+    lat: Latitude,
+    z: Zoom = 16,
+) -> Response:
+    """The card of the area at a place: a fragment for the map, a page of its own for anybody else."""
+    facts = cards.card(connection, lon, lat, language, z)
+    make = pages.card if request.headers.get("hx-request") else pages.card_page
+    return page(request, language, make(reader(request, language), facts))
+
+
+def wants_html(request: Request, f: str | None) -> bool:
+    """Whether a person is asking: a browser says so in `Accept`, and `f=json` overrules it."""
+    if f is not None:
+        return f == "html"
+    accepted = [part.split(";")[0].strip() for part in request.headers.get("accept", "").split(",")]
+    first = next(
+        (kind for kind in accepted if kind in ("text/html", "application/json", "application/geo+json")), ""
+    )
+    return first == "text/html"
+
+
+def reader(request: Request, language: Language) -> pages.Reader:
+    """Who reads this page."""
+    return pages.Reader(language, partial(translated, language=language), nonce(request))
+
+
+def nonce(request: Request) -> str:
+    """What a script of this answer must carry to run."""
+    made: str = request.scope["nonce"]
+    return made
+
+
+def page(request: Request, language: Language, text: str) -> Response:
+    """An HTML answer. The language that the address asks for is remembered."""
+    answer = Response(text, media_type=HTML)
+    answer.headers["Cache-Control"] = "no-cache"
+    answer.headers["Content-Language"] = language
+    answer.headers["Vary"] = "Accept, Accept-Language, Cookie, HX-Request"
+    if request.query_params.get("lang") == language:
+        answer.set_cookie("lang", language, max_age=31_536_000, httponly=True, samesite="lax")
+    return answer
+
+
+class Guarded:
+    """Every answer says what the browser may load: nothing from elsewhere, no script without the nonce."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        scope["nonce"] = secrets.token_urlsafe(16)
+
+        async def told(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Content-Security-Policy", POLICY.format(nonce=scope["nonce"]))
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Referrer-Policy", "same-origin")
+            await send(message)
+
+        await self.app(scope, receive, told)
+
+
+def _drawings(
+    connection: sa.Connection, who: Caller, language: Language, layers: str | None, levels: set[str]
+) -> list[Drawing]:
+    drawn = {
+        name: noun for name, noun in RESOURCES.items() if noun.geometry and noun.audience <= who.audience
+    }
+    chosen = None if layers is None else set(filter(None, layers.split(",")))
+    if chosen is not None and not chosen <= set(drawn):
+        raise BadQuery(parameter="layers")
+    versions = tiles.versions(connection)
+    return [
+        drawing(
+            noun,
+            _titles(connection, noun, language, levels),
+            version=str(versions[name]),
+            shown=None if chosen is None else name in chosen,
+            hidden=QUIET.get(name, frozenset()),
+        )
+        for name, noun in drawn.items()
+    ]
+
+
+def _titles(
+    connection: sa.Connection, noun: Resource, language: Language, levels: set[str]
+) -> dict[str, str]:
+    if not noun.style.by:
+        return {}
+    titles = cards.titles(connection, noun[noun.style.by], language)
+    if noun.name != "areas":
+        return titles
+    # Of the areas, the levels that are drawn and that there are.
+    seen = levels & {level for _, level in tiles.LEVELS}
+    return {code: title for code, title in titles.items() if code in seen}
+
+
+@cache
+def _assets() -> frozenset[str]:
+    return frozenset(str(file.relative_to(ASSETS)) for file in ASSETS.rglob("*") if file.is_file())
+
+
+@cache
+def _content(path: str) -> tuple[bytes, bytes]:
+    content = (ASSETS / path).read_bytes()
+    return content, gzip.compress(content, 9, mtime=0)
+
+
+def _kind(path: str) -> str:
+    return mimetypes.guess_type(path)[0] or "application/octet-stream"

@@ -1,0 +1,179 @@
+"""What a leader is told of a place and of the whole: people, homes, ground, matters and things, in numbers.
+
+Everything here is for the public until there are accounts: names are masked by the database, and a count of
+people or households between one and k-1 is None, which says "too few to tell" and never zero.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from geo.catalog import LEVELS, RESOURCES
+from geo.resource import Choice, Field, Place
+from geo.statements import run
+from geo.tables import CODES, TABLES
+
+# All of China: what an instance without areas shows.
+EVERYWHERE = (73.5, 18.0, 135.1, 53.6)
+INCIDENTS_SHOWN = 5
+
+
+def card(connection: sa.Connection, lon: float, lat: float, language: str, zoom: int = 16) -> dict[str, Any]:
+    """The area at a place (degrees, CGCS2000) of the level that the map shows at `zoom`, and what is in it.
+
+    Where no area of that level covers the place, `area` is None and `nearest` tells the nearest and how
+    many metres it is away. Counts as above; `square_metres` is geodesic.
+    """
+    found = _rows(connection, "card_areas", lon=lon, lat=lat)
+    deepest = connection.scalar(sa.select(sa.func.placing_level(sa.func.now())))
+    wanted = _level_at(zoom, deepest)
+    area = next((row for row in found if row["level"] == wanted), None)
+    here = {"lon": lon, "lat": lat}
+    [instance] = _rows(connection, "headline_instance")
+    told: dict[str, Any] = {
+        "longitude": lon, "latitude": lat, "k": instance["k"], "area": None, "nearest": None,
+        "path": [{"name": row["name"], "level": row["level"], "path": row["path"]} for row in found],
+        "zones": [
+            _zone(row, instance, language)
+            for row in _rows(connection, "card_zones", area=area and area["id"], **here)
+        ],
+        "findings": [],
+    }  # fmt: skip
+    if area is None:
+        for nearest in _rows(connection, "card_nearest", level=deepest, **here):
+            told["nearest"] = {"name": nearest["name"], "metres": round(nearest["metres"])}
+        return told
+    modes = RESOURCES["areas"]["management_mode"].choices
+    above = [row["path"] for row in found if len(row["path"]) <= len(area["path"])]
+    return told | {
+        "path": told["path"][: len(above)],
+        "area": area | {
+            "level_title": _title(LEVELS, area["level"]),
+            "management_title": _title(modes, area["management_mode"]),
+        },
+        "counts": _suppressed(_rows(connection, "card_counts", path=area["path"])[0], instance["k"]),
+        "responsible": list(_posts(connection, above)),
+        "incidents": list(_incidents(connection, area["path"], instance)),
+        "findings": list(_findings(connection, area)),
+    }  # fmt: skip
+
+
+def headlines(connection: sa.Connection) -> dict[str, Any]:
+    """The numbers of the whole instance, and a row for every community (another level if there are none)."""
+    [instance] = _rows(connection, "headline_instance")
+    levels = {row.level: row.count for row in run(connection, "headline_levels")}
+    level = next(
+        (name for name in ("community", "street", "grid", "district") if levels.get(name)), "community"
+    )
+    return {
+        "name": instance["name"],
+        "k": instance["k"],
+        "extent": tuple(instance["extent"] or EVERYWHERE),
+        "as_of": _local(instance["as_of"], instance),
+        "levels": [
+            {"code": choice.code, "title": choice.title, "count": levels[choice.code]}
+            for choice in LEVELS
+            if levels.get(choice.code)
+        ],
+        **_rows(connection, "headline_counts")[0],
+        "to_review": to_review(connection),
+        "level_title": _title(LEVELS, level),
+        "communities": _rows(connection, "headline_areas", level=level),
+    }
+
+
+def listing(connection: sa.Connection, language: str) -> dict[str, Any]:
+    """The headlines with everything that stands in the list: people, homes, zones with their authority."""
+    told = headlines(connection)
+    [instance] = _rows(connection, "headline_instance")
+    rows = told["communities"]
+    counted = {
+        row["path"]: _suppressed(row, instance["k"])
+        for row in _rows(connection, "listed_areas", areas=[row["id"] for row in rows])
+    }
+    return told | {
+        "communities": [row | counted[row["path"]] for row in rows],
+        "zone_list": [_zone(row, instance, language) for row in _rows(connection, "listed_zones")],
+    }
+
+
+def to_review(connection: sa.Connection) -> int:
+    """How many living records await a placing decision, over every noun that has a place of its own."""
+    tables = [TABLES[name] for name, noun in RESOURCES.items() if noun.place in (Place.POINT, Place.SHARES)]
+    waiting = [
+        sa.select(sa.func.count().label("n")).where(t.c.placing_reason.is_not(None), t.c.retired_at.is_(None))
+        for t in tables
+    ]
+    return connection.scalar(sa.select(sa.func.sum(sa.union_all(*waiting).subquery().c.n))) or 0
+
+
+def titles(connection: sa.Connection, field: Field, language: str) -> dict[str, str]:
+    """What the values of a field are called, in order: its choices, or the living rows of its code list."""
+    if not field.listed:
+        return {choice.code: choice.title for choice in field.choices}
+    codes = CODES[field.listed]
+    title = codes.c.title_en if language == "en" else codes.c.title
+    living = sa.select(codes.c.code, title).where(codes.c.retired_at.is_(None)).order_by(codes.c.code)
+    return {code: name for code, name in connection.execute(living)}
+
+
+def _level_at(zoom: int, deepest: str | None) -> str | None:
+    shown = "street" if zoom <= 11 else "community" if zoom <= 13 else "grid"
+    order = [choice.code for choice in LEVELS]
+    return deepest if deepest is None or order.index(shown) > order.index(deepest) else shown
+
+
+def _rows(connection: sa.Connection, statement: str, **values: object) -> list[dict[str, Any]]:
+    return [dict(row) for row in run(connection, statement, **values).mappings()]
+
+
+def _suppressed(row: Mapping[str, Any], k: int) -> dict[str, Any]:
+    def enough(count: int) -> int | None:
+        return None if 0 < count < k else count
+
+    rest = {name: value for name, value in row.items() if name != "residents"}
+    return rest | {"people": enough(row["residents"]), "households": enough(row["households"])}
+
+
+def _posts(connection: sa.Connection, paths: list[str]) -> Iterator[dict[str, Any]]:
+    roles = RESOURCES["posts"]["role"]
+    for row in _rows(connection, "card_posts", paths=paths, roles=list(roles.codes)):
+        yield row | {"role_title": _title(roles.choices, row["role"]), "here": row["area"] == paths[-1]}
+
+
+def _incidents(connection: sa.Connection, path: str, instance: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    states = RESOURCES["incidents"]["state"].choices
+    for row in _rows(connection, "card_incidents", path=path, most=INCIDENTS_SHOWN):
+        yield row | {
+            "state_title": _title(states, row["state"]),
+            "reported_at": _local(row["reported_at"], instance),
+        }
+
+
+def _zone(row: Mapping[str, Any], instance: Mapping[str, Any], language: str) -> dict[str, Any]:
+    return dict(row) | {
+        "kind_title": row["kind_title_en"] if language == "en" else row["kind_title"],
+        "standing_title": _title(RESOURCES["zones"]["standing"].choices, row["standing"]),
+        "starts_at": _local(row["starts_at"], instance),
+        "planned_end": _local(row["planned_end"], instance),
+    }
+
+
+def _findings(connection: sa.Connection, area: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for row in _rows(connection, "card_overlaps", area=area["id"]):
+        yield {"title": "与相邻区域重叠", "names": [row["name"]], "square_metres": row["square_metres"]}
+    if not area["code"]:
+        yield {"title": "没有编码", "names": [area["name"]], "square_metres": None}
+    elif run(connection, "card_same_code", **{key: area[key] for key in ("code", "id", "level")}).scalar():
+        yield {"title": "编码与另一区域相同", "names": [area["code"]], "square_metres": None}
+
+
+def _title(among: tuple[Choice, ...], code: str | None) -> str:
+    return next((choice.title for choice in among if choice.code == code), code or "")
+
+
+def _local(moment: datetime | None, instance: Mapping[str, Any]) -> datetime | None:
+    return moment and moment.astimezone(ZoneInfo(instance["time_zone"]))
