@@ -66,7 +66,12 @@ def field_key_path(home: Path) -> Path:
 def _held(path: Path) -> Iterator[None]:
     # Of two first starts, one makes the secret and both must use it: the folder itself is the lock.
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home = path.parent.parent
+        if not home.exists():
+            # The database runs as another OS user when we are root, and has its files in here too.
+            home.mkdir(parents=True)
+            home.chmod(0o711)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)

@@ -6,7 +6,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from psycopg import sql
 
 from geo import db
 from geo.catalog import CODE_LISTS, RESOURCES
@@ -34,13 +35,17 @@ CALLED = {
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
         "areas_at", "replace_points", "areas_settled",
     ),
+    "jingwei_web": ("relayed", "clock_struck"),
     "jingwei_trail": ("trail_appended",),
     "jingwei_direct": ("uuid_v7", "metric_srid", "direct_lo", "direct_hi"),
 }
 
 
-def migrate(engine: sa.Engine) -> None:
-    """Bring the database of `engine` (a superuser's, or a role that may create roles) to the declared state."""
+def migrate(engine: sa.Engine, passwords: Mapping[str, str] | None = None) -> None:
+    """Bring the database of `engine` (a superuser's, or a role that may create roles) to the declared state.
+
+    `passwords` are those of the logins, which only this server has.
+    """
     with engine.begin() as connection:
         # Two processes may start at once; the second finds everything done.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7460218)")
@@ -53,6 +58,10 @@ def migrate(engine: sa.Engine) -> None:
         command.upgrade(config, "head")
         connection.exec_driver_sql("RESET ROLE")
         rules(connection)
+        for login, password in (passwords or {}).items():
+            if login != "jingwei_admin":
+                db.run_script(connection, sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+                    sql.Identifier(login), sql.Literal(password)).as_string())
 
 
 def create(connection: sa.Connection) -> None:

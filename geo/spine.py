@@ -185,6 +185,7 @@ RELAY = sa.Table(
     sa.Column("one", sa.Boolean, primary_key=True, server_default=sa.text("true")),
     sa.Column("snapshot", PgSnapshot(), nullable=False),
     sa.Column("number", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("struck_at", Moment, nullable=False, server_default=NOW),
     sa.CheckConstraint("one", name="one"),
     comment="改动发布到哪里了:上一次看到的快照和连续编号。",
 )

@@ -290,6 +290,7 @@ def upgrade() -> None:
     sa.Column('one', sa.Boolean(), server_default=sa.text('true'), nullable=False),
     sa.Column('snapshot', geo.spine.PgSnapshot(), nullable=False),
     sa.Column('number', sa.BigInteger(), server_default=sa.text('0'), nullable=False),
+    sa.Column('struck_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.CheckConstraint('one', name=op.f('relay_one_check')),
     sa.PrimaryKeyConstraint('one', name=op.f('relay_pkey')),
     comment='改动发布到哪里了:上一次看到的快照和连续编号。'

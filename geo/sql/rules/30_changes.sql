@@ -76,21 +76,36 @@ $$;
 -- 4.6 % of rows, and waiting for the oldest open writer stalled behind every import; this does neither. Returns the
 -- layers that have a new version. Runs in one REPEATABLE READ transaction, by the worker only.
 CREATE OR REPLACE FUNCTION relayed() RETURNS SETOF text
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    WITH last AS (
+        SELECT snapshot, number FROM relay FOR UPDATE
+    ), fresh AS (
+        SELECT changes.id, changes.noun, last.number + row_number() OVER (ORDER BY changes.xid, changes.id) AS number
+        FROM changes, last
+        WHERE changes.xid >= pg_snapshot_xmin(last.snapshot) AND NOT pg_visible_in_snapshot(changes.xid, last.snapshot)
+          AND changes.number IS NULL
+    ), numbered AS (
+        UPDATE changes SET number = fresh.number FROM fresh WHERE changes.id = fresh.id
+    ), moved AS (
+        UPDATE relay SET snapshot = pg_current_snapshot(), number = coalesce((SELECT max(number) FROM fresh), relay.number)
+    )
+    INSERT INTO layer_versions (layer, version) SELECT noun, max(number) FROM fresh GROUP BY noun
+    ON CONFLICT (layer) DO UPDATE SET version = excluded.version
+    RETURNING layer
+$$;
+
+-- The clock: boundaries that came into force or ran out since it last struck. Whatever lies there is placed anew, so
+-- that those who answer from midnight on see it from midnight on.
+CREATE OR REPLACE FUNCTION clock_struck() RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
 DECLARE
-    since pg_snapshot;
-    last bigint;
+    since timestamptz;
+    reach geometry;
 BEGIN
-    SELECT snapshot, number INTO since, last FROM relay FOR UPDATE;
-    CREATE TEMP TABLE IF NOT EXISTS fresh (id bigint, noun text, number bigint) ON COMMIT DELETE ROWS;
-    DELETE FROM fresh;
-    INSERT INTO fresh SELECT id, noun, last + row_number() OVER (ORDER BY xid, id)
-    FROM changes WHERE xid >= pg_snapshot_xmin(since) AND NOT pg_visible_in_snapshot(xid, since) AND changes.number IS NULL;
-    UPDATE changes SET number = fresh.number FROM fresh WHERE changes.id = fresh.id;
-    UPDATE relay SET snapshot = pg_current_snapshot(), number = coalesce((SELECT max(fresh.number) FROM fresh), last);
-    INSERT INTO layer_versions (layer, version)
-    SELECT noun, max(fresh.number) FROM fresh GROUP BY noun
-    ON CONFLICT (layer) DO UPDATE SET version = excluded.version;
-    RETURN QUERY SELECT DISTINCT noun FROM fresh;
+    SELECT struck_at INTO since FROM relay FOR UPDATE;
+    SELECT ST_Envelope(ST_Collect(geom)) INTO reach FROM areas
+    WHERE (valid_from > since AND valid_from <= now()) OR (valid_to > since AND valid_to <= now());
+    UPDATE relay SET struck_at = now();
+    RETURN CASE WHEN reach IS NULL THEN 0 ELSE areas_settled(reach, NULL, NULL) END;
 END
 $$;

@@ -1,0 +1,304 @@
+"""The `jingwei` command."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from api.settings import settings
+from geo import db, schema
+from geo.cluster import Address, Cluster, reached
+from geo.errors import GeoError, NotFound
+from geo.terminal import said
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="经纬 Jingwei: a spatial governance server."
+)
+console = Console(highlight=False)
+complain = Console(stderr=True, highlight=False)
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+
+
+def main() -> None:
+    """Run a command; what goes wrong is one sentence that says what to do, and exit status 1."""
+    try:
+        app()
+    except GeoError as error:
+        complain.print(said(str(error)), *(f"{name}: {value}" for name, value in error.facts.items()), sep="\n  ", markup=False)
+        sys.exit(1)
+
+
+def address() -> Address:
+    """The database to work on, started if it is our own."""
+    return reached(settings().home, say=lambda sentence: complain.print(sentence, markup=False))
+
+
+@contextlib.contextmanager
+def engine(login: str = "jingwei_admin") -> Iterator[sa.Engine]:
+    """An engine for one command."""
+    made = db.engine(address().url(login), pool=1)
+    try:
+        yield made
+    finally:
+        made.dispose()
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the declared state."""
+    found = address()
+    made = db.engine(found.url(), pool=1)
+    with db.translated():
+        schema.migrate(made, found.passwords)
+    made.dispose()
+
+
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="JINGWEI_PORT")] = None,
+    workers: Annotated[int | None, typer.Option(help="web processes (JINGWEI_WORKERS)")] = None,
+) -> None:
+    """Answer requests until interrupted."""
+    from api import serving
+
+    chosen = settings()
+    with _noted(chosen.home):
+        serving.serve(port or chosen.port, workers or chosen.workers, chosen.host)
+
+
+@app.command()
+def demo() -> None:
+    """Set up the sample town and serve it; Ctrl-C leaves nothing running."""
+    from api import serving
+
+    chosen = settings()
+    started = time.monotonic()
+    serving.free(chosen.host, chosen.port)
+    mine = chosen.database_url is None
+    running = mine and Cluster(chosen.home).running
+    try:
+        migrate()
+        with engine() as made:
+            _sampled(made)
+        url = f"http://{chosen.host}:{chosen.port}/"
+        console.print(said("就绪,用时 {seconds:.0f} 秒。打开 {url} ,按 Ctrl-C 停止。", seconds=time.monotonic() - started, url=url))
+        with _noted(chosen.home):
+            serving.serve(chosen.port, chosen.workers, chosen.host)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if mine and not running:
+            Cluster(chosen.home).stop()
+
+
+@app.command()
+def stop() -> None:
+    """Stop the server and the private database."""
+    chosen = settings()
+    note = chosen.home / "server.pid"
+    if note.exists():
+        with contextlib.suppress(ProcessLookupError, ValueError):
+            os.kill(int(note.read_text()), signal.SIGTERM)
+        for _ in range(100):
+            if not note.exists():
+                break
+            time.sleep(0.1)
+        note.unlink(missing_ok=True)
+    if chosen.database_url is None:
+        Cluster(chosen.home).stop()
+
+
+@app.command()
+def doctor() -> None:
+    """What is installed, what is wrong, and the way out."""
+    from geo.doctor import findings
+
+    wrong = 0
+    for finding in findings(settings().home, port=settings().port):
+        wrong += not finding.well
+        console.print(f"{'✓' if finding.well else '✗'} {finding.subject}: {finding.detail}", markup=False)
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
+def load(
+    file: Path,
+    into: Annotated[str, typer.Option(help="the resource, such as areas or incidents")],
+    map: Annotated[list[str] | None, typer.Option(help="field=COLUMN")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="field=value, for every row")] = None,
+    datum: Annotated[str | None, typer.Option(help="wgs84 | cgcs2000 | gcj02 | bd09")] = None,
+    crs: Annotated[str | None, typer.Option(help="EPSG:…")] = None,
+    encoding: Annotated[str | None, typer.Option(help="utf-8, gb18030 …")] = None,
+    layer: Annotated[str | None, typer.Option(help="the layer or sheet, when a file has several")] = None,
+) -> None:
+    """Load a file into a resource: matched, checked, placed, stored, with a report of every row."""
+    from geo import intake
+    from geo.keys import field_key
+
+    order = intake.Order(
+        file, into, _pairs(map), _pairs(set), crs=crs, datum=datum, encoding=encoding, layer=layer
+    )
+    with engine("jingwei_loader") as made, _progress(str(file.name)) as told:
+        report = intake.load(made, order, field_key(settings().home), settings().home / "cache", told)
+    _print(report)
+
+
+@app.command()
+def export(
+    resource: str,
+    format: Annotated[str, typer.Option(help="csv | geojson | gpkg | shp | fgb | parquet | xlsx")] = "csv",
+    output: Annotated[Path | None, typer.Option("--output", "-o")] = None,
+    fields: Annotated[str | None, typer.Option(help="comma-separated")] = None,
+) -> None:
+    """Write a resource to a file, with the area of every level each record lies in."""
+    from geo import exporting
+
+    target = output or Path(f"{resource}.{format}")
+    with engine() as made:
+        count = exporting.export(made, resource, target, format, fields.split(",") if fields else None)
+    console.print(said("{count} 行写入 {target}", count=count, target=target), markup=False)
+
+
+@app.command()
+def place(
+    resource: Annotated[str | None, typer.Argument()] = None,
+    bbox: Annotated[str | None, typer.Option(help="west,south,east,north: only what lies there")] = None,
+) -> None:
+    """Place everything anew, or a stretch of it; only what differs is written."""
+    from geo import placing
+
+    box = tuple(float(part) for part in bbox.split(",")) if bbox else None
+    with engine() as made, made.begin() as connection:
+        for noun, moved in placing.replace(connection, resource, box).items():
+            console.print(f"{noun}: {moved}", markup=False)
+
+
+@app.command()
+def topology(level: Annotated[str, typer.Argument(help="grid, community, street …")] = "grid") -> None:
+    """Gaps, overlaps, slivers and codes of one level, measured in m²."""
+    from geo import topology as report
+
+    with engine() as made, made.begin() as connection:
+        for finding in report.findings(connection, level):
+            measure = f"{finding.measure_m2:,.1f} m²" if finding.measure_m2 is not None else ""
+            console.print(finding.kind, finding.subject, measure, markup=False)
+
+
+@app.command()
+def undo(batch: UUID) -> None:
+    """Take a whole load back."""
+    from geo import ends
+
+    with engine() as made, db.translated(), made.begin() as connection:
+        console.print(said("撤回 {count} 行", count=ends.undo(connection, batch)), markup=False)
+
+
+@app.command()
+def destroy(resource: str, id: UUID) -> None:
+    """Destroy one record for privacy's sake, with its past. Not to be taken back."""
+    from geo import ends
+    from geo.catalog import RESOURCES
+
+    if resource not in RESOURCES:
+        raise NotFound()
+    with engine() as made, db.translated(), made.begin() as connection:
+        ends.destroy(connection, RESOURCES[resource], id)
+
+
+@app.command()
+def docs(check: Annotated[bool, typer.Option(help="only compare")] = False) -> None:
+    """Write the generated reference pages."""
+    from api import reference
+
+    raise typer.Exit(reference.write(check))
+
+
+@app.command()
+def migration(message: str) -> None:
+    """Draft a migration from what the declarations say and the database does not."""
+    from alembic import command
+
+    migrate()
+    with engine() as made, made.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL ROLE jingwei_owner")
+        config = schema.alembic_config()
+        config.attributes["connection"] = connection
+        number = len(list((Path(schema.__file__).parent / "migrations" / "versions").glob("*.py"))) + 1
+        command.revision(config, message, autogenerate=True, rev_id=f"{number:04}")
+
+
+def _sampled(made: sa.Engine) -> None:
+    """The sample town, loaded once, through the same intake as any upload."""
+    from geo import intake
+    from geo.keys import field_key
+
+    with db.translated(), made.begin() as connection:
+        loaded = connection.scalar(sa.text("SELECT count(*) FROM batches WHERE undone_at IS NULL"))
+        areas = connection.scalar(sa.text("SELECT count(*) FROM areas"))
+        if loaded:
+            return
+        if areas:
+            raise GeoError("这个数据库里已有数据,不是空的,示例城镇不会混进去。请换一个 JINGWEI_HOME 或数据库。")
+        sheet = tomllib.loads((SAMPLE / "load.toml").read_text(encoding="utf-8"))
+        connection.execute(
+            sa.text("UPDATE instance SET name = :name, prefix = :prefix, demo = true"), sheet["instance"]
+        )
+    key = field_key(settings().home)
+    with engine("jingwei_loader") as loader, _progress(said("示例城镇")) as told:
+        for entry in sheet["load"]:
+            order = intake.Order(
+                SAMPLE / entry["file"], entry["into"], entry.get("map", {}), entry.get("set", {}), crs=entry.get("crs"),
+                datum=entry.get("datum"), encoding=entry.get("encoding"), layer=entry.get("layer"),
+            )
+            intake.load(loader, order, key, settings().home / "cache", told)
+    with db.translated(), made.begin() as connection:
+        connection.exec_driver_sql("ANALYZE")
+
+
+@contextlib.contextmanager
+def _noted(home: Path) -> Iterator[None]:
+    note = home / "server.pid"
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _progress(title: str) -> Iterator[object]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=complain, transient=True, disable=not complain.is_terminal) as shown:
+        task = shown.add_task(title, total=None)
+        yield lambda step, done, total: shown.update(task, description=f"{title} {step}", completed=done, total=total)
+
+
+def _pairs(given: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for pair in given or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(pair)
+        pairs[name.strip()] = value
+    return pairs
+
+
+def _print(report: object) -> None:
+    console.print(str(report), markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The processes of a running server: some that answer, and one worker (clock, relay)."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.deps import Engines
+from api.settings import settings
+from geo import db, relay
+from geo.cluster import reached
+from geo.errors import GeoError, Unavailable
+from geo.keys import field_key
+from geo.terminal import said
+
+log = logging.getLogger("jingwei")
+
+RELAY_SECONDS = 0.15  # a write is a new version of its tiles within half a second
+CLOCK_SECONDS = 30.0
+
+
+def web() -> FastAPI:
+    """The application of one web process."""
+    chosen = settings()
+    address = reached(chosen.home)
+    engines = Engines(db.engine(address.url("jingwei_web")), db.engine(address.url("jingwei_trail"), pool=1))
+    return create_app(engines, field_key(chosen.home))
+
+
+def serve(port: int, workers: int, host: str = "127.0.0.1") -> None:
+    """Answer on `host:port` until interrupted. Raises `Unavailable` when the port is taken."""
+    free(host, port)
+    # uvicorn ends gracefully and then raises the signal again: this way the worker is ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with working():
+        # uvloop sets TCP_NODELAY; without it every answer of a multi-process server takes 44 ms.
+        uvicorn.run(
+            "api.serving:web", factory=True, host=host, port=port, workers=workers if workers > 1 else None, loop="uvloop",
+            access_log=False, log_level="warning", server_header=False, limit_concurrency=400, timeout_graceful_shutdown=5,
+        )
+
+
+def free(host: str, port: int) -> None:
+    """`Unavailable` when somebody else listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            sentence = "端口 {port} 已被占用:请停掉占用它的程序,或用 JINGWEI_PORT 换一个端口。"
+            raise Unavailable(said(sentence, port=port)) from error
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """The worker process beside the web processes."""
+    worker = subprocess.Popen([sys.executable, "-m", "api.serving"], start_new_session=True)
+    try:
+        yield
+    finally:
+        worker.terminate()
+        try:
+            worker.wait(10)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+
+
+def work() -> None:
+    """Relay and clock, until told to stop or left alone by the process that started it."""
+    parent = os.getppid()
+    told: list[int] = []
+    for wanted in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(wanted, lambda number, _: told.append(number))
+    engine: sa.Engine = db.engine(reached(settings().home).url("jingwei_web"), pool=1)
+    struck = 0.0
+    while not told and os.getppid() == parent:
+        try:
+            with db.translated():
+                relay.step(engine)
+                if time.monotonic() - struck > CLOCK_SECONDS:
+                    relay.strike(engine)
+                    struck = time.monotonic()
+        except GeoError as error:
+            # The database may be restarting; what changed meanwhile waits in `changes`.
+            log.warning("relay: %s", error)
+            time.sleep(1)
+        time.sleep(RELAY_SECONDS)
+    engine.dispose()
+
+
+if __name__ == "__main__":
+    work()
