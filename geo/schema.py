@@ -29,6 +29,7 @@ CALLED = {
     "jingwei_public, jingwei_area": (
         "areas_at", "area_holds", "placing_level", "feature_fate", "metric_srid", "path_width", "instance_prefix", "uuid_v7",
         "areas_named", "acting", "area_counts", "shares_of", "zone_affected",
+        "review_queue", "review_counts",
     ),
     "jingwei_loader": (
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",
@@ -95,7 +96,7 @@ def rules(connection: sa.Connection) -> None:
     for resource in RESOURCES.values():
         for statement in (*triggers(resource), *policies(resource), *grants(resource)):
             db.run_script(connection, statement)
-    for statement in (areas_settled(), *_owners(connection), *_called(), *_spine_grants()):
+    for statement in (areas_settled(), review_functions(), *_owners(connection), *_called(), *_spine_grants()):
         db.run_script(connection, statement)
     _code_lists(connection)
     connection.exec_driver_sql("INSERT INTO instance DEFAULT VALUES ON CONFLICT DO NOTHING")
@@ -239,6 +240,48 @@ DECLARE
 BEGIN
 {calls}{reshared}    RETURN done;
 END
+$$;
+"""
+
+
+def review_functions() -> str:
+    """The functions that list and count what waits for a second look. As definer, telling what the public may know:
+    a distance finer than ten metres would give a coarsened point away."""
+    listed, counted = [], []
+    for r in RESOURCES.values():
+        if r.place not in (Place.POINT, Place.SHARES) or r.audience is not Audience.PUBLIC:
+            continue
+        point = "geom_coarse" if r.coarse else "ST_PointOnSurface(geom)"
+        near = "nearest_area" if r.place is Place.POINT else "NULL::uuid"
+        metres = "round(nearest_m / 10) * 10" if r.coarse else "nearest_m"
+        living = " AND ".join(filter(None, ("n.retired_at IS NULL", "n.placing_reason IS NOT NULL", r.public_rows)))
+        listed.append(
+            f"SELECT '{r.name}'::text AS noun, n.id, coalesce(n.{r.label}, '') AS title, n.placing_reason AS reason,"
+            f" n.stated_area, n.scope, n.{near} AS nearest, {metres} AS nearest_m, {point} AS point FROM {r.name} AS n"
+            f" WHERE {living}".replace("n.NULL", "NULL")
+        )
+        counted.append(f"SELECT '{r.name}'::text AS noun, n.placing_reason AS reason FROM {r.name} AS n WHERE {living}")
+    union, counts = "\n        UNION ALL ".join(listed), "\n        UNION ALL ".join(counted)
+    return f"""
+CREATE OR REPLACE FUNCTION review_queue(of_noun text, of_reason text, most integer)
+RETURNS TABLE (noun text, id uuid, title text, reason text, stated_area text, scope text, area_name text,
+               nearest_path text, nearest_name text, nearest_m double precision, lon double precision, lat double precision)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT q.noun, q.id, q.title, q.reason, q.stated_area, q.scope,
+        (SELECT name FROM areas WHERE path = q.scope ORDER BY valid_from DESC LIMIT 1), near.path, near.name, q.nearest_m,
+        ST_X(q.point), ST_Y(q.point)
+    FROM (
+        {union}
+    ) AS q LEFT JOIN areas AS near ON near.id = q.nearest
+    WHERE (of_noun IS NULL OR q.noun = of_noun) AND (of_reason IS NULL OR q.reason = of_reason)
+    ORDER BY array_position(ARRAY['overlap', 'contradiction', 'outside', 'edge', 'imprecise'], q.reason), q.noun, q.id
+    LIMIT most
+$$;
+CREATE OR REPLACE FUNCTION review_counts() RETURNS TABLE (noun text, reason text, number bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT q.noun, q.reason, count(*) FROM (
+        {counts}
+    ) AS q GROUP BY q.noun, q.reason ORDER BY q.noun, q.reason
 $$;
 """
 

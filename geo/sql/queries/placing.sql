@@ -1,0 +1,27 @@
+-- placeable_areas --
+-- The living area versions that anything may be placed in.
+SELECT id, level, path, code, name, valid_from, valid_to, ST_AsBinary(geom) AS geom, ST_X(label_point) AS x, ST_Y(label_point) AS y
+FROM areas
+WHERE theme = 'governance' AND kind NOT IN ('unit', 'thematic') AND retired_at IS NULL
+ORDER BY level, path;
+
+-- placement_numbers --
+-- The number of each combination of areas, made where it is new.
+WITH wanted AS (
+    SELECT * FROM json_to_recordset(CAST(:wanted AS json)) AS w
+        (province uuid, city uuid, district uuid, street uuid, community uuid, grid uuid, micro_grid uuid, path text)
+), made AS (
+    INSERT INTO placements (province, city, district, street, community, grid, micro_grid, path)
+    SELECT province, city, district, street, community, grid, micro_grid, path FROM wanted
+    ON CONFLICT ON CONSTRAINT placements_areas_key DO UPDATE SET path = placements.path
+    RETURNING *
+)
+SELECT id, coalesce(province::text, ''), coalesce(city::text, ''), coalesce(district::text, ''), coalesce(street::text, ''),
+    coalesce(community::text, ''), coalesce(grid::text, ''), coalesce(micro_grid::text, '')
+FROM made;
+
+-- review_queue --
+SELECT * FROM review_queue(CAST(:noun AS text), CAST(:reason AS text), :limit);
+
+-- review_counts --
+SELECT * FROM review_counts();
