@@ -87,7 +87,7 @@ def test_a_small_count_of_people_is_not_told_and_is_not_zero(reader: pages.Reade
 
 def test_a_place_in_no_grid_names_the_nearest(reader: pages.Reader, examples: Any) -> None:
     page = pages.card(reader, examples.card("第三网格", found=False))
-    assert "不在任何网格内" in page and "最近的是 第三网格,相距 132 米。" in page
+    assert "不在任何网格内" in page and "最近的是 第三网格，相距 132 米。" in page
 
 
 def test_nobody_responsible_is_said_aloud(reader: pages.Reader, examples: Any) -> None:
