@@ -96,7 +96,9 @@ def rules(connection: sa.Connection) -> None:
     for resource in RESOURCES.values():
         for statement in (*triggers(resource), *policies(resource), *grants(resource)):
             db.run_script(connection, statement)
-    for statement in (areas_settled(), review_functions(), *_owners(connection), *_called(), *_spine_grants()):
+    for statement in (areas_settled(), review_functions()):
+        db.run_script(connection, statement)
+    for statement in (*_owners(connection), *_called(), *_spine_grants()):
         db.run_script(connection, statement)
     _code_lists(connection)
     connection.exec_driver_sql("INSERT INTO instance DEFAULT VALUES ON CONFLICT DO NOTHING")

@@ -1,0 +1,247 @@
+"""What tests stand on: a private cluster, a migrated database with a small town, and three ways to reach it.
+
+`connection` and `client` share one transaction that is never committed. `live_client` commits, on a database of
+its own, for what only shows after a commit. `server` is a real process with the sample town.
+"""
+
+import contextlib
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
+from psycopg import sql
+from starlette.testclient import TestClient
+
+from api.app import create_app
+from api.deps import Engines
+from geo import db, schema
+from geo.cluster import Address, Cluster
+from geo.keys import FieldKey, field_key
+from tests import town
+
+ROOT = Path(__file__).parents[1]
+HOME = Path(os.environ.get("JINGWEI_HOME", ROOT / ".jingwei")) / "test"
+
+# A database that is thrown away need not survive a power cut.
+HASTY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "128MB", "autovacuum": "off"}
+
+hypothesis.register_profile(
+    "jingwei", deadline=None, max_examples=25, derandomize=False, print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+hypothesis.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "jingwei"))
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[Address]:
+    """Where the test cluster answers; the last session to leave stops it."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    with (HOME / "in-use").open("w") as mark:
+        fcntl.flock(mark, fcntl.LOCK_SH)
+        cluster = Cluster(HOME, print, HASTY)
+        yield cluster.ensure()
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            cluster.stop()
+
+
+Databases = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def databases(address: Address) -> Iterator[Databases]:
+    """Makes a database of this session, empty or from a template, and answers its name."""
+    mine = f"test_{os.getpid()}"
+    made: list[str] = []
+
+    def make(template: str = "template1") -> str:
+        made.append(f"{mine}_{len(made)}")
+        _administer(address, "CREATE DATABASE {} TEMPLATE {}", made[-1], template)
+        return made[-1]
+
+    for name in _listed(address):
+        # Left behind by a session that was killed.
+        if name.startswith("test_") and not Path(f"/proc/{name.split('_')[1]}").exists():
+            _administer(address, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+    yield make
+    for name in made:
+        _administer(address, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+@pytest.fixture(scope="session")
+def migrated(address: Address, databases: Databases) -> str:
+    """A database that has been migrated, and holds nothing. To be cloned, not written to."""
+    name = databases()
+    with serial():
+        engine = db.engine(address.url(database=name))
+        schema.migrate(engine, address.passwords)
+        engine.dispose()
+    return name
+
+
+@contextlib.contextmanager
+def serial() -> Iterator[None]:
+    """Roles belong to the whole cluster, and two sessions altering one at once fail."""
+    with (HOME / "migrating").open("w") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def peopled(address: Address, databases: Databases, migrated: str) -> str:
+    """The same with the small town of `tests.town`, as a demonstration. To be cloned, not written to."""
+    name = databases(migrated)
+    engine = db.engine(address.url(database=name))
+    with engine.begin() as connection:
+        town.build(connection)
+    engine.dispose()
+    return name
+
+
+@pytest.fixture(scope="session")
+def engine(address: Address, databases: Databases, peopled: str) -> Iterator[sa.Engine]:
+    """The administrator's engine on the database where nothing is committed."""
+    made = db.engine(address.url(database=databases(peopled)), pool=2)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def connection(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """The administrator, inside a transaction that is never committed."""
+    with engine.connect() as opened:
+        outer = opened.begin()
+        yield opened
+        outer.rollback()
+
+
+class Within:
+    """Stands for the engine of a login: what it begins is a savepoint of the test's transaction, held by that login."""
+
+    def __init__(self, connection: sa.Connection, login: str) -> None:
+        self.connection, self.login = connection, login
+        # A request at a time: there is one connection.
+        self.turn = threading.Lock()
+
+    @contextlib.contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """A savepoint that ends like a transaction would: what was set in it is as before."""
+        with self.turn:
+            with self.connection.begin_nested():
+                self.connection.exec_driver_sql(f"SET LOCAL SESSION AUTHORIZATION {self.login}")
+                yield self.connection
+            self.connection.exec_driver_sql("SET LOCAL SESSION AUTHORIZATION DEFAULT")
+
+    def dispose(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.fixture(scope="session")
+def key(address: Address) -> FieldKey:
+    """The key of secret fields."""
+    return field_key(HOME)
+
+
+@pytest.fixture
+def web(connection: sa.Connection) -> Within:
+    """What `db.transaction` takes in a test for the engine of `jingwei_web`."""
+    return Within(connection, "jingwei_web")
+
+
+@pytest.fixture
+def client(connection: sa.Connection, web: Within, key: FieldKey) -> TestClient:
+    """The server on the test's own transaction, with the roles, scopes and read-only reads of the real one."""
+    return TestClient(create_app(Engines(web, Within(connection, "jingwei_trail")), key))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def live(address: Address, databases: Databases, peopled: str) -> Iterator[Address]:
+    """A database of this test's own, with the small town, to commit to."""
+    name = databases(peopled)
+    yield Address(address.url(database=name), address.passwords)
+    _administer(address, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture
+def live_engine(live: Address) -> Iterator[sa.Engine]:
+    """The administrator's engine on the database of `live_client`."""
+    made = db.engine(live.url())
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def live_client(live: Address, key: FieldKey) -> Iterator[TestClient]:
+    """The server with real logins and real commits."""
+    engines = Engines(db.engine(live.url("jingwei_web"), pool=8), db.engine(live.url("jingwei_trail"), pool=1))
+    # Entered, so that all its requests share one event loop, and closed, so that its connections are.
+    with TestClient(create_app(engines, key)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def server(address: Address, databases: Databases, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server with the sample town, loaded as `jingwei demo` loads it."""
+    from api import cli
+
+    if not (cli.SAMPLE / "load.toml").exists():
+        pytest.skip("data/sample has not been made: run data/make_sample")
+    home = tmp_path_factory.mktemp("home")
+    home.chmod(0o755)
+    (home / "keys").symlink_to(HOME / "keys")
+    url = address.url(database=databases(migrated))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environ = os.environ | {
+        "JINGWEI_HOME": str(home), "JINGWEI_PORT": str(port), "JINGWEI_DATABASE_URL": url.render_as_string(hide_password=False),
+    }
+    log = home / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "api.cli", "demo"], cwd=ROOT, env=environ, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            _answered(f"http://127.0.0.1:{port}/collections", process, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _answered(url: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 180) -> None:
+    patience = time.monotonic() + seconds
+    while time.monotonic() < patience:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.2)
+    pytest.fail(f"the server did not answer:\n{log.read_text()[-4000:]}")
+
+
+def _administer(address: Address, statement: str, *names: str) -> None:
+    with _postgres(address) as connection:
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _listed(address: Address) -> list[str]:
+    with _postgres(address) as connection:
+        return [name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()]
+
+
+def _postgres(address: Address) -> "psycopg.Connection[tuple[str]]":
+    url = address.url(database="postgres").set(drivername="postgresql")
+    return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
