@@ -59,6 +59,8 @@ CELLS_AN_AREA, FEWEST, MOST = 400, 1 << 16, 1 << 22
 STRETCH = 1 << 16
 # Edges in one leaf of the search tree of boundaries.
 PIECE = 8
+# Codes of combined levels for which a table is laid out: 84 MB.
+TABLE = 1 << 24
 FORMAT = 1
 
 # A chain of edges right of the cell ends before, or begins after, this edge.
@@ -172,7 +174,7 @@ class Raster:
     def load(cls, file: Path) -> Self | None:
         """The raster that `save` wrote; None if there is none, or it is damaged or of another format."""
         try:
-            with np.load(file, allow_pickle=False) as kept:
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
                 if int(kept["format"]) != FORMAT:
                     return None
                 rings = Rings(*(kept[f"rings_{name}"] for name in Rings._fields))
@@ -246,9 +248,8 @@ class Raster:
         # PostGIS's own expression; in exact terms, twice the area of the triangle.
         side = (x2 - x1) * (y - y1) - (x - x1) * (y2 - y1)
         below1, below2 = y < y1, y < y2
-        turn = (~below1 & below2 & (side > 0)).astype(np.int8) - (below1 & ~below2 & (side < 0)).astype(
-            np.int8
-        )
+        turn = (~below1 & below2 & (side > 0)).astype(np.int8)
+        turn -= below1 & ~below2 & (side < 0)
         turn += below1 & (flags & BEFORE).astype(np.bool_)
         turn -= below2 & (flags & AFTER).astype(np.bool_)
         total = np.concatenate(([0], np.cumsum(turn, dtype=np.int32)))
@@ -258,13 +259,9 @@ class Raster:
 
         flat = np.flatnonzero(side == 0)
         x, y, x1, y1, x2, y2 = x[flat], y[flat], x1[flat], y1[flat], x2[flat], y2[flat]
-        beside = (
-            (x < np.minimum(x1, x2))
-            | (np.maximum(x1, x2) < x)
-            | (y < np.minimum(y1, y2))
-            | (np.maximum(y1, y2) < y)
-        )
-        state[pair[flat[~beside]]] = 0
+        along = (np.minimum(x1, x2) <= x) & (x <= np.maximum(x1, x2))
+        along &= (np.minimum(y1, y2) <= y) & (y <= np.maximum(y1, y2))
+        state[pair[flat[along]]] = 0
         return state
 
     @cached_property
@@ -347,10 +344,9 @@ class Boundary:
         """Metres on the ellipsoid from points to pieces; Simpson's rule for the scale on the way."""
         way = shapely.shortest_line(at, self._lines[piece])
         north = shapely.get_coordinates(way)[:, 1].reshape(-1, 2)
-        scale = (
-            1 / _stretched(north[:, 0]) + 4 / _stretched(north.mean(axis=1)) + 1 / _stretched(north[:, 1])
-        ) / 6
-        return shapely.length(way) * scale
+        start, middle, end = (_stretched(n) for n in (north[:, 0], north.mean(axis=1), north[:, 1]))
+        metres: Floats = shapely.length(way) * (1 / start + 4 / middle + 1 / end) / 6
+        return metres
 
 
 @dataclass(frozen=True)
@@ -397,8 +393,8 @@ class Levels:
 
 def _condensed(code: Integers, bound: int) -> tuple[Integers, Labels]:
     """The codes that occur, ascending, and the position of each among them; as `np.unique`, but without sorting
-    as long as a table of all possible codes stays small (1 M points: 10 ms for 80 ms)."""
-    if bound > MOST * 4:
+    as long as the table of all possible codes stays small (1 M points: 10 ms for 80 ms)."""
+    if bound > TABLE:
         seen, position = np.unique(code, return_inverse=True)
         return seen, position.astype(np.int32)
     occurs = np.zeros(bound, np.bool_)
@@ -434,7 +430,8 @@ def _framed(rings: Rings, cells: int) -> Floats:
     if not len(rings.x):
         return np.array([0.0, 0.0, 1.0, 1.0, 1.0])
     west, south, east, north = rings.x.min(), rings.y.min(), rings.x.max(), rings.y.max()
-    step = math.sqrt((east - west) * (north - south) / cells)
+    # The second bound holds the frame of one thin strip to a few times the cells asked for.
+    step = max(math.sqrt((east - west) * (north - south) / cells), max(east - west, north - south) / cells)
     rows, columns = (math.floor(extent / step) + 3 for extent in (north - south, east - west))
     return np.array([west - step, south - step, 1 / step, rows, columns])
 
@@ -576,9 +573,11 @@ def _filled(rings: Rings, gaps: Gaps, entered: Integers, size: int) -> tuple[Lab
 
 def _smallest(count: int, point: Integers, area: Labels) -> Labels:
     """For each of `count` points the smallest of its areas, -1 if it has none."""
-    smallest = np.full(count, len(REASONS) << 28, np.int64)
+    none = np.int32(np.iinfo(np.int32).max)
+    smallest = np.full(count, none)
     np.minimum.at(smallest, point, area)
-    return np.where(smallest == len(REASONS) << 28, NOTHING, smallest).astype(np.int32)
+    smallest[smallest == none] = NOTHING
+    return smallest
 
 
 def _projected(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
@@ -594,7 +593,8 @@ def _stretched(north: Floats) -> Floats:
     chi = np.arctan(np.sinh(north / AXIS))  # conformal latitude; its series to the geodetic, to 1e-8 rad
     third = SQUARE / 2 + 5 * SQUARE**2 / 24 + SQUARE**3 / 12
     phi = chi + third * np.sin(2 * chi) + (7 * SQUARE**2 / 48 + 29 * SQUARE**3 / 240) * np.sin(4 * chi)
-    return np.sqrt(1 - SQUARE * np.sin(phi) ** 2) / np.cos(phi)
+    factor: Floats = np.sqrt(1 - SQUARE * np.sin(phi) ** 2) / np.cos(phi)
+    return factor
 
 
 def _spread(start: NDArray[np.integer], stop: NDArray[np.integer]) -> tuple[Integers, Integers]:
