@@ -23,6 +23,9 @@ PATTERNS = ("hatch", "outline", "dash")
 # Tiles beyond this zoom are not asked for: at 4,096 steps a tile of zoom 16 is exact to 15 cm.
 NATIVE = 16
 
+# Zooms at which the tiles of areas go over to the next level.
+AREA_STARTS = (12, 14)
+
 # Under everything, where an area is; what no area covers stays as dark as the page's ground.
 GROUND = "#FFFFFF"
 
@@ -98,6 +101,7 @@ class Drawing:
             "order": style.order,
             "zooms": list(style.zooms),
             "native": max(NATIVE, style.zooms[0]),
+            "starts": [style.zooms[0], *(AREA_STARTS if self.name == "areas" else ())],
             "by": style.by,
             "version": self.version,
             "on": self.shown,

@@ -164,7 +164,7 @@
       for (const name in this.options.symbols) this._symbols[name] = new Path2D(this.options.symbols[name]);
     },
 
-    // source: {name, order, zooms: [from, to], native, by, version, on, look, looks: {value: look}, hidden: [value],
+    // source: {name, order, zooms: [from, to], starts: [zoom], native, by, version, on, look, looks: {value: look}, hidden: [value],
     //          labels: {from, size, weight, color, rank, below, apart}, points, gathered, ground}
     add: function (source) {
       source.hidden = new Set(source.hidden || []);
@@ -266,15 +266,23 @@
       });
     },
 
-    // The tiles of a source that cover the canvas, with their place on it in CSS pixels.
-    _wanted: function (source) {
+    // Tiles are drawn at twice their size, a zoom above their own: a quarter of the requests for the same picture.
+    // Not across a start, below which the server answers with another level or with nothing.
+    _tileZoom: function (source, zoom) {
+      return Math.min(source.native, Math.max(zoom - 1, ...source.starts.filter((start) => start <= zoom)));
+    },
+
+    // The tiles of a source that cover a stretch of the canvas (all of it when none is given), with their place on
+    // it in CSS pixels.
+    _wanted: function (source, stretch) {
       const zoom = this._map.getZoom();
       if (!source.on || zoom < source.zooms[0] || zoom > source.zooms[1]) return [];
-      const z = Math.min(zoom, source.native), span = TILE * Math.pow(2, zoom - z), most = Math.pow(2, z) - 1;
-      const from = this._map.getPixelOrigin().add(this._bounds.min), to = from.add(this._bounds.getSize());
+      const z = this._tileZoom(source, zoom), span = TILE * Math.pow(2, zoom - z), most = Math.pow(2, z) - 1;
+      const origin = this._map.getPixelOrigin(), from = origin.add(this._bounds.min);
+      const first = origin.add((stretch || this._bounds).min), last = origin.add((stretch || this._bounds).max);
       const wanted = [];
-      for (let y = Math.max(0, Math.floor(from.y / span)); y <= Math.min(most, Math.floor(to.y / span)); y++) {
-        for (let x = Math.max(0, Math.floor(from.x / span)); x <= Math.min(most, Math.floor(to.x / span)); x++) {
+      for (let y = Math.max(0, Math.floor(first.y / span)); y <= Math.min(most, Math.floor(last.y / span)); y++) {
+        for (let x = Math.max(0, Math.floor(first.x / span)); x <= Math.min(most, Math.floor(last.x / span)); x++) {
           wanted.push({ source, z, x, y, span, left: x * span - from.x, top: y * span - from.y });
         }
       }
@@ -285,10 +293,12 @@
       return [source.name, source.version, z, x, y].join("/");
     },
 
+    // What is in view is fetched; the padding is painted with what happens to be there.
     _ask: function () {
-      const needed = new Set();
+      const needed = new Set(), corner = this._map.containerPointToLayerPoint([0, 0]);
+      const view = L.bounds(corner, corner.add(this._map.getSize()));
       for (const source of this._sources) {
-        for (const tile of this._wanted(source)) {
+        for (const tile of this._wanted(source, view)) {
           const key = this._key(source, tile.z, tile.x, tile.y), known = this._tiles.get(key);
           needed.add(key);
           if (known) {
@@ -482,7 +492,7 @@
 
     // What stands at one spot, or too near to tell apart, is drawn as one badge with a number.
     _groups: function (source, tiles) {
-      const groups = new Map(), cell = source.gathered && this._map.getZoom() < 17 ? 36 : 3;
+      const zoom = this._map.getZoom(), groups = new Map(), cell = zoom < 15 ? 60 : zoom < 17 ? 36 : 3;
       const from = this._map.getPixelOrigin().add(this._bounds.min);
       this._eachPoint(tiles, source.name, (feature, x, y) => {
         const look = source.lookOf(feature);
@@ -586,20 +596,24 @@
       ctx.setLineDash([]);
       for (const { text, x, y, look } of labels) {
         const font = look.weight + " " + look.size + "px " + FONT, half = this._measure(font, text) / 2 + 3, tall = look.size / 2 + 3;
-        const box = [x - half, y - tall, x + half, y + tall];
-        if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
+        // A name that stands for a whole area may make way for the signs in it.
+        const free = (look.below ? [0] : [0, -20, 20]).find((shift) => {
+          const [left, top, right, bottom] = [x - half, y + shift - tall, x + half, y + shift + tall];
+          return !taken.some((other) => left < other[2] && right > other[0] && top < other[3] && bottom > other[1]);
+        });
+        if (free === undefined) continue;
         // A street's name belongs to each of its pieces, and is read once.
         if (look.apart) {
           if (said.some((other) => other.text === text && Math.hypot(other.x - x, other.y - y) < look.apart)) continue;
           said.push({ text, x, y });
         }
-        taken.push(box);
+        taken.push([x - half, y + free - tall, x + half, y + free + tall]);
         ctx.font = font;
         ctx.lineWidth = 3.5;
         ctx.strokeStyle = "rgba(255,255,255,.92)";
-        ctx.strokeText(text, x, y);
+        ctx.strokeText(text, x, y + free);
         ctx.fillStyle = look.color;
-        ctx.fillText(text, x, y);
+        ctx.fillText(text, x, y + free);
       }
     },
 
