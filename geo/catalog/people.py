@@ -131,5 +131,4 @@ POSTS = Resource(
         Rule("someone", "holder IS NOT NULL OR organisation IS NOT NULL", "岗位须有责任人或责任单位。"),
         Rule("validity", "ends_at IS NULL OR starts_at IS NULL OR ends_at > starts_at", "截止时间须晚于起始时间。"),
     ),
-    indexes=(("area",),),
 )
