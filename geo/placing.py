@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geo import statements
 from geo.catalog import RESOURCES, WIDTHS
-from geo.raster import REASONS, Raster
+from geo.raster import REASONS, Levels, Placed, Raster
 from geo.resource import Place
 
 Strings = NDArray[np.object_]
@@ -159,30 +159,20 @@ class Placer:
 
     def _combined(
         self, lon: NDArray[np.float64], lat: NDArray[np.float64], number: int
-    ) -> tuple[list[tuple[tuple[str, ...], str | None]], NDArray[np.int64], Any]:
+    ) -> tuple[list[tuple[tuple[str, ...], str | None]], NDArray[np.int32], Placed | None]:
         """The combinations of areas that occur (path a level, '' for none; reason at the wanted level), which of them
         each point has, and the wanted level's own answer."""
         now = self.epoch(number)
-        code = np.zeros(len(lon), np.int64)
-        placed = {level: raster.place(lon, lat) for level, raster in now.rasters.items()}
-        for level, answer in placed.items():
-            own = answer.label.astype(np.int64) + 1
-            if level == now.wanted:
-                own = own * len(REASONS) + answer.reason
-                code = code * ((len(now.rasters[level].paths) + 1) * len(REASONS)) + own
-            else:
-                code = code * (len(now.rasters[level].paths) + 1) + own
-            seen, code = np.unique(code, return_inverse=True)
-        first = np.zeros(int(code.max()) + 1 if len(code) else 0, np.int64)
-        first[code[::-1]] = np.arange(len(code))[::-1]
+        answer = Levels(now.rasters).place(lon, lat)
         kinds = []
-        for at in first:
-            paths = tuple(
-                now.rasters[level].paths[placed[level].label[at]] if level in placed and placed[level].label[at] >= 0 else ""
-                for level in LEVELS
-            )
-            kinds.append((paths, REASONS[placed[now.wanted].reason[at]] if now.wanted else None))
-        return kinds, code, placed.get(now.wanted or "")
+        for labels, reasons in zip(answer.labels, answer.reasons, strict=True):
+            found = {
+                level: now.rasters[level].paths[label]
+                for level, label in zip(answer.levels, labels, strict=True) if label >= 0
+            }
+            reason = REASONS[reasons[answer.levels.index(now.wanted)]] if now.wanted else None
+            kinds.append((tuple(found.get(level, "") for level in LEVELS), reason))
+        return kinds, answer.which, answer.placed.get(now.wanted or "")
 
     def _placed(
         self, found: Places, rows: NDArray[np.intp], lon: NDArray[np.float64], lat: NDArray[np.float64], number: int
@@ -258,15 +248,19 @@ class Placer:
             return None
         return said[0]
 
+    def stated(self, text: str | None) -> str:
+        """The path of the area that a text means now, or the root: who answers for what has no place of its own."""
+        epoch = self.epoch(int(np.searchsorted(self.switches, self.now, side="right")))
+        said = [area.path for area in _named(epoch, (text or "").strip())] if text and text.strip() else []
+        return min(said, key=lambda path: (-len(path), path), default=self.root)
+
     def _imprecise(self, found: Places, region: NDArray[np.bool_], stated: Strings | None) -> None:
         """A region's centroid keeps the area it falls in, marked; it answers where its region is known, else at the root."""
-        epoch = self.epoch(int(np.searchsorted(self.switches, self.now, side="right")))
         known: dict[str, str] = {}
         for row in np.flatnonzero(region):
-            text = str(stated[row] or "").strip() if stated is not None else ""
+            text = str(stated[row] or "") if stated is not None else ""
             if text not in known:
-                said = sorted((area.path for area in _named(epoch, text)), key=lambda path: (-len(path), path)) if text else []
-                known[text] = said[0] if said else self.root
+                known[text] = self.stated(text)
             found.scope[row] = known[text]
         found.reason[region] = "imprecise"
         found.nearest[region] = None

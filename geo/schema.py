@@ -34,7 +34,7 @@ CALLED = {
     "jingwei_loader": (
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
-        "areas_at", "replace_points", "areas_settled",
+        "areas_at", "replace_points", "areas_settled", "indexes_set_aside", "index_restored",
     ),
     "jingwei_web": ("relayed", "clock_struck"),
     "jingwei_trail": ("trail_appended",),
@@ -299,8 +299,11 @@ def _owners(connection: sa.Connection) -> Iterator[str]:
         "SELECT oid::regprocedure::text, prosecdef FROM pg_proc WHERE pronamespace = 'jingwei'::regnamespace AND prokind = 'f'"
     ).all()
     for signature, definer in ours:
-        yield f"ALTER FUNCTION {signature} OWNER TO {'jingwei_definer' if definer else 'jingwei_owner'}"
-        yield f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC; GRANT EXECUTE ON FUNCTION {signature} TO jingwei_definer"
+        # Dropping and making an index is the right of the table's owner alone.
+        owner = "jingwei_definer" if definer and not signature.startswith("index") else "jingwei_owner"
+        yield f"ALTER FUNCTION {signature} OWNER TO {owner}"
+        yield f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"
+        yield f"GRANT EXECUTE ON FUNCTION {signature} TO jingwei_definer, jingwei_owner"
 
 
 def _called() -> Iterator[str]:

@@ -17,7 +17,7 @@ AREAS = Resource(
     "区域",
     "行政区划、社区、网格、微网格。每一行是一个区域的一个版本,有效期从 valid_from 起到 valid_to 前。",
     fields=(
-        Field("name", str, "名称", required=True, aliases=("MC", "网格名称", "社区名称", "街道名称", "WGMC", "SQMC", "NAME")),
+        Field("name", str, "名称", aliases=("MC", "网格名称", "社区名称", "街道名称", "WGMC", "SQMC", "JDMC", "NAME")),
         Field(
             "code", str, "编码", longest=40,
             aliases=("BM", "网格编码", "社区编码", "街道代码", "单元网格标识码", "WGBM", "SZDYWGBSM", "SZSQDM", "SZJDDM", "区划代码"),
@@ -42,7 +42,6 @@ AREAS = Resource(
     geometry_required=False,
     rules=(
         Rule("validity", "valid_to IS NULL OR valid_to > valid_from", "失效时间须晚于生效时间。"),
-        Rule("polygon", "geom IS NOT NULL OR level = 'micro_grid' OR members IS NOT NULL", "网格须有边界,或列出成员楼栋。"),
     ),
     style=Style(
         color="#46525F", by="level", fill=0.0, order=10, zooms=(6, 21),

@@ -28,7 +28,7 @@ def upgrade() -> None:
     sa.Column('batch', sa.UUID(), nullable=True),
     sa.Column('retired_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('extras', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
-    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('name', sa.Text(), nullable=True),
     sa.Column('code', sa.Text(), nullable=True),
     sa.Column('level', sa.Text(), nullable=False),
     sa.Column('kind', sa.Text(), server_default=sa.text("'base'"), nullable=False),
@@ -44,7 +44,6 @@ def upgrade() -> None:
     sa.Column('geom', Geometry(geometry_type='MULTIPOLYGON', srid=4326, dimension=2, spatial_index=False, from_text='ST_GeomFromEWKT', name='geometry'), nullable=True),
     sa.Column('label_point', Geometry(geometry_type='POINT', srid=4326, dimension=2, spatial_index=False, from_text='ST_GeomFromEWKT', name='geometry'), nullable=True),
     postgresql.ExcludeConstraint((sa.column('path'), '='), (sa.text('tstzrange(valid_from, valid_to)'), '&&'), where=sa.text('retired_at IS NULL'), using='gist', name='areas_versions_excl'),
-    sa.CheckConstraint("geom IS NOT NULL OR level = 'micro_grid' OR members IS NOT NULL", name=op.f('areas_polygon_check')),
     sa.CheckConstraint("kind IN ('base', 'special', 'unit', 'thematic', 'village', 'residents', 'division')", name=op.f('areas_kind_check')),
     sa.CheckConstraint("length(theme) BETWEEN 0 AND 40 AND theme ~ '^[a-z][a-z0-9_]*$'", name=op.f('areas_theme_check')),
     sa.CheckConstraint("level IN ('province', 'city', 'district', 'street', 'community', 'grid', 'micro_grid')", name=op.f('areas_level_check')),
@@ -53,7 +52,7 @@ def upgrade() -> None:
     sa.CheckConstraint('length(code) BETWEEN 0 AND 40', name=op.f('areas_code_check')),
     sa.CheckConstraint('length(lead_body) BETWEEN 0 AND 200', name=op.f('areas_lead_body_check')),
     sa.CheckConstraint('length(members) BETWEEN 0 AND 2000', name=op.f('areas_members_check')),
-    sa.CheckConstraint('length(name) BETWEEN 1 AND 200', name=op.f('areas_name_check')),
+    sa.CheckConstraint('length(name) BETWEEN 0 AND 200', name=op.f('areas_name_check')),
     sa.CheckConstraint('length(parent) BETWEEN 0 AND 200', name=op.f('areas_parent_check')),
     sa.CheckConstraint('length(path) BETWEEN 0 AND 40', name=op.f('areas_path_check')),
     sa.CheckConstraint('valid_to IS NULL OR valid_to > valid_from', name=op.f('areas_validity_check')),
@@ -896,7 +895,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('posts_pkey')),
     comment='责任岗位。谁在什么时期以什么身份对哪个区域负责。责任人可以没有账号,楼道长就没有。'
     )
-    op.create_index('posts_area_idx', 'posts', ['area'], unique=False)
+    op.create_index(op.f('posts_area_idx'), 'posts', ['area'], unique=False)
     op.create_index(op.f('posts_batch_idx'), 'posts', ['batch'], unique=False)
     op.create_index(op.f('posts_organisation_idx'), 'posts', ['organisation'], unique=False)
     op.create_index(op.f('posts_phone_hash_idx'), 'posts', ['phone_hash'], unique=False)

@@ -1,0 +1,767 @@
+"""From a file to the database: read, matched, parsed, placed, stored, reported. Nothing is dropped unnamed.
+
+A row that cannot be stored stays as work to do (`load_problems`) with the sentence that says why; a column that no field
+claims stays with its record (`extras`), except where it looks personal: then it is left out and named.
+One load is one batch and one transaction.
+"""
+
+import io
+import json
+import re
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import shapely
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from geo import db, files, secrets, statements
+from geo.catalog import LEVELS, RESOURCES
+from geo.db import TIME_ZONE
+from geo.errors import Invalid, NotFound
+from geo.keys import FieldKey
+from geo.placing import Placer, Places
+from geo.resource import Field, Place, Resource
+from geo.tables import TABLES
+from geo.write import sealed
+
+Told = Callable[[str, int, int | None], None]
+
+# Rows about people carry no columns that were not asked for.
+BARE = ("residents", "households", "posts")
+# From this many rows on, an empty table is filled first and indexed after.
+LARGE = 50_000
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to load, and what the file does not say of itself."""
+
+    file: Path
+    into: str
+    columns: Mapping[str, str] = field(default_factory=dict)  # field → column
+    values: Mapping[str, str] = field(default_factory=dict)  # field → value, for every row
+    crs: str | None = None
+    datum: str | None = None
+    encoding: str | None = None
+    layer: str | None = None
+    repair: bool = True
+
+
+@dataclass
+class Report:
+    """What became of every row and every column."""
+
+    batch: str
+    resource: str
+    source: str
+    read: int = 0
+    stored: int = 0
+    unstored: int = 0
+    problems: Counter[str] = field(default_factory=Counter)
+    placing: Counter[str] = field(default_factory=Counter)
+    matched: dict[str, str] = field(default_factory=dict)
+    extras: list[str] = field(default_factory=list)
+    dropped: dict[str, str] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        title = RESOURCES[self.resource].title
+        lines = [f"{self.source} → {title}:读入 {self.read} 行,入库 {self.stored} 行,待办 {self.unstored} 行。批次 {self.batch}"]
+        if self.matched:
+            lines.append("  列:" + "、".join(f"{column} → {RESOURCES[self.resource][name].title}" for name, column in self.matched.items()))
+        if self.extras:
+            lines.append("  随记录保存的其他列:" + "、".join(self.extras))
+        lines += [f"  列 {column} 有 {count} 行的值不能识别,原样随记录保存" for column, count in self.unread.items()]
+        lines += [f"  未收的列 {column}:{why}" for column, why in self.dropped.items()]
+        reasons = {choice.code: choice.title for choice in RESOURCES["incidents"]["placing_reason"].choices}
+        if self.placing:
+            lines.append("  落格:" + "、".join(f"{reasons.get(reason, '正常')} {count}" for reason, count in self.placing.most_common()))
+        lines += [f"  待办 {count} 行:{why}" for why, count in self.problems.most_common(20)]
+        return "\n".join(lines + [f"  {note}" for note in self.notes])
+
+
+@dataclass
+class Rows:
+    """Rows on their way in: arrays of equal length, and which of them are still good."""
+
+    number: NDArray[np.int64]
+    columns: dict[str, pa.Array]
+    good: NDArray[np.bool_]
+    lon: NDArray[np.float64] | None = None
+    lat: NDArray[np.float64] | None = None
+    shapes: NDArray[np.object_] | None = None
+    problems: dict[int, tuple[str, str]] = field(default_factory=dict)  # position → field, reason
+    raw: dict[str, pa.Array] = field(default_factory=dict)  # what was not understood of a column, as it came
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def refuse(self, bad: NDArray[np.bool_], name: str, reason: str) -> None:
+        """Take rows out, keeping the first reason of each."""
+        for at in np.flatnonzero(bad & self.good):
+            self.problems[int(at)] = (name, reason)
+        self.good &= ~bad
+
+
+def load(engine: sa.Engine, order: Order, key: FieldKey, cache: Path | None = None, told: Told = lambda *_: None) -> Report:
+    """Load a file through `engine` (the loader's login). Returns what became of every row and column.
+
+    Raises `NotFound` for an unknown resource, `Invalid` when the file cannot be understood or a needed column is missing;
+    then nothing is stored.
+    """
+    resource = RESOURCES.get(order.into)
+    if resource is None:
+        raise NotFound(f"没有名为 {order.into} 的资源。", resources=list(RESOURCES))
+    described = files.described(
+        order.file, encoding=order.encoding, crs=order.crs, datum=order.datum, layer=order.layer
+    )
+    with db.translated(), engine.begin() as connection:
+        report = opened(connection, resource, order)
+        match = matched(resource, list(described.columns), order)
+        _named(report, resource, match, described)
+        desk = Desk(connection, resource, match, order, report, key)
+        placer = Placer.ready(connection, cache) if resource.place is Place.POINT else None
+        with filled(connection, resource, described.count):
+            for batch in files.batches(
+                order.file, encoding=order.encoding, crs=order.crs, datum=order.datum, layer=order.layer, repair=order.repair
+            ):
+                report.read += len(batch.rows)
+                rows = desk.parsed(batch)
+                places = desk.placed(rows, placer)
+                desk.stored(rows, places, batch)
+                told("读入", report.read, described.count)
+        closed(connection, resource, report)
+    return report
+
+
+def opened(connection: sa.Connection, resource: Resource, order: Order) -> Report:
+    """A batch, open in this transaction."""
+    batch = connection.scalar(
+        sa.text("INSERT INTO batches (noun, source, actor) VALUES (:noun, :source, acting()) RETURNING id"),
+        {"noun": resource.name, "source": order.file.name},
+    )
+    return Report(str(batch), resource.name, order.file.name)
+
+
+def closed(connection: sa.Connection, resource: Resource, report: Report) -> None:
+    """Journal the batch as one change, keep its report, and settle what new areas have moved."""
+    connection.execute(
+        sa.text("SELECT batch_journalled(:noun, :batch, :rows)"),
+        {"noun": resource.name, "batch": report.batch, "rows": report.stored},
+    )
+    connection.execute(
+        sa.text("UPDATE batches SET report = CAST(:report AS jsonb) WHERE id = :batch"),
+        {"batch": report.batch, "report": json.dumps(vars(report), ensure_ascii=False)},
+    )
+    if resource.name == "areas":
+        moved = connection.scalar(sa.text("SELECT areas_settled(NULL, NULL, NULL)"))
+        if moved:
+            report.notes.append(f"{moved} 条已有记录重新落格")
+
+
+@contextmanager
+def filled(connection: sa.Connection, resource: Resource, count: int | None) -> Iterator[None]:
+    """Fill an empty table before indexing it: indexes made afterwards took half the time of indexes kept up."""
+    empty = not connection.scalar(sa.text(f"SELECT EXISTS (SELECT FROM {resource.name})"))
+    if not empty or (count or 0) < LARGE:
+        yield
+        return
+    indexes = connection.execute(sa.text("SELECT indexes_set_aside(:noun)"), {"noun": resource.name}).scalars().all()
+    yield
+    for statement in indexes:
+        connection.execute(sa.text("SELECT index_restored(:noun, :statement)"), {"noun": resource.name, "statement": statement})
+
+
+def matched(resource: Resource, columns: Sequence[str], order: Order) -> dict[str, str]:
+    """Which column each field is read from: as ordered, else by its spellings, whole or cut to a DBF's ten bytes.
+
+    Raises `Invalid` when an ordered column is not there or a required field has neither column, value nor default.
+    """
+    found: dict[str, str] = {}
+    for name, column in order.columns.items():
+        if name not in {f.name for f in resource.writable} | {"id"}:
+            raise Invalid(f"{resource.title} 没有字段 {name}。", field=name)
+        if column not in columns:
+            raise Invalid(f"文件里没有列 {column}。", field=name, columns=list(columns))
+        found[name] = column
+    heads = {column: _spelled(column) for column in columns if column not in found.values()}
+    for declared in resource.writable:
+        if declared.name in found or declared.name in order.values:
+            continue
+        spellings = [head for text in declared.spellings for head in (_spelled(text), *_cut(text))]
+        for spelling in spellings:
+            column = next((c for c, head in heads.items() if head == spelling), None)
+            if column is not None:
+                found[declared.name] = column
+                del heads[column]
+                break
+    for name in order.values:
+        if name not in {f.name for f in resource.writable}:
+            raise Invalid(f"{resource.title} 没有字段 {name}。", field=name)
+    for declared in resource.writable:
+        if declared.required and declared.default is None and declared.name not in {*found, *order.values}:
+            raise Invalid(
+                f"文件里没有“{declared.title}”列。请用 --map {declared.name}=列名 指明,或用 --set {declared.name}=值 给出。",
+                field=declared.name, columns=list(columns), spellings=list(declared.spellings),
+            )
+    return found
+
+
+def _spelled(text: str) -> str:
+    return re.sub(r"[\s_\-()()\[\]【】::*]+", "", text).casefold()
+
+
+def _cut(text: str) -> Iterator[str]:
+    for encoding in ("utf-8", "gb18030"):
+        head = text.encode(encoding)[:10].decode(encoding, "ignore")
+        if head != text and len(head) > 1:
+            yield _spelled(head)
+
+
+def _named(report: Report, resource: Resource, match: Mapping[str, str], described: "files.Described") -> None:
+    """Say what becomes of the columns that no field claims."""
+    report.matched = dict(match)
+    for column, samples in described.columns.items():
+        if column in match.values() or column in described.position_columns:
+            continue
+        kind = secrets.looks_personal(column, samples)
+        if kind:
+            report.dropped[column] = f"像是个人信息({kind}),没有收"
+        elif resource.name in BARE:
+            report.dropped[column] = "这里只收声明过的列"
+        else:
+            report.extras.append(column)
+    report.notes += described.warnings
+
+
+class Desk:
+    """Where rows are worked on: all that stays the same from batch to batch."""
+
+    def __init__(
+        self, connection: sa.Connection, resource: Resource, match: Mapping[str, str], order: Order, report: Report, key: FieldKey
+    ) -> None:
+        self.connection, self.resource, self.match, self.report, self.key = connection, resource, match, report, key
+        self.values = dict(order.values)
+        # A column that was only guessed to be an optional field may hold other things too: what is not understood stays
+        # with the record. How precise a place is, is not guessed.
+        self.soft = {
+            f.name for f in resource.writable
+            if f.name in match and f.name not in order.columns and not f.required and f.name != "precision"
+        }
+        self.now = connection.scalar(sa.text("SELECT now()"))
+        self.codes = {f.name: self._codes(f) for f in resource.writable if f.listed}
+        self.refers = {f.name: self._targets(f) for f in resource.writable if f.refers}
+        self.houses: dict[str, tuple[str, int | None]] = {}
+        if resource.place is Place.INHERITS:
+            rows = connection.execute(sa.text("SELECT id::text, scope, placement FROM buildings WHERE retired_at IS NULL"))
+            self.houses = {id: (scope, placement) for id, scope, placement in rows}
+        self.keys: set[str] = set()
+        if resource.key:
+            told = connection.execute(
+                sa.text(f"SELECT {resource.key[0]} FROM {resource.name} WHERE retired_at IS NULL AND {resource.key[0]} IS NOT NULL")
+            )
+            self.keys = set(told.scalars())
+
+    def parsed(self, batch: "files.Batch") -> Rows:
+        """The batch's columns as the values of fields. What cannot be one takes its row out, with the reason."""
+        rows = Rows(
+            np.asarray(batch.rows), {}, np.ones(len(batch.rows), bool), batch.lon, batch.lat,
+            None if batch.geometry is None else np.asarray(batch.geometry, dtype=object),
+        )
+        for at, reason in batch.problems.items():
+            rows.refuse(_only(at, len(rows)), "geometry", reason)
+        for declared in self.resource.writable:
+            if declared.name in self.match:
+                rows.columns[declared.name] = self._column(rows, declared, batch.columns[self.match[declared.name]])
+            elif declared.name in self.values:
+                given = pa.array([self.values[declared.name]] * min(1, len(rows)))
+                one = self._column(Rows(np.zeros(len(given)), {}, np.ones(len(given), bool)), declared, given)
+                if len(one) and one[0].as_py() is None:
+                    raise Invalid(f"--set {declared.name} 的值不能用。", field=declared.name, value=self.values[declared.name])
+                rows.columns[declared.name] = _repeated(one, len(rows))
+            if declared.required and declared.default is None:
+                rows.refuse(rows.columns[declared.name].is_null().to_numpy(False), declared.name, f"缺少{declared.title}")
+        kept = {name: batch.columns[name] for name in self.report.extras}
+        if self.resource.name not in BARE:
+            kept |= rows.raw
+        if kept:
+            rows.columns["extras"] = _extras(kept)
+        self._unique(rows)
+        self._drawn(rows)
+        self._kept(rows, rows.problems, batch)
+        return rows
+
+    def placed(self, rows: Rows, placer: Placer | None) -> Places | None:
+        """Where each good row is; nothing for nouns that the database places as it stores them."""
+        if placer is None:
+            return None
+        lon, lat = self._points(rows)
+        here = rows.good & ~np.isnan(lon)
+        count = len(rows)
+        found = Places(
+            np.zeros(count, np.int32), np.full(count, placer.root, object), np.full(count, "imprecise", object),
+            np.full(count, None, object), np.full(count, np.nan), np.full((count, 2), np.nan),
+        )
+        stated = rows.columns.get("stated_area")
+        precision = rows.columns.get("precision")
+        told = None if stated is None else np.array(stated.to_pylist(), object)
+        if here.any():
+            at = np.flatnonzero(here)
+            answer = placer.place(
+                lon[at], lat[at], self._moments(rows, at),
+                None if precision is None else np.array([p == "region" for p in precision.take(pa.array(at)).to_pylist()], bool),
+                None if told is None else told[at],
+            )
+            for name in ("placement", "scope", "reason", "nearest", "nearest_m", "label"):
+                getattr(found, name)[at] = getattr(answer, name)
+        if told is not None:
+            nowhere = np.flatnonzero(rows.good & ~here)
+            for row in nowhere:
+                found.scope[row] = placer.stated(told[row])
+        self.report.placing.update(reason or "clean" for reason in found.reason[rows.good].tolist())
+        return found
+
+    def stored(self, rows: Rows, places: Places | None, batch: "files.Batch") -> None:
+        """COPY the good rows; where a rule of the database refuses one, store the others and name that rule."""
+        good = np.flatnonzero(rows.good)
+        if not len(good):
+            return
+        table = self._table(rows, places, good)
+        try:
+            with self.connection.begin_nested():
+                self._copied(self.resource.name, table)
+            self.report.stored += len(good)
+        except psycopg.errors.IntegrityError:
+            self._sifted(table, rows, good, batch)
+
+    def _copied(self, target: str, table: pa.Table) -> None:
+        names = ", ".join(f'"{name}"' for name in table.column_names)
+        driver = self.connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        with driver.cursor().copy(f"COPY {target} ({names}) FROM STDIN WITH (FORMAT csv)") as copy:
+            for part in table.to_batches(max_chunksize=50_000):
+                text = io.BytesIO()
+                pyarrow.csv.write_csv(part, text, pyarrow.csv.WriteOptions(include_header=False))
+                copy.write(text.getbuffer())
+
+    def _sifted(self, table: pa.Table, rows: Rows, good: NDArray[np.intp], batch: "files.Batch") -> None:
+        """Stage without constraints, then store what keeps every rule, in one statement a rule."""
+        run = self.connection.exec_driver_sql
+        name = self.resource.name
+        run("DROP TABLE IF EXISTS staged")
+        run(f"CREATE TEMP TABLE staged AS SELECT * FROM {name} WITH NO DATA")
+        run("ALTER TABLE staged ADD position integer")
+        self._copied("staged", table.append_column("position", pa.array(good)))
+        checks = run(
+            "SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE contype = 'c' AND conrelid = %s::regclass",
+            (name,),
+        ).all()
+        refused: dict[int, tuple[str, str]] = {}
+        for rule, expression in checks:
+            for (at,) in run(f"DELETE FROM staged WHERE NOT ({expression}) RETURNING position".replace("%", "%%")):
+                meaning = next((r.message for r in self.resource.rules if rule == f"{name}_{r.name}_check"), f"违反规则 {rule}")
+                refused[at] = (rule.removeprefix(f"{name}_").removesuffix("_check"), meaning)
+        columns = ", ".join(f'"{column}"' for column in table.column_names)
+        with self.connection.begin_nested():
+            stored = run(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM staged").rowcount
+        run("DROP TABLE staged")
+        self.report.stored += stored
+        self._kept(rows, refused, batch)
+
+    def _table(self, rows: Rows, places: Places | None, good: NDArray[np.intp]) -> pa.Table:
+        """The good rows as the columns of the noun's table, in the text that COPY reads."""
+        take = pa.array(good)
+        ids = _uuids(len(good), self.now)
+        out: dict[str, pa.Array] = {"id": pa.array(ids)}
+        for declared in self.resource.writable:
+            if declared.name not in rows.columns:
+                continue
+            column = rows.columns[declared.name].take(take)
+            if declared.secret:
+                out |= self._sealed(declared, column, ids)
+            elif declared.default is not None:
+                text = str(declared.default).lower() if isinstance(declared.default, bool) else str(declared.default)
+                out[declared.name] = pc.fill_null(column.cast(pa.string()), text)
+            else:
+                out[declared.name] = column
+        count = len(good)
+        out["source"] = _repeated(pa.array([self.report.source]), count)
+        out["batch"] = _repeated(pa.array([self.report.batch]), count)
+        if "extras" in rows.columns:
+            out["extras"] = rows.columns["extras"].take(take)
+        if self.resource.geometry:
+            out["geom"] = self._shapes(rows, good)
+        if places is not None:
+            out |= self._places(rows, places, good)
+        if self.resource.place is Place.INHERITS:
+            homes = [self.houses[house] for house in rows.columns["building"].take(take).to_pylist()]
+            out["scope"] = pa.array([scope for scope, _ in homes])
+            out["placement"] = pa.array([placement for _, placement in homes], pa.int32())
+        return pa.table(out)
+
+    def _places(self, rows: Rows, places: Places, good: NDArray[np.intp]) -> dict[str, pa.Array]:
+        placement = places.placement[good]
+        out = {
+            "placement": pa.array(placement, mask=placement == 0),
+            "scope": _encoded(places.scope[good]),
+            "placing_reason": _encoded(places.reason[good]),
+            "nearest_area": _encoded(places.nearest[good]),
+            "nearest_m": pa.array(places.nearest_m[good], from_pandas=True),
+        }
+        if self.resource.coarse:
+            x, y = places.label[good, 0].copy(), places.label[good, 1].copy()
+            lon, lat = self._points(rows)
+            lost = np.isnan(x)
+            x[lost], y[lost] = np.round(lon[good][lost] / 0.05) * 0.05, np.round(lat[good][lost] / 0.05) * 0.05
+            out["geom_coarse"] = _ewkb(x, y)
+        return out
+
+    def _shapes(self, rows: Rows, good: NDArray[np.intp]) -> pa.Array:
+        if rows.lon is not None and rows.lat is not None and self.resource.geometry == "POINT":
+            return _ewkb(rows.lon[good], rows.lat[good])
+        assert rows.shapes is not None
+        return pa.array(
+            [None if shape is None else shapely.to_wkb(shape, hex=True, include_srid=True) for shape in shapely.set_srid(rows.shapes[good], 4326)]
+        )
+
+    def _points(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The representative point of each row; of polygons the one that PostGIS gives, which is not always that of
+        another GEOS."""
+        if rows.lon is None or rows.lat is None:
+            assert rows.shapes is not None
+            rows.lon, rows.lat = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+            at = np.flatnonzero(rows.good & ~shapely.is_missing(rows.shapes))
+            for part in np.array_split(at, max(1, len(at) // 5_000)):
+                if self.resource.geometry == "POINT":
+                    rows.lon[part], rows.lat[part] = shapely.get_x(rows.shapes[part]), shapely.get_y(rows.shapes[part])
+                elif len(part):
+                    found = statements.run(
+                        self.connection, "representative_points", shapes=[bytes(s) for s in shapely.to_wkb(rows.shapes[part])]
+                    ).all()
+                    rows.lon[part], rows.lat[part] = [x for x, _ in found], [y for _, y in found]
+        return rows.lon, rows.lat
+
+    def _moments(self, rows: Rows, at: NDArray[np.intp]) -> NDArray[np.float64] | None:
+        name = self.resource.moment
+        if name is None or name not in rows.columns:
+            return None
+        stamps = rows.columns[name].take(pa.array(at)).dictionary_encode()
+        seconds = np.array(
+            [datetime.fromisoformat(text).timestamp() for text in stamps.dictionary.to_pylist()] + [np.nan], np.float64
+        )
+        return seconds[pc.fill_null(stamps.indices, len(seconds) - 1).to_numpy(zero_copy_only=False)]
+
+    def _column(self, rows: Rows, declared: Field, column: pa.Array) -> pa.Array:
+        """A column as a field's values in text. Values are understood once each, however often they occur."""
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()
+        if declared.type is str and not (declared.choices or declared.listed or declared.refers) and pa.types.is_string(column.type):
+            text = pc.utf8_trim_whitespace(column)
+            text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+            long = pc.fill_null(pc.greater(pc.utf8_length(text), declared.longest), False).to_numpy(zero_copy_only=False)
+            rows.refuse(long, declared.name, f"{declared.title}超过 {declared.longest} 字")
+            null = pc.fill_null(pc.match_substring(text, "\0"), False).to_numpy(zero_copy_only=False)
+            rows.refuse(null, declared.name, f"{declared.title}含有空字符")
+            return text
+        encoded = column.dictionary_encode()
+        values, wrong = [], {}
+        for at, value in enumerate(encoded.dictionary.to_pylist()):
+            try:
+                values.append(self._value(declared, value))
+            except (ValueError, OverflowError, KeyError) as error:
+                values.append(None)
+                wrong[at] = f"{declared.title} {str(value)[:40]!r} {error.args[0] if error.args else '不能识别'}"
+        indices = encoded.indices
+        if wrong and declared.name in self.soft:
+            odd = pc.is_in(indices, pa.array(list(wrong), indices.type))
+            name = self.match[declared.name]
+            rows.raw[name] = pc.if_else(odd, pc.cast(column, pa.string()), pa.scalar(None, pa.string()))
+            self.report.unread[name] += int(pc.sum(odd).as_py() or 0)
+        elif wrong:
+            at = pc.fill_null(indices, -1).to_numpy(zero_copy_only=False)
+            for number, reason in wrong.items():
+                rows.refuse(at == number, declared.name, reason)
+        if not values:
+            return pa.nulls(len(column), pa.string())
+        return pa.array(values, pa.string()).take(indices)
+
+    def _value(self, declared: Field, value: object) -> str | None:
+        text = _text(value)
+        if text is None:
+            return None
+        if "\0" in text:
+            raise ValueError("含有空字符")
+        if declared.name in self.refers:
+            return self._target(declared, text)
+        if declared.name in self.codes:
+            return self._known(self.codes[declared.name], text)
+        if declared.choices:
+            titles = {c.title: c.code for c in declared.choices} | {c.code: c.code for c in declared.choices}
+            return self._known(titles | SPELLED.get(declared.name, {}), text)
+        if declared.type is int:
+            return _bounded(declared, _whole(text))
+        if declared.type is float:
+            return _bounded(declared, float(text.replace(",", "")))
+        if declared.type is bool:
+            return BOOLEANS[text.lower()]
+        if declared.type is datetime:
+            return self._moment(value, text).isoformat()
+        if declared.type is date:
+            return self._moment(value, text).date().isoformat()
+        if len(text) > declared.longest:
+            raise ValueError(f"超过 {declared.longest} 字")
+        if declared.pattern and not re.fullmatch(declared.pattern, text):
+            raise ValueError("格式不对")
+        return text
+
+    @staticmethod
+    def _known(titles: Mapping[str, str], text: str) -> str:
+        if text not in titles:
+            raise ValueError("不在可选值之内")
+        return titles[text]
+
+    def _moment(self, value: object, text: str) -> datetime:
+        """A moment as people and programs write it; a duration (ISO 8601, `-PT75H30M`) counts from this load."""
+        if isinstance(value, datetime):
+            return value if value.tzinfo else value.replace(tzinfo=ZoneInfo(TIME_ZONE))
+        if isinstance(value, date):
+            return datetime(value.year, value.month, value.day, tzinfo=ZoneInfo(TIME_ZONE))
+        if span := DURATION.fullmatch(text):
+            days, hours, minutes, seconds = (float(part or 0) for part in span.groups()[1:])
+            length = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+            return self.now - length if span[1] == "-" else self.now + length
+        plain = re.sub(r"[年月/.]", "-", text.replace("日", " ")).strip().removesuffix("-") if not text[4:5].isdigit() else text
+        plain = re.sub(r"^(\d{4})-(\d{1,2})-(\d{1,2})", lambda m: f"{m[1]}-{int(m[2]):02}-{int(m[3]):02}", plain)
+        plain = re.sub(r"\s+(\d):", r" 0\1:", plain)
+        try:
+            found = datetime.fromisoformat(plain)
+        except ValueError as error:
+            raise ValueError("不是可识别的时间") from error
+        if not 1800 <= found.year <= 2300:
+            raise ValueError("年份不合理")
+        return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(TIME_ZONE))
+
+    def _codes(self, declared: Field) -> dict[str, str]:
+        rows = self.connection.execute(sa.text(f"SELECT code, title, title_en FROM {declared.listed} WHERE retired_at IS NULL"))
+        found: dict[str, str] = {}
+        for code, title, title_en in rows:
+            found |= {title: code, title_en.lower(): code, code: code}
+        return found
+
+    def _targets(self, declared: Field) -> dict[str, str | None]:
+        """What may be written for a reference: a code, a path, or a name that only one carries (None: several do)."""
+        if declared.refers == "area_paths":
+            query = (
+                "SELECT path, path AS a, code AS b, name AS c FROM areas WHERE retired_at IS NULL"
+                " AND (valid_to IS NULL OR valid_to > now())"
+            )
+        else:
+            label = RESOURCES[str(declared.refers)].label
+            query = f"SELECT id::text, id::text AS a, code AS b, {label} AS c FROM {declared.refers} WHERE retired_at IS NULL"
+            if declared.refers == "incidents":
+                query = "SELECT id::text, id::text AS a, number AS b, NULL AS c FROM incidents WHERE retired_at IS NULL"
+        names: dict[str, str | None] = {}
+        sure: dict[str, str | None] = {}
+        for target, own, code, name in self.connection.execute(sa.text(query)):
+            sure[own] = target
+            if code:
+                sure[code] = target if sure.get(code, target) == target else None
+            if name:
+                names[name] = target if names.get(name, target) == target else None
+        return names | sure
+
+    def _target(self, declared: Field, text: str) -> str:
+        targets = self.refers[declared.name]
+        if text not in targets:
+            raise ValueError("对不上任何一个")
+        found = targets[text]
+        if found is None:
+            raise ValueError("对得上不止一个,请用编码")
+        return found
+
+    def _unique(self, rows: Rows) -> None:
+        """A key that another living row has, here or in the file, takes the later row out."""
+        if not self.resource.key or self.resource.key[0] not in rows.columns:
+            return
+        title = self.resource[self.resource.key[0]].title
+        taken = np.zeros(len(rows), bool)
+        for at, text in enumerate(rows.columns[self.resource.key[0]].to_pylist()):
+            if text is not None and rows.good[at]:
+                taken[at] = text in self.keys
+                self.keys.add(text)
+        rows.refuse(taken, self.resource.key[0], f"{title}已经有了")
+
+    def _drawn(self, rows: Rows) -> None:
+        """Only a shape of the right kind, on the globe, goes on."""
+        wanted = self.resource.geometry
+        if wanted is None:
+            return
+        needed = self.resource.geometry_required
+        if rows.shapes is None:
+            if rows.lon is None or rows.lat is None:
+                if needed:
+                    raise Invalid("文件里没有坐标。", way_out="请提供经纬度列、WKT 列或空间格式的文件。")
+                rows.lon, rows.lat = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+            if wanted != "POINT":
+                raise Invalid(f"{self.resource.title}要面或线,文件里是点。", field="geometry")
+            missing = np.isnan(rows.lon) | np.isnan(rows.lat)
+            with np.errstate(invalid="ignore"):
+                rows.refuse(~missing & ~((np.abs(rows.lon) <= 180) & (np.abs(rows.lat) <= 90)), "geometry", "坐标不在经纬度范围内")
+        else:
+            missing = shapely.is_missing(rows.shapes) | shapely.is_empty(rows.shapes)
+            rows.shapes[missing] = None
+            rows.shapes = _as(wanted, rows.shapes)
+            wrong = ~missing & shapely.is_missing(rows.shapes)
+            rows.refuse(wrong, "geometry", "几何类型不对")
+        if needed and not (self.resource.name == "areas" and "members" in rows.columns):
+            rows.refuse(missing, "geometry", "没有坐标")
+
+    def _sealed(self, declared: Field, column: pa.Array, ids: Sequence[str]) -> dict[str, pa.Array]:
+        told = [
+            sealed(self.resource, declared.name, text, self.key, uuid.UUID(id))
+            for text, id in zip(column.to_pylist(), ids, strict=True)
+        ]
+        name = declared.name
+        out = {f"{name}_masked": pa.array([row[f"{name}_masked"] for row in told], pa.string())}
+        for part in ("cipher", "hash"):
+            raw = [row[f"{name}_{part}"] for row in told]
+            out[f"{name}_{part}"] = pa.array([None if b is None else "\\x" + b.hex() for b in raw], pa.string())  # type: ignore[attr-defined]
+        return out
+
+    def _kept(self, rows: Rows, problems: Mapping[int, tuple[str, str]], batch: "files.Batch") -> None:
+        """Keep each row that was not stored, with its reason. Of columns that look personal nothing is kept."""
+        hidden = {self.match[f.name] for f in self.resource.writable if (f.secret or f.name_of_person) and f.name in self.match}
+        shown = [column for column in batch.columns if column not in hidden and column not in self.report.dropped]
+        if not problems:
+            return
+        told = []
+        for at, (name, reason) in problems.items():
+            record = {column: _text(batch.columns[column][at].as_py()) for column in shown}
+            told.append({"row": int(rows.number[at]), "field": name, "reason": reason, "record": record})
+            self.report.problems[reason] += 1
+        self.report.unstored += len(told)
+        statements.run(self.connection, "keep_problems", batch=self.report.batch, problems=json.dumps(told, ensure_ascii=False))
+
+
+BOOLEANS = {
+    **dict.fromkeys(("是", "有", "true", "t", "1", "1.0", "y", "yes", "√", "真", "已值守"), "true"),
+    **dict.fromkeys(("否", "无", "false", "f", "0", "0.0", "n", "no", "×", "假", "未值守"), "false"),
+}
+# What geocoders and older lists call our codes.
+SPELLED = {
+    "precision": {"ok": "exact", "poi": "exact", "district": "region", "city": "region", "门址": "building", "道路": "street"},
+    "level": {"镇街": "street", "街办": "street", "镇": "street", "乡": "street", "村": "community", "区": "district", "县": "district"},
+}
+DURATION = re.compile(r"([-+]?)P(?:(\d+(?:\.\d+)?)D)?(?:T(?:(\d+(?:\.\d+)?)H)?(?:(\d+(?:\.\d+)?)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+ORDER = [level.code for level in LEVELS]
+
+
+def _text(value: object) -> str | None:
+    """A cell as text: whole numbers without the `.0` that spreadsheets and DBF numbers bring; nothing for blank."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    text = str(value).strip()
+    return text or None
+
+
+def _whole(text: str) -> int:
+    number = float(text.replace(",", ""))
+    if not number.is_integer():
+        raise ValueError("须是整数")
+    return int(number)
+
+
+def _bounded(declared: Field, number: float) -> str:
+    if not abs(number) < 2**31 and declared.type is int or number != number or abs(number) == float("inf"):
+        raise ValueError("超出范围")
+    if declared.minimum is not None and number < declared.minimum or declared.maximum is not None and number > declared.maximum:
+        raise ValueError("超出范围")
+    return str(number)
+
+
+def _only(at: int, count: int) -> NDArray[np.bool_]:
+    mask = np.zeros(count, bool)
+    mask[at] = True
+    return mask
+
+
+def _repeated(one: pa.Array, count: int) -> pa.Array:
+    return one.take(pa.array(np.zeros(count, np.int32)))
+
+
+def _encoded(values: NDArray[np.object_]) -> pa.Array:
+    """An array of few distinct texts, made without a Python step a row."""
+    return pa.array(values, pa.string())
+
+
+def _extras(columns: Mapping[str, pa.Array]) -> pa.Array:
+    parts = [[_text(value) for value in column.to_pylist()] for column in columns.values()]
+    return pa.array([
+        json.dumps({n: v.replace("\0", "") for n, v in zip(columns, row, strict=True) if v is not None}, ensure_ascii=False)
+        for row in zip(*parts, strict=True)
+    ])
+
+
+def _as(wanted: str, shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Shapes as the noun keeps them: parts as multi, points out of single multipoints; None for another kind."""
+    out = np.full(len(shapes), None, object)
+    kinds = shapely.get_type_id(shapes)
+    if wanted == "POINT":
+        out[kinds == 0] = shapes[kinds == 0]
+        single = (kinds == 4) & (shapely.get_num_geometries(shapes) == 1)
+        out[single] = shapely.get_geometry(shapes[single], 0)
+        return out
+    one, many, make = {"MULTIPOLYGON": (3, 6, shapely.multipolygons), "MULTILINESTRING": (1, 5, shapely.multilinestrings)}[wanted]
+    out[kinds == many] = shapes[kinds == many]
+    for at in np.flatnonzero(kinds == one):
+        out[at] = make([shapes[at]])
+    return out
+
+
+HEX = np.array([f"{byte:02X}" for byte in range(256)], dtype="S2")
+
+
+def _ewkb(x: NDArray[np.float64], y: NDArray[np.float64]) -> pa.Array:
+    """Points as hexadecimal EWKB with SRID 4326; null where a coordinate is nan. A million in 0.3 s."""
+    count = len(x)
+    raw = np.empty((count, 25), np.uint8)
+    raw[:, :9] = np.frombuffer(bytes([1]) + (0x20000001).to_bytes(4, "little") + (4326).to_bytes(4, "little"), np.uint8)
+    raw[:, 9:17] = np.ascontiguousarray(x, "<f8").view(np.uint8).reshape(count, 8)
+    raw[:, 17:25] = np.ascontiguousarray(y, "<f8").view(np.uint8).reshape(count, 8)
+    text = np.frombuffer(HEX[raw].tobytes(), np.uint8)
+    flat = pa.Array.from_buffers(
+        pa.string(), count, [None, pa.py_buffer(np.arange(0, 50 * count + 1, 50, dtype=np.int32)), pa.py_buffer(text)]
+    )
+    return pc.if_else(pa.array(np.isnan(x) | np.isnan(y)), pa.scalar(None, pa.string()), flat)
+
+
+def _uuids(count: int, now: datetime) -> list[str]:
+    """UUIDv7 for a batch: the millisecond of the load, then random; ascending within the batch, as keyset paging likes."""
+    stamp = int(now.astimezone(UTC).timestamp() * 1000)
+    random = np.random.default_rng().integers(0, 256, (count, 10), dtype=np.uint8)
+    raw = np.empty((count, 16), np.uint8)
+    raw[:, :6] = np.frombuffer(stamp.to_bytes(6, "big"), np.uint8)
+    raw[:, 6:] = random
+    raw[:, 6] = 0x70 | (raw[:, 6] & 0x0F)
+    raw[:, 8] = 0x80 | (raw[:, 8] & 0x3F)
+    text = HEX[raw].tobytes().decode().lower()
+    return [
+        f"{text[at:at + 8]}-{text[at + 8:at + 12]}-{text[at + 12:at + 16]}-{text[at + 16:at + 20]}-{text[at + 20:at + 32]}"
+        for at in range(0, 32 * count, 32)
+    ]
