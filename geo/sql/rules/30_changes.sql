@@ -46,7 +46,7 @@ BEGIN
     END IF;
     before := to_jsonb(OLD);
     after := to_jsonb(NEW);
-    FOREACH shape IN ARRAY TG_ARGV LOOP
+    FOREACH shape IN ARRAY coalesce(TG_ARGV::text[], '{}') LOOP
         EXECUTE format('SELECT $1 || jsonb_build_object(%1$L, ($2).%1$I::text), $3 || jsonb_build_object(%1$L, ($4).%1$I::text)', shape)
         INTO before, after USING before, OLD, after, NEW;
     END LOOP;
