@@ -150,7 +150,11 @@ def triggers(resource: Resource) -> Iterator[str]:
             " EXECUTE FUNCTION building_moved()"
         )
     shapes = ", ".join(f"'{c.name}'" for c in TABLES[name].c if str(c.type).startswith("geometry"))
-    yield f"CREATE OR REPLACE TRIGGER c_versioned BEFORE UPDATE ON {name} FOR EACH ROW EXECUTE FUNCTION row_versioned()"
+    generated = ", ".join(f"'{c.name}'" for c in TABLES[name].c if c.computed is not None)
+    yield (
+        f"CREATE OR REPLACE TRIGGER c_versioned BEFORE UPDATE ON {name} FOR EACH ROW"
+        f" EXECUTE FUNCTION row_versioned({generated})"
+    )
     # The loader writes one change row a batch; its updates are journalled like anybody's.
     yield (
         f"CREATE OR REPLACE TRIGGER z_added AFTER INSERT ON {name} FOR EACH ROW"

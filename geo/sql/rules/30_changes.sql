@@ -7,10 +7,18 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         THEN coalesce(nullif(current_setting('jingwei.actor', true), ''), session_user::text) ELSE session_user::text END
 $$;
 
+-- Arguments: the generated columns. They are computed after this trigger, so a row that stays the same would differ in them.
 CREATE OR REPLACE FUNCTION row_versioned() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    generated text;
+    kept jsonb;
 BEGIN
     NEW.id := OLD.id;
+    FOREACH generated IN ARRAY coalesce(TG_ARGV::text[], '{}') LOOP
+        EXECUTE format('SELECT jsonb_build_object(%1$L, ($1).%1$I)', generated) INTO kept USING OLD;
+        NEW := jsonb_populate_record(NEW, kept);
+    END LOOP;
     IF NEW IS DISTINCT FROM OLD THEN
         NEW.version := OLD.version + 1;
     END IF;
