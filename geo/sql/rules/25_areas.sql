@@ -20,7 +20,7 @@ $$;
 CREATE OR REPLACE FUNCTION post_scoped() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.scope := NEW.area;
+    NEW.scope := coalesce(NEW.area, '');  -- a post without an area is refused by that name
     RETURN NEW;
 END
 $$;
