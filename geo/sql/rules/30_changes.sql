@@ -9,7 +9,7 @@ $$;
 
 -- Arguments: the generated columns. They are computed after this trigger, so a row that stays the same would differ in them.
 CREATE OR REPLACE FUNCTION row_versioned() RETURNS trigger
-LANGUAGE plpgsql SET search_path = jingwei, public, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     generated text;
     kept jsonb;
