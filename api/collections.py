@@ -63,8 +63,13 @@ def link(request: Request, path: str, rel: str, kind: str = "application/json") 
 def router(resource: Resource) -> APIRouter:
     """The routes of one noun."""
     items = f"/collections/{resource.name}/items"
+
+    def known(who: CallerNow) -> None:
+        shown(resource, who)
+
+    # Before parameters and body are looked at: what is wrong with them tells that the noun is there.
     routes = APIRouter(
-        prefix=items, tags=[resource.name],
+        prefix=items, tags=[resource.name], dependencies=[Depends(known)],
         responses={status: PROBLEM for status in (400, 403, 404, 409, 422, 503)},
     )
     New: Any = models.feature(resource)
@@ -76,7 +81,6 @@ def router(resource: Resource) -> APIRouter:
         openapi_extra={"parameters": _parameters(resource)}, response_class=Response, responses={200: {"content": {GEOJSON: {}}}},
     )
     def find(request: Request, connection: Connection, want: Wanted, who: CallerNow) -> Response:
-        shown(resource, who)
         page = query.page(connection, resource, want, who.audience)
         links = [link(request, f"{items}?{request.url.query}".rstrip("?"), "self", GEOJSON)]
         if page.next:
@@ -94,7 +98,6 @@ def router(resource: Resource) -> APIRouter:
     def read(
         id: UUID, connection: Connection, who: CallerNow, if_none_match: Annotated[str | None, Header()] = None
     ) -> Response:
-        shown(resource, who)
         text, version = query.one(connection, resource, id, who)
         if if_none_match in ("*", etag(version)):
             return Response(status_code=304, headers={"ETag": etag(version)})
@@ -108,7 +111,6 @@ def router(resource: Resource) -> APIRouter:
         new: New, request: Request, connection: Connection, who: CallerNow, key: Key,
         idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
     ) -> Response:
-        shown(resource, who)
         said = hashlib.sha256(new.model_dump_json().encode()).digest()
         if idempotency_key and (known := write.remembered(connection, who, idempotency_key, items, said)):
             return answered(connection, resource, known, who, 201, {"Idempotency-Replayed": "true"})
@@ -122,7 +124,6 @@ def router(resource: Resource) -> APIRouter:
         responses={200: {"content": {GEOJSON: {}}}, 410: PROBLEM, 412: PROBLEM},
     )
     def replace(id: UUID, new: New, connection: Connection, who: CallerNow, key: Key, version: Expected) -> Response:
-        shown(resource, who)
         write.change(
             connection, resource, id, new.properties.model_dump(), geometry(resource, new), key, who, version
         )
@@ -134,7 +135,6 @@ def router(resource: Resource) -> APIRouter:
         openapi_extra={"requestBody": {"description": "A merge patch (RFC 7396)."}},
     )
     def patch(id: UUID, new: Patch, connection: Connection, who: CallerNow, key: Key, version: Expected) -> Response:
-        shown(resource, who)
         values = new.properties.model_dump(exclude_unset=True) if new.properties else {}
         write.change(connection, resource, id, values, geometry(resource, new), key, who, version)
         return answered(connection, resource, id, who, 200)
@@ -144,7 +144,6 @@ def router(resource: Resource) -> APIRouter:
         responses={410: PROBLEM, 412: PROBLEM},
     )
     def retire(id: UUID, connection: Connection, who: CallerNow, version: Expected) -> Response:
-        shown(resource, who)
         write.retire(connection, resource, id, who, version)
         return Response(status_code=204)
 
