@@ -55,8 +55,7 @@ def install(app: FastAPI) -> None:
         told = [{"field": ".".join(map(str, e["loc"][1:])), "reason": e["msg"], "rule": e["type"]} for e in error.errors()]
         in_body = all(e["loc"] and e["loc"][0] == "body" for e in error.errors())
         kind: type[GeoError] = errors.Invalid if in_body else errors.BadQuery
-        path_only = all(e["loc"] and e["loc"][0] == "path" for e in error.errors())
-        if path_only:
+        if any(e["loc"] and e["loc"][0] == "path" for e in error.errors()):
             kind = errors.NotFound
         facts = {"errors": told[:50], "field": told[0]["field"]}
         return problem(request, STATUS[kind], kind.slug(), kind.__doc__ or "", kind.__doc__ or "", facts)
