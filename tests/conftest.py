@@ -19,6 +19,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
+from fastapi import FastAPI
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
 from psycopg import sql
@@ -160,10 +161,17 @@ def web(connection: sa.Connection) -> Within:
     return Within(connection, "jingwei_web")
 
 
+@pytest.fixture(scope="session")
+def application(engine: sa.Engine, key: FieldKey) -> FastAPI:
+    """The server, put together once: that takes longer than most tests."""
+    return create_app(Engines(engine, engine), key)
+
+
 @pytest.fixture
-def client(connection: sa.Connection, web: Within, key: FieldKey) -> TestClient:
+def client(application: FastAPI, connection: sa.Connection, web: Within) -> TestClient:
     """The server on the test's own transaction, with the roles, scopes and read-only reads of the real one."""
-    return TestClient(create_app(Engines(web, Within(connection, "jingwei_trail")), key))  # type: ignore[arg-type]
+    application.state.engines = Engines(web, Within(connection, "jingwei_trail"))  # type: ignore[arg-type]
+    return TestClient(application)
 
 
 @pytest.fixture

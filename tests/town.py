@@ -4,6 +4,7 @@ One street, two communities side by side, four grids: A and B share an edge; C a
 D is in no grid. Coordinates are degrees at sea off Zhejiang, x and y below count hundredths of a degree.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
@@ -103,34 +104,52 @@ def value(field: Field) -> object:
 
 
 def example(resource: Resource, **given: object) -> dict[str, Any]:
-    """A feature of `resource` with everything it needs and `given`; what it refers to must be given."""
-    properties = {field.name: value(field) for field in resource.writable if field.required and field.name not in given}
-    properties |= {**REMEDIES.get(resource.name, {}), **given}
+    """A feature of `resource` with everything it must have, and `given`; what it refers to is for `needs` to make."""
+    properties = {f.name: value(f) for f in resource.writable if f.required and f.refers in (None, "area_paths")}
+    properties |= {**BEYOND.get(resource.name, {}), **given}
     return {"type": "Feature", "geometry": SHAPES[resource.geometry] if resource.geometry else None, "properties": properties}
 
 
-# What a rule over several fields asks for beyond the required ones.
-REMEDIES: Mapping[str, Mapping[str, object]] = {"posts": {"holder": "张三"}, "areas": {"level": "community"}, "zones": {}}
+def full(resource: Resource, **given: object) -> dict[str, Any]:
+    """The same with every field that may be given."""
+    every = {f.name: value(f) for f in resource.writable if f.refers in (None, "area_paths")}
+    return example(resource, **{**every, **BEYOND.get(resource.name, {}), **given})
 
 
-def add(connection: sa.Connection, name: str, shape: dict[str, Any] | None = None, **values: object) -> UUID:
-    """A row of a noun by plain SQL, with what it refers to. Its id."""
-    resource = RESOURCES[name]
-    for field in resource.writable:
-        if field.required and field.refers and field.refers != "area_paths" and field.name not in values:
-            values[field.name] = add(connection, field.refers)
-    row = {k: v for k, v in example(resource, **values)["properties"].items() if not resource[k].secret}
-    geometry = shape or (SHAPES[resource.geometry] if resource.geometry else None)
-    columns, places = list(row), [f":{c}" for c in row]
-    if geometry is not None:
-        import json
+# What the rules over several fields ask for.
+BEYOND: Mapping[str, Mapping[str, object]] = {
+    "areas": {"level": "community", "theme": "governance", "valid_from": "2026-01-01T00:00:00+08:00", "valid_to": None},
+    "posts": {"holder": "张三", "starts_at": "2026-01-01T00:00:00+08:00", "ends_at": "2046-01-01T00:00:00+08:00"},
+    "incidents": {"reported_at": "2026-03-05T08:00:00+08:00", "closed_at": "2026-03-06T08:00:00+08:00"},
+    "zones": {
+        "state": "active", "legal_basis": "突发事件应对法", "deciding_organ": "区政府", "document_number": "1号", "measures": "绕行",
+        "starts_at": "2026-03-05T08:00:00+08:00", "planned_end": "2046-03-05T08:00:00+08:00", "help_phone": "0580-1234567",
+        "appeal_channel": "区政府复议机关",
+    },
+}
 
-        columns, places = [*columns, "geom"], [*places, "ST_SetSRID(ST_GeomFromGeoJSON(:shape), 4326)"]
-        if str(resource.geometry).startswith("MULTI"):
-            places[-1] = f"ST_Multi({places[-1]})"
-        row |= {"shape": json.dumps(geometry)}
+
+def needs(connection: sa.Connection, resource: Resource) -> dict[str, str]:
+    """Rows made for what a feature of `resource` must refer to: field → id."""
+    return {
+        field.name: str(add(connection, field.refers))
+        for field in resource.writable
+        if field.required and field.refers and field.refers != "area_paths"
+    }
+
+
+def add(connection: sa.Connection, noun: str, shape: dict[str, Any] | None = None, /, **values: object) -> UUID:
+    """A row of a noun by plain SQL, with what it refers to; `values` are columns. Its id."""
+    resource = RESOURCES[noun]
+    missing = {field: id for field, id in needs(connection, resource).items() if field not in values}
+    row: dict[str, object] = example(resource)["properties"] | missing | values
+    places = {column: f":{column}" for column in row}
+    if resource.geometry:
+        drawn = "ST_SetSRID(ST_GeomFromGeoJSON(:geom), 4326)"
+        places["geom"] = f"ST_Multi({drawn})" if resource.geometry.startswith("MULTI") else drawn
+        row["geom"] = json.dumps(shape or SHAPES[resource.geometry])
     made = connection.scalar(
-        sa.text(f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({', '.join(places)}) RETURNING id"), row
+        sa.text(f"INSERT INTO {noun} ({', '.join(places)}) VALUES ({', '.join(places.values())}) RETURNING id"), row
     )
     assert isinstance(made, UUID)
     return made
