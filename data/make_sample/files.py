@@ -37,10 +37,12 @@ def lonlat(point: Point) -> tuple[float, float]:
 
 
 def projected(geometry: Geometry) -> Geometry:
-    """From metres of the origin to metres of the projection."""
-    return shapely.orient_polygons(
-        shapely.transform(geometry, lambda corners: numpy.round(corners + plan.ORIGIN, 4))
+    """From metres of the origin to metres of the projection, by way of the same degrees that the others get."""
+    back = _projection().transform
+    turned = shapely.transform(
+        degrees(geometry), lambda c: numpy.column_stack(back(c[:, 0], c[:, 1], direction="INVERSE"))
     )
+    return shapely.orient_polygons(turned)
 
 
 def metres_of(lon: float, lat: float) -> Point:

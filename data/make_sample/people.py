@@ -24,7 +24,7 @@ STRIP_HOUSEHOLDS = 63
 MICRO_GRIDS = 408
 BY_STAIRWELL = ("澜溪苑", "澜庭府", "砚桥新城")
 # Two stairwells and a third, in three communities, for which nobody answers.
-UNPOSTED = (("柳荫苑", "5幢", 1), ("听潮花苑", "4号楼", 1), ("锦绣家园", "7幢", 3))
+UNPOSTED = (("柳荫苑", "5幢", 1), ("听潮花苑", "4号楼", 1), ("锦川家园", "7幢", 3))
 NO_LEADER = ("004", 4)
 
 SURNAMES = "林苏汪沈顾叶江程梁傅简易祝柏岑阮卞庄舒蓝"
@@ -401,7 +401,7 @@ def shops(town: Town) -> list[tuple[str, Building]]:
 
 
 def posts(town: Town, micro: list[MicroGrid], bodies: list[Row]) -> list[Row]:
-    """Who answers for what: seven staff in the founding community, nobody for one grid and three stairwells."""
+    """Who answers for what: seven in the founding community, nobody for one grid and three stairwells."""
     names = Names(random.Random(plan.SEED + 10), given=600_000)
     codes = {str(row["单位名称"]): str(row["统一社会信用代码"]) for row in bodies}
     rows: list[Row] = []
