@@ -79,6 +79,7 @@ def problem(
         "detail": translated(detail, language),
         **{name: value for name, value in facts.items() if value is not None},
     }
-    # A lone surrogate, which UTF-8 cannot carry, goes out as the JSON escape it came in as.
-    text = json.dumps(body, ensure_ascii=False, allow_nan=False, default=str).encode("utf-8", "backslashreplace")
+    # NaN and the infinities become text; a lone surrogate, which UTF-8 cannot carry, the JSON escape it came in as.
+    sound = json.loads(json.dumps(body, default=str), parse_constant=str)
+    text = json.dumps(sound, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")
     return Response(text, status, {**(headers or {}), "Content-Language": language}, "application/problem+json")
