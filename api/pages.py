@@ -36,7 +36,7 @@ QUIET = {"incidents": frozenset({"closed"})}
 
 Longitude = Annotated[float, Query(ge=-180, le=180, allow_inf_nan=False)]
 Latitude = Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)]
-Zoom = Annotated[int, Query(ge=0, le=22)]
+Zoom = Annotated[float, Query(ge=0, le=22, allow_inf_nan=False)]
 
 routes = APIRouter(include_in_schema=False)
 
@@ -217,7 +217,7 @@ def _titles(
 ) -> dict[str, str]:
     if not noun.style.by:
         return {}
-    titles = cards.titles(connection, noun[noun.style.by], language)
+    titles = cards.titles(connection, noun, noun[noun.style.by], language)
     if noun.name != "areas":
         return titles
     # Of the areas, the levels that are drawn and that there are.

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from geo.catalog import LEVELS, RESOURCES
-from geo.resource import Choice, Field, Place
+from geo.resource import Choice, Field, Place, Resource
 from geo.statements import run
 from geo.tables import CODES, TABLES
 
@@ -21,7 +21,7 @@ EVERYWHERE = (73.5, 18.0, 135.1, 53.6)
 INCIDENTS_SHOWN = 5
 
 
-def card(connection: sa.Connection, lon: float, lat: float, language: str, zoom: int = 16) -> dict[str, Any]:
+def card(connection: sa.Connection, lon: float, lat: float, language: str, zoom: float = 16) -> dict[str, Any]:
     """The area at a place (degrees, CGCS2000) of the level that the map shows at `zoom`, and what is in it.
 
     Where no area of that level covers the place, `area` is None and `nearest` tells the nearest and how
@@ -110,18 +110,20 @@ def to_review(connection: sa.Connection) -> int:
     return connection.scalar(sa.select(sa.func.sum(sa.union_all(*waiting).subquery().c.n))) or 0
 
 
-def titles(connection: sa.Connection, field: Field, language: str) -> dict[str, str]:
-    """What the values of a field are called, in order: its choices, or the living rows of its code list."""
+def titles(connection: sa.Connection, noun: Resource, field: Field, language: str) -> dict[str, str]:
+    """What the values of a field are called, in order: its choices, or those of its code list that are in use."""
     if not field.listed:
         return {choice.code: choice.title for choice in field.choices}
     codes = CODES[field.listed]
     title = codes.c.title_en if language == "en" else codes.c.title
-    living = sa.select(codes.c.code, title).where(codes.c.retired_at.is_(None)).order_by(codes.c.code)
-    return {code: name for code, name in connection.execute(living)}
+    own = TABLES[noun.name]
+    used = sa.select(own.c[field.name]).where(own.c.retired_at.is_(None))
+    listed = sa.select(codes.c.code, title).where(codes.c.code.in_(used)).order_by(codes.c.code)
+    return {row.code: row[1] for row in connection.execute(listed)}
 
 
-def _level_at(zoom: int, deepest: str | None) -> str | None:
-    shown = "street" if zoom <= 11 else "community" if zoom <= 13 else "grid"
+def _level_at(zoom: float, deepest: str | None) -> str | None:
+    shown = "street" if zoom < 12 else "community" if zoom < 14 else "grid"
     order = [choice.code for choice in LEVELS]
     return deepest if deepest is None or order.index(shown) > order.index(deepest) else shown
 

@@ -65,7 +65,7 @@ class Canvas(folium.Map):
         self,
         extent: tuple[float, float, float, float],
         place: tuple[float, float] | None = None,
-        zoom: int | None = None,
+        zoom: float | None = None,
     ) -> None:
         """`extent` is west, south, east, north in degrees; `place` is latitude, longitude."""
         super().__init__(location=(0.0, 0.0), tiles=None, zoom_control=False)
@@ -76,8 +76,8 @@ class Canvas(folium.Map):
         self.extent = [[south, west], [north, east]]
         self.place = None if place is None else list(place)
         self.zoom = 15 if zoom is None else zoom
-        # The globe a dozen times over is of no use here, nor is a town of one pixel.
-        self.view = {"zoomControl": False, "minZoom": 6, "maxZoom": 20, "worldCopyJump": False, "zoomSnap": 1}
+        # Half zooms, so that a town fills the first view. A town of one pixel is of no use to anybody.
+        self.view = {"zoomControl": False, "minZoom": 6, "maxZoom": 20, "worldCopyJump": False, "zoomSnap": 0.5}
 
     def get_name(self) -> str:
         """The id of the element and the name of the script's variable."""

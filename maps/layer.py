@@ -160,8 +160,9 @@ def _look(resource: Resource, value: str | None, place: int) -> Look:
         return Look(fill=color, symbol=_symbol(shape), size=8.0 if style.shapes else 5.0, place=place)
     if resource.geometry == "MULTILINESTRING":
         return _line(color, shape, value, place)
-    if shape is not None:
-        return _patterned(color, shape, style.fill, place)
+    if style.shapes:
+        # A kind that a town has added since is drawn too, by the plainest of the patterns.
+        return _patterned(color, shape or "outline", style.fill, place)
     if resource.name == "areas":
         return Look(
             stroke=color, width=AREA_WIDTHS.get(value or "", 1.4), casing="#FFFFFF", rim=1.3, place=place
@@ -210,9 +211,9 @@ LETTERING = {
     "facilities": (2, 12, 500, 2),
     "checkpoints": (2, 12, 500, 2),
     "compounds": (1, 12, 500, 3),
-    "land_parcels": (3, 12, 400, 4),
+    "land_parcels": (6, 12, 400, 4),
     "roads": (4, 11, 400, 5),
-    "buildings": (2, 11, 400, 6),
+    "buildings": (3, 11, 400, 6),
     "organisations": (1, 11, 400, 6),
     "entrances": (1, 11, 400, 6),
     "parts": (1, 11, 400, 7),

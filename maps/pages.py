@@ -38,7 +38,7 @@ class View:
 
     latitude: float | None = None
     longitude: float | None = None
-    zoom: int | None = None
+    zoom: float | None = None
     listed: bool = False
 
     @property

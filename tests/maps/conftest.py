@@ -61,7 +61,7 @@ class Examples:
             "measures",
             "help_phone",
         )
-        return {name: text for name in texts} | {
+        return dict.fromkeys(texts, text) | {
             "appeal_channel": text,
             "exercise": True,
             "standing": "active",

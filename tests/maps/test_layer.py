@@ -23,7 +23,8 @@ def shown(noun: Resource) -> Drawing:
 @NOUNS
 def test_every_noun_with_a_place_can_be_drawn(noun: Resource) -> None:
     told = json.loads(json.dumps(shown(noun).told()))
-    assert told["name"] == noun.name and told["zooms"][0] <= told["native"]
+    assert told["name"] == noun.name
+    assert told["zooms"][0] <= told["native"]
     for look in (told["look"], *told["looks"].values()):
         assert look.get("fill") or look.get("stroke")
         assert look.get("symbol", "circle") in SYMBOLS

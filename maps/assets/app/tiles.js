@@ -269,7 +269,7 @@
     // Tiles are drawn at twice their size, a zoom above their own: a quarter of the requests for the same picture.
     // Not across a start, below which the server answers with another level or with nothing.
     _tileZoom: function (source, zoom) {
-      return Math.min(source.native, Math.max(zoom - 1, ...source.starts.filter((start) => start <= zoom)));
+      return Math.min(source.native, Math.max(Math.floor(zoom) - 1, ...source.starts.filter((start) => start <= zoom)));
     },
 
     // The tiles of a source that cover a stretch of the canvas (all of it when none is given), with their place on
@@ -394,9 +394,11 @@
     // Draws in the steps of a tile. Polygons are cut a little outside it: clipped here, or seams and false borders show.
     _within: function (tile, content, layer, draw) {
       const ctx = this._ctx, scale = content.span / layer.extent;
+      // To whole pixels, or at half zooms two clips would both leave the pixel between them half painted.
+      const left = Math.round(tile.left), top = Math.round(tile.top);
       ctx.save();
       ctx.beginPath();
-      ctx.rect(tile.left, tile.top, tile.span, tile.span);
+      ctx.rect(left, top, Math.round(tile.left + tile.span) - left, Math.round(tile.top + tile.span) - top);
       ctx.clip();
       ctx.translate(content.left, content.top);
       ctx.scale(scale, scale);
@@ -513,12 +515,14 @@
       if (!source.points) return;
       for (const group of this._groups(source, tiles).values()) {
         if (group.features.length > 1) this._paintBadge(group.x, group.y, String(group.features.length), source.look.fill);
-        else this._paintSymbol(group.x, group.y, group.look);
+        else this._paintSymbol(group.x, group.y, group.look, source.gathered);
       }
     },
 
-    _paintSymbol: function (x, y, look) {
-      const ctx = this._ctx, scale = look.size / 10;
+    // Signs that stand for themselves grow as one comes nearer; those with a meaning keep their size.
+    _paintSymbol: function (x, y, look, gathered) {
+      const ctx = this._ctx, size = look.size * (gathered ? 1 : Math.min(1, 0.55 + 0.2 * Math.max(0, this._map.getZoom() - 14)));
+      const scale = size / 10;
       ctx.save();
       ctx.translate(x, y);
       ctx.scale(scale, scale);
@@ -529,7 +533,7 @@
       ctx.fillStyle = look.fill;
       ctx.fill(this._symbols[look.symbol]);
       ctx.restore();
-      this._occupied.push([x - look.size, y - look.size, x + look.size, y + look.size]);
+      this._occupied.push([x - size, y - size, x + size, y + size]);
     },
 
     _paintBadge: function (x, y, text, color) {
@@ -597,7 +601,7 @@
       for (const { text, x, y, look } of labels) {
         const font = look.weight + " " + look.size + "px " + FONT, half = this._measure(font, text) / 2 + 3, tall = look.size / 2 + 3;
         // A name that stands for a whole area may make way for the signs in it.
-        const free = (look.below ? [0] : [0, -20, 20]).find((shift) => {
+        const free = (look.rank > 1 ? [0] : [0, -20, 20]).find((shift) => {
           const [left, top, right, bottom] = [x - half, y + shift - tall, x + half, y + shift + tall];
           return !taken.some((other) => left < other[2] && right > other[0] && top < other[3] && bottom > other[1]);
         });
