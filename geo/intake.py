@@ -126,24 +126,20 @@ def load(engine: sa.Engine, order: Order, key: FieldKey, cache: Path | None = No
     resource = RESOURCES.get(order.into)
     if resource is None:
         raise NotFound(f"没有名为 {order.into} 的资源。", resources=list(RESOURCES))
-    described = files.described(
-        order.file, encoding=order.encoding, crs=order.crs, datum=order.datum, layer=order.layer
-    )
-    with db.translated(), engine.begin() as connection:
+    how = {"encoding": order.encoding, "crs": order.crs, "datum": order.datum, "layer": order.layer, "repair": order.repair}
+    with files.opened(order.file, **how) as (described, batches), db.translated(), engine.begin() as connection:
         report = opened(connection, resource, order)
         match = matched(resource, list(described.columns), order)
         _named(report, resource, match, described)
         desk = Desk(connection, resource, match, order, report, key)
         placer = Placer.ready(connection, cache) if resource.place is Place.POINT else None
         with filled(connection, resource, described.count):
-            for batch in files.batches(
-                order.file, encoding=order.encoding, crs=order.crs, datum=order.datum, layer=order.layer, repair=order.repair
-            ):
+            for batch in batches:
                 report.read += len(batch.rows)
                 rows = desk.parsed(batch)
-                places = desk.placed(rows, placer)
-                desk.stored(rows, places, batch)
-                told("读入", report.read, described.count)
+                desk.stored(rows, desk.placed(rows, placer), batch)
+                report.notes += [f"第 {batch.rows[at]} 行几何已修复:{why}" for at, why in batch.repaired.items()]
+                told("", report.read, described.count)
         closed(connection, resource, report)
     return report
 
