@@ -50,7 +50,9 @@ class Canvas(folium.Map):
           data-extent="{{ this.extent }}"></div>
         {% endmacro %}
         {% macro script(this, kwargs) %}
-        var {{ this.get_name() }} = L.map({{ this.get_name()|literal }}, {{ this.view|literal }});
+        var motion = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+        var {{ this.get_name() }} = L.map({{ this.get_name()|literal }}, Object.assign(
+            {{ this.view|literal }}, {zoomAnimation: motion, fadeAnimation: motion, inertia: motion}));
         {{ this.get_name() }}.attributionControl.setPrefix(false);
         {%- if this.place %}
         {{ this.get_name() }}.setView({{ this.place|literal }}, {{ this.zoom|literal }});
