@@ -5,7 +5,7 @@ The same seed gives the same town; nothing in it exists.
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from shutil import copyfile
 
@@ -190,7 +190,7 @@ def _parcels(town: Town) -> tuple[list[Row], list[Geometry]]:
 
 def _roads(town: Town) -> tuple[list[Row], list[Geometry]]:
     drawn = [(street.name, street.kind, street.line) for street in town.ground.streets]
-    drawn += [(f"{site.block.plot.name}内部路", "lane", lane) for site in town.sites for lane in site.lanes]
+    drawn += [("", "lane", lane) for site in town.sites for lane in site.lanes]
     rows: list[Row] = [
         {"路名": name, "DLBM": f"{plan.STREET_CODE}R{i:04d}", "类型": ROADS[kind]}
         for i, (name, kind, _) in enumerate(drawn, 1)
@@ -209,8 +209,9 @@ def _write_people(town: Town, folder: Path) -> None:
     ):
         files.workbook(folder / f"households_{name}.xlsx", title, by.format(community), rows)
     bodies = people.organisations(town)
-    named = [{**row, "经度": _lonlat(point)[0], "纬度": _lonlat(point)[1]} for row, point in bodies]
-    files.workbook(folder / "organisations.xlsx", "云汀街道组织名录", "填报单位:云汀街道党建办", named)
+    files.workbook(
+        folder / "organisations.xlsx", "云汀街道组织名录", "填报单位:云汀街道党建办", _located(bodies)
+    )
     posts = people.posts(town, people.micro_grids(town), [row for row, _ in bodies])
     files.workbook(
         folder / "posts.xlsx",
@@ -303,10 +304,6 @@ def _signal(incident: happenings.Incident) -> Row:
 
 def _located(rows: Iterable[tuple[Row, Point]]) -> list[Row]:
     return [{**row, "经度": files.lonlat(point)[0], "纬度": files.lonlat(point)[1]} for row, point in rows]
-
-
-def _lonlat(point: Point | None) -> Sequence[object]:
-    return files.lonlat(point) if point else ("", "")
 
 
 def _faults(town: Town, happened: list[happenings.Incident]) -> list[dict[str, object]]:

@@ -37,7 +37,7 @@ def lonlat(point: Point) -> tuple[float, float]:
 
 
 def projected(geometry: Geometry) -> Geometry:
-    """From metres of the origin to metres of the projection, by way of the same degrees that the others get."""
+    """From metres of the origin to metres of the projection, by way of the degrees that the others get."""
     back = _projection().transform
     turned = shapely.transform(
         degrees(geometry), lambda c: numpy.column_stack(back(c[:, 0], c[:, 1], direction="INVERSE"))

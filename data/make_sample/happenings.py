@@ -275,9 +275,7 @@ def _told(out: list[Incident], places: Places, rng: random.Random) -> None:
 
 def _overdue(out: list[Incident], rng: random.Random) -> None:
     returned = next(i for i in out if i.returns == 3)
-    handling = [
-        i for i in out if i.state == "handling" and i.due < 26 * HOUR * 99 and i.kind.matter != "28001"
-    ]
+    handling = [i for i in out if i.state == "handling" and not i.shifted and i.kind.matter != "28001"]
     for incident in [returned, *rng.sample(handling, OVERDUE - 1)]:
         incident.due = -round(rng.uniform(3, 70) * HOUR)
         incident.reported = max(incident.reported, incident.kind.hours * HOUR - incident.due)

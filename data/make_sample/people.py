@@ -306,73 +306,65 @@ def _clustered(town: Town) -> list[tuple[str, str, list[Building]]]:
     return out
 
 
-def organisations(town: Town) -> list[tuple[Row, shapely.Point | None]]:
+# Bodies of the whole street: name, kind, members, in an office of which community.
+BODIES = (
+    ("云汀街道办事处", "职能部门", 86, "003"), ("云汀街道综合执法队", "职能部门", 24, "003"),
+    ("云汀派出所", "职能部门", 31, "007"), ("云汀市场监管所", "职能部门", 14, "005"),
+    ("云汀社区卫生服务中心", "医疗机构", 58, "003"), ("望汀区住建局云汀管理站", "职能部门", 9, "006"),
+    ("望汀燃气公司云汀站", "企业", 16, "008"), ("望汀供水公司云汀站", "企业", 12, "002"),
+)  # fmt: skip
+
+
+def organisations(town: Town) -> list[tuple[Row, shapely.Point]]:
     """Bodies, with the founding community's 12 shops, 30 volunteers and 33 members as counts."""
     names = Names(random.Random(plan.SEED + 8), given=500_000)
-    rows: list[tuple[Row, shapely.Point | None]] = []
-
-    def add(
-        name: str,
-        kind: str,
-        members: int,
-        building: Building | None = None,
-        point: shapely.Point | None = None,
-    ) -> None:
-        rows.append((
-            {
-                "单位名称": name, "统一社会信用代码": f"YT{plan.STREET_CODE}{len(rows) + 1:07d}",
-                "单位类型": kind, "人数": members,
-                "地址": building.address if building else "", "联系人": names.person(),
-                "联系人电话": names.phone(),
-            },
-            building.point if building else point,
-        ))  # fmt: skip
-
-    for name, members in (("云汀街道办事处", 86), ("云汀街道综合执法队", 24), ("云汀派出所", 31),
-    ("云汀市场监管所", 14),
-                          ("云汀社区卫生服务中心", 58), ("望汀区住建局云汀管理站", 9), ("望汀燃气公司云汀站",
-                          16), ("望汀供水公司云汀站", 12)):  # fmt: skip
-        add(name, "职能部门" if "公司" not in name else "企业", members)
-    for company in register.COMPANIES:
-        add(company, "物业公司", names.rng.randrange(18, 64))
+    rng = names.rng
+    drafts: list[tuple[str, str, int, Building]] = []
+    for name, kind, members, code in BODIES:
+        drafts.append((name, kind, members, rng.choice(_offices(town, code))))
+    for i, company in enumerate(register.COMPANIES):
+        code = plan.COMMUNITIES[i].code
+        drafts.append((company, "物业公司", rng.randrange(18, 64), rng.choice(_offices(town, code))))
     for community in plan.COMMUNITIES:
-        founding = community.code == FOUNDING
+        founding, hall = community.code == FOUNDING, _hall(town, community.code)
         body = "村民委员会" if community.kind == "village" else "居民委员会"
-        add(
-            f"{community.name}{body}",
-            "居村委会",
-            7 if founding else names.rng.randrange(5, 10),
-            _hall(town, community),
-        )
-        add(f"{community.name}党支部", "党组织", 33 if founding else names.rng.randrange(18, 60))
-        add(f"{community.name}志愿者队", "志愿者队伍", 30 if founding else names.rng.randrange(12, 48))
+        drafts += [
+            (f"{community.name}{body}", "居村委会", 7 if founding else rng.randrange(5, 10), hall),
+            (f"{community.name}党支部", "党组织", 33 if founding else rng.randrange(18, 60), hall),
+            (f"{community.name}志愿者队", "志愿者队伍", 30 if founding else rng.randrange(12, 48), hall),
+        ]
     for compound in town.compounds:
+        mine = [b for b in town.buildings if b.compound == compound.code and town.clear(b.point)]
         if compound.committee:
-            add(
-                f"{compound.name}业主委员会",
-                "业主委员会",
-                names.rng.choice([5, 7, 9]),
-                point=compound.gates[0].point,
-            )
+            drafts.append((f"{compound.name}业主委员会", "业主委员会", rng.choice([5, 7, 9]), mine[0]))
     for building in town.buildings:
         if building.name.endswith("教学楼"):
-            add(building.name.removesuffix("教学楼"), "学校", names.rng.randrange(30, 120), building)
-    for name, building in shops(town):
-        add(name, "商铺", names.rng.randrange(2, 9), building)
-    return rows
+            drafts.append((building.name.removesuffix("教学楼"), "学校", rng.randrange(30, 120), building))
+    drafts += [(name, "商铺", rng.randrange(2, 9), building) for name, building in shops(town)]
+    return [
+        (
+            {
+                "单位名称": name, "统一社会信用代码": f"YT{plan.STREET_CODE}{i:07d}", "单位类型": kind,
+                "人数": members,
+                "地址": building.address, "联系人": names.person(), "联系人电话": names.phone(),
+            },
+            building.point,
+        )
+        for i, (name, kind, members, building) in enumerate(drafts, 1)
+    ]  # fmt: skip
 
 
-def _hall(town: Town, community: plan.Community) -> Building:
-    """Where the committee sits: the service centre, or the first public house there is."""
-    mine = [
-        b
-        for b in town.buildings
-        if b.community is community and b.house.use in ("public", "office", "commercial")
-    ]
-    best = [b for b in mine if town.clear(b.point)] or [
-        b for b in town.buildings if b.community is community and town.clear(b.point)
-    ]
-    return next((b for b in best if b.name.endswith("服务大厅")), best[0])
+def _offices(town: Town, code: str) -> list[Building]:
+    """Where a body of a community may sit: public houses and offices, or else houses that are no homes."""
+    mine = [b for b in town.buildings if b.community.code == code and town.clear(b.point)]
+    offices = [b for b in mine if b.house.use in ("public", "office") and "公园" not in b.name]
+    return offices or [b for b in mine if b.house.use in ("commercial", "industrial")] or mine
+
+
+def _hall(town: Town, code: str) -> Building:
+    """Where the committee of a community sits: the service centre, or the first public house there is."""
+    mine = _offices(town, code)
+    return next((b for b in mine if b.name.endswith("服务大厅")), mine[0])
 
 
 SHOPS = (

@@ -142,7 +142,8 @@ def _compounds(sites: list[houses.Site]) -> list[Compound]:
         found[plot.name] = Compound(
             f"{code_of(community)}X{numbers[community.code]:02d}", plot.name, community,
             MultiPolygon([polygon]), year,
-            company, plot.floors > 8 or rng.random() < 0.45, round(rng.uniform(0.05, 0.42), 2),
+            company, bool(company) and (plot.floors > 8 or rng.random() < 0.45), round(rng.uniform(0.05,
+            0.42), 2),
         )  # fmt: skip
     return list(found.values())
 
