@@ -32,7 +32,7 @@ from geo.catalog import LEVELS, RESOURCES
 from geo.db import TIME_ZONE
 from geo.errors import Invalid, NotFound
 from geo.keys import FieldKey
-from geo.placing import Placer, Places
+from geo.placing import Placer, Places, replace
 from geo.resource import Field, Place, Resource
 from geo.tables import TABLES
 from geo.write import sealed
@@ -164,9 +164,18 @@ def closed(connection: sa.Connection, resource: Resource, report: Report) -> Non
         {"batch": report.batch, "report": json.dumps(vars(report), ensure_ascii=False)},
     )
     if resource.name == "areas":
-        moved = connection.scalar(sa.text("SELECT areas_settled(NULL, NULL, NULL)"))
-        if moved:
-            report.notes.append(f"{moved} 条已有记录重新落格")
+        _settled(connection, report)
+
+
+def _settled(connection: sa.Connection, report: Report) -> None:
+    """Place anew what lies where areas came: all of it when theirs is a level that nothing was found on before."""
+    drawn = statements.run(connection, "areas_of_batch", batch=report.batch).one()
+    if drawn.west is None:
+        return
+    box = None if drawn.new_level else (drawn.west, drawn.south, drawn.east, drawn.north)
+    moved = sum(replace(connection, box=box).values())
+    if moved:
+        report.notes.append(f"{moved} 条已有记录重新落格")
 
 
 @contextmanager
@@ -607,11 +616,12 @@ class Desk:
         if wanted is None:
             return
         needed = self.resource.geometry_required
+        if rows.shapes is None and rows.lon is None:
+            if needed:
+                raise Invalid("文件里没有坐标。", way_out="请提供经纬度列、WKT 列或空间格式的文件。")
+            rows.shapes = np.full(len(rows), None, object)
         if rows.shapes is None:
-            if rows.lon is None or rows.lat is None:
-                if needed:
-                    raise Invalid("文件里没有坐标。", way_out="请提供经纬度列、WKT 列或空间格式的文件。")
-                rows.lon, rows.lat = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+            assert rows.lon is not None and rows.lat is not None
             if wanted != "POINT":
                 raise Invalid(f"{self.resource.title}要面或线,文件里是点。", field="geometry")
             missing = np.isnan(rows.lon) | np.isnan(rows.lat)
@@ -623,7 +633,7 @@ class Desk:
             rows.shapes = _as(wanted, rows.shapes)
             wrong = ~missing & shapely.is_missing(rows.shapes)
             rows.refuse(wrong, "geometry", "几何类型不对")
-        if needed and not (self.resource.name == "areas" and "members" in rows.columns):
+        if needed:
             rows.refuse(missing, "geometry", "没有坐标")
 
     def _sealed(self, declared: Field, column: pa.Array, ids: Sequence[str]) -> dict[str, pa.Array]:

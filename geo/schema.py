@@ -16,7 +16,7 @@ from alembic import command
 from alembic.config import Config
 from psycopg import sql
 
-from geo import db
+from geo import codes, db
 from geo.catalog import CODE_LISTS, RESOURCES
 from geo.resource import Audience, Place, Resource
 from geo.spine import READABLE
@@ -31,10 +31,11 @@ CALLED = {
         "areas_named", "acting", "area_counts", "shares_of", "zone_affected",
         "review_queue", "review_counts",
     ),
+    "jingwei_public, jingwei_area, jingwei_loader": ("in_force", "area_family", "code_stem", "codes_retired", "codes_proposed"),
     "jingwei_loader": (
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
-        "areas_at", "replace_points", "areas_settled", "indexes_set_aside", "index_restored",
+        "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored",
     ),
     "jingwei_web": ("relayed", "clock_struck"),
     "jingwei_trail": ("trail_appended",),
@@ -101,6 +102,7 @@ def rules(connection: sa.Connection) -> None:
     for statement in (*_owners(connection), *_called(), *_spine_grants()):
         db.run_script(connection, statement)
     _code_lists(connection)
+    codes.load(connection)
     connection.exec_driver_sql("INSERT INTO instance DEFAULT VALUES ON CONFLICT DO NOTHING")
     connection.exec_driver_sql("INSERT INTO relay (snapshot) VALUES (pg_current_snapshot()) ON CONFLICT DO NOTHING")
 
@@ -239,12 +241,18 @@ def areas_settled() -> str:
         if r.place is Place.SHARES
     )
     return f"""
+CREATE OR REPLACE FUNCTION shapes_settled(reach geometry) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+{reshared}END
+$$;
 CREATE OR REPLACE FUNCTION areas_settled(reach geometry, since timestamptz, until timestamptz) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
 DECLARE
     done integer := 0;
 BEGIN
-{calls}{reshared}    RETURN done;
+{calls}    PERFORM shapes_settled(reach);
+    RETURN done;
 END
 $$;
 """

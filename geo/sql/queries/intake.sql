@@ -9,3 +9,11 @@ INSERT INTO load_problems (batch, row, field, reason, record)
 SELECT :batch, p.row, p.field, p.reason, p.record
 FROM json_to_recordset(CAST(:problems AS json)) AS p (row integer, field text, reason text, record jsonb)
 ON CONFLICT (batch, row) DO NOTHING;
+
+-- areas_of_batch --
+-- Where a batch of areas lies, and whether it brought a level that there was none of.
+SELECT ST_XMin(e) AS west, ST_YMin(e) AS south, ST_XMax(e) AS east, ST_YMax(e) AS north,
+    EXISTS (SELECT FROM unnest(levels) AS l (level) WHERE NOT EXISTS (
+        SELECT FROM areas AS a WHERE a.level = l.level AND a.batch IS DISTINCT FROM CAST(:batch AS uuid) AND a.geom IS NOT NULL)) AS new_level
+FROM (SELECT ST_Extent(geom) AS e, array_agg(DISTINCT level) AS levels FROM areas
+      WHERE batch = CAST(:batch AS uuid) AND geom IS NOT NULL) AS q;

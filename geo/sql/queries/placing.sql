@@ -25,3 +25,7 @@ SELECT * FROM review_queue(CAST(:noun AS text), CAST(:reason AS text), :limit);
 
 -- review_counts --
 SELECT * FROM review_counts();
+
+-- settle_shapes --
+-- The shares of what lies in a box, or of everything.
+SELECT shapes_settled(CASE WHEN CAST(:west AS float8) IS NOT NULL THEN ST_MakeEnvelope(:west, :south, :east, :north, 4326) END);

@@ -260,14 +260,15 @@ DECLARE
     changed integer;
 BEGIN
     EXECUTE format($sql$
-        UPDATE %1$s AS n SET placement = p.placement, scope = p.scope, placing_reason = p.reason,
-            nearest_area = p.nearest, nearest_m = p.nearest_m %3$s
-        FROM (
+        WITH p AS MATERIALIZED (
             SELECT s.id, (place_point(ST_PointOnSurface(s.geom), coalesce(%2$s, now()), s.precision,
                                       nullif(btrim(s.stated_area), ''))).*
             FROM %1$s AS s WHERE s.retired_at IS NULL AND ($1 IS NULL OR s.geom && $1)
               AND coalesce(%2$s, now()) >= coalesce($2, '-infinity') AND coalesce(%2$s, now()) < coalesce($3, 'infinity')
-        ) AS p
+        )
+        UPDATE %1$s AS n SET placement = p.placement, scope = p.scope, placing_reason = p.reason,
+            nearest_area = p.nearest, nearest_m = p.nearest_m %3$s
+        FROM p
         WHERE n.id = p.id AND (n.placement, n.scope, n.placing_reason, n.nearest_area)
               IS DISTINCT FROM (p.placement, p.scope, p.reason, p.nearest)
     $sql$, noun, CASE WHEN moment = '' THEN 'NULL::timestamptz' ELSE format('s.%I', moment) END,
