@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from api.settings import settings
 from geo import db, schema
-from geo.cluster import Address, Cluster, reached
+from geo.cluster import DATABASE, Address, Cluster, reached
 from geo.errors import GeoError, NotFound
 from geo.terminal import said
 
@@ -59,6 +59,12 @@ def engine(login: str = "jingwei_admin") -> Iterator[sa.Engine]:
 def migrate() -> None:
     """Bring the database to the declared state."""
     found = address()
+    name = found.url().database or DATABASE
+    if settings().database_url is None:
+        maintenance = db.engine(found.url(database="postgres"), pool=1)
+        with db.translated():
+            schema.founded(maintenance, name)
+        maintenance.dispose()
     made = db.engine(found.url(), pool=1)
     with db.translated():
         schema.migrate(made, found.passwords)

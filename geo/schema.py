@@ -66,6 +66,14 @@ def migrate(engine: sa.Engine, passwords: Mapping[str, str] | None = None) -> No
                     sql.Identifier(login), sql.Literal(password)).as_string())
 
 
+def founded(engine: sa.Engine, name: str) -> None:
+    """Make the database called `name` when there is none; `engine` is on another database of the cluster."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if not connection.scalar(sa.text("SELECT EXISTS (SELECT FROM pg_database WHERE datname = :name)"), {"name": name}):
+            db.run_script(connection, sql.SQL(
+                "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'").format(sql.Identifier(name)).as_string())
+
+
 def create(connection: sa.Connection) -> None:
     """The same database straight from the declarations, without migrations: what they are compared with."""
     ground(connection)

@@ -60,7 +60,7 @@ ZONES = Resource(
         color="#5B0F1E", by="kind", fill=0.12, zooms=(11, 21), order=50,
         shapes=(
             ("sealed", "hatch"), ("controlled", "outline"), ("precaution", "dash"), ("gas_alert", "hatch"),
-            ("flood_transfer", "outline"), ("road_closure", "dash"), ("site", "hatch"),
+            ("flood_transfer", "outline"), ("road_closure", "dash"), ("site", "hatch"), ("fire_evacuation", "outline"),
         ),
     ),
     indexes=(("state", "planned_end"),),
