@@ -5,11 +5,13 @@ keeps (`Content-Security-Policy`) is set here, on every answer, with a nonce tha
 """
 
 import gzip
+import math
 import mimetypes
 import secrets
 from functools import cache, partial
 from typing import Annotated, Any, Literal
 
+import shapely
 import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from starlette.datastructures import MutableHeaders
@@ -17,12 +19,13 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from api.collections import link
 from api.deps import CallerNow, Connection, LanguageNow, strict
-from geo import cards, tiles
+from geo import cards, placing, tiles
+from geo import topology as reports
 from geo.catalog import RESOURCES
 from geo.db import Caller
 from geo.errors import BadQuery, NotFound
 from geo.language import Language, translated
-from geo.resource import Resource
+from geo.resource import REASONS, Resource
 from maps import pages
 from maps.layer import Drawing, drawing
 from maps.links import ASSETS, PREFIX, fingerprint
@@ -32,6 +35,7 @@ POLICY = (
     "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 )
+REASON_TITLES = {choice.code: choice.title for choice in REASONS}
 # Four of five incidents are closed: drawn, they hide what is still to be done.
 QUIET = {"incidents": frozenset({"closed"})}
 
@@ -65,7 +69,7 @@ def asset(path: str, request: Request, v: str | None = None) -> Response:
     return Response(content, headers=headers, media_type=_kind(path))
 
 
-@routes.get("/", dependencies=[strict("z", "lat", "lng", "layers", "view")])
+@routes.get("/", dependencies=[strict("z", "lat", "lng", "layers", "view", "card")])
 def front(
     request: Request,
     connection: Connection,
@@ -110,13 +114,11 @@ def leader_page(
     layers: str | None,
 ) -> Response:
     """The leader's map, or the list in its place, as `view` and `layers` (names with commas between) say."""
+    waiting = {"to_review": sum(_waiting(connection).values())}
     if view.listed:
-        return page(
-            request,
-            language,
-            pages.leader(reader(request, language), view, (), cards.listing(connection, language)),
-        )
-    numbers = cards.headlines(connection)
+        numbers = cards.listing(connection, language) | waiting
+        return page(request, language, pages.leader(reader(request, language), view, (), numbers))
+    numbers = cards.headlines(connection) | waiting
     levels = {level["code"] for level in numbers["levels"]}
     drawings = _drawings(connection, who, language, layers, levels)
     return page(request, language, pages.leader(reader(request, language), view, drawings, numbers))
@@ -135,6 +137,33 @@ def identify(
     facts = cards.card(connection, lon, lat, language, z)
     make = pages.card if request.headers.get("hx-request") else pages.card_page
     return page(request, language, make(reader(request, language), facts))
+
+
+@routes.get("/review", dependencies=[strict("reason")])
+def review(
+    request: Request, connection: Connection, language: LanguageNow, reason: str | None = None
+) -> Response:
+    """What awaits a placing decision, nearest to a decision first."""
+    if reason is not None and reason not in REASON_TITLES:
+        raise BadQuery(parameter="reason", choices=list(REASON_TITLES))
+    rows = [
+        row | {"noun_title": RESOURCES[row["noun"]].title, "reason_title": REASON_TITLES[row["reason"]]}
+        for row in placing.review(connection, reason=reason)
+    ]
+    made = pages.review(reader(request, language), rows, _waiting(connection), reason)
+    return page(request, language, made)
+
+
+@routes.get("/boundaries", dependencies=[strict("level")])
+def boundaries(
+    request: Request, connection: Connection, language: LanguageNow, level: str | None = None
+) -> Response:
+    """Whether the areas of a level fit together, the deepest level that there is unless another is named."""
+    levels = {row["code"]: row["title"] for row in cards.headlines(connection)["levels"]}
+    deepest = next((code for code in ("grid", "community", "street") if code in levels), "grid")
+    report = reports.report(connection, level or deepest)
+    found = [_drawn(finding, language) for finding in report.findings]
+    return page(request, language, pages.topology(reader(request, language), vars(report), levels, found))
 
 
 def wants_html(request: Request, f: str | None) -> bool:
@@ -191,6 +220,37 @@ class Guarded:
             await send(message)
 
         await self.app(scope, receive, told)
+
+
+def _waiting(connection: sa.Connection) -> dict[str, int]:
+    """How many records await a placing decision, by reason."""
+    counts: dict[str, int] = {}
+    for by_reason in placing.review_counts(connection).values():
+        for reason, number in by_reason.items():
+            counts[reason] = counts.get(reason, 0) + number
+    return counts
+
+
+def _drawn(finding: reports.Finding, language: Language) -> dict[str, Any]:
+    told = {
+        "title": reports.KINDS[finding.kind][0],
+        "sentence": finding.said(language),
+        "square_metres": finding.measure_m2,
+        "longitude": None,
+        "latitude": None,
+        "zoom": 17,
+    }
+    if finding.geometry is None:
+        return told
+    shape = shapely.from_geojson(finding.geometry)
+    spot, (west, south, east, north) = shape.representative_point(), shape.bounds
+    # As near as shows it whole in a window of 500 pixels.
+    span = max(east - west, north - south, 1e-4)
+    return told | {
+        "longitude": spot.x,
+        "latitude": spot.y,
+        "zoom": max(11, min(18, int(math.log2(360 * 500 / 256 / span)))),
+    }
 
 
 def _drawings(

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from geo.catalog import LEVELS, RESOURCES
-from geo.resource import Choice, Field, Place, Resource
+from geo.resource import Choice, Field, Resource
 from geo.statements import run
 from geo.tables import CODES, TABLES
 
@@ -21,7 +21,9 @@ EVERYWHERE = (73.5, 18.0, 135.1, 53.6)
 INCIDENTS_SHOWN = 5
 
 
-def card(connection: sa.Connection, lon: float, lat: float, language: str, zoom: float = 16) -> dict[str, Any]:
+def card(
+    connection: sa.Connection, lon: float, lat: float, language: str, zoom: float = 16
+) -> dict[str, Any]:
     """The area at a place (degrees, CGCS2000) of the level that the map shows at `zoom`, and what is in it.
 
     Where no area of that level covers the place, `area` is None and `nearest` tells the nearest and how
@@ -79,7 +81,6 @@ def headlines(connection: sa.Connection) -> dict[str, Any]:
             if levels.get(choice.code)
         ],
         **_rows(connection, "headline_counts")[0],
-        "to_review": to_review(connection),
         "level_title": _title(LEVELS, level),
         "communities": _rows(connection, "headline_areas", level=level),
     }
@@ -98,16 +99,6 @@ def listing(connection: sa.Connection, language: str) -> dict[str, Any]:
         "communities": [row | counted[row["path"]] for row in rows],
         "zone_list": [_zone(row, instance, language) for row in _rows(connection, "listed_zones")],
     }
-
-
-def to_review(connection: sa.Connection) -> int:
-    """How many living records await a placing decision, over every noun that has a place of its own."""
-    tables = [TABLES[name] for name, noun in RESOURCES.items() if noun.place in (Place.POINT, Place.SHARES)]
-    waiting = [
-        sa.select(sa.func.count().label("n")).where(t.c.placing_reason.is_not(None), t.c.retired_at.is_(None))
-        for t in tables
-    ]
-    return connection.scalar(sa.select(sa.func.sum(sa.union_all(*waiting).subquery().c.n))) or 0
 
 
 def titles(connection: sa.Connection, noun: Resource, field: Field, language: str) -> dict[str, str]:

@@ -79,7 +79,13 @@ class Canvas(folium.Map):
         self.place = None if place is None else list(place)
         self.zoom = 15 if zoom is None else zoom
         # Half zooms, so that a town fills the first view. A town of one pixel is of no use to anybody.
-        self.view = {"zoomControl": False, "minZoom": 6, "maxZoom": 20, "worldCopyJump": False, "zoomSnap": 0.5}
+        self.view = {
+            "zoomControl": False,
+            "minZoom": 6,
+            "maxZoom": 20,
+            "worldCopyJump": False,
+            "zoomSnap": 0.5,
+        }
 
     def get_name(self) -> str:
         """The id of the element and the name of the script's variable."""

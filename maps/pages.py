@@ -84,27 +84,27 @@ def card_page(reader: Reader, facts: Mapping[str, Any]) -> str:
 
 
 def review(
-    reader: Reader, rows: Sequence[Mapping[str, Any]], total: int, following: str | None, reason: str | None
+    reader: Reader, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int], reason: str | None
 ) -> str:
-    """Records that await a placing decision: a page of rows, how many in all, the next address."""
-    reasons = [("", "全部"), *((choice.code, choice.title) for choice in REASONS)]
+    """Records that await a placing decision: the first of them, and how many there are by reason."""
+    reasons = [("", "全部", sum(counts.values()))]
+    reasons += [(choice.code, choice.title, counts.get(choice.code, 0)) for choice in REASONS]
+    total = counts.get(reason, 0) if reason else sum(counts.values())
     return _page(
-        "review.html",
-        reader,
-        rows=rows,
-        total=total,
-        following=following,
-        reason=reason,
-        reasons=reasons,
-        address="/review",
+        "review.html", reader, rows=rows, reasons=reasons, total=total, reason=reason, address="/review"
     )
 
 
 def topology(
-    reader: Reader, level: str, levels: Mapping[str, str], findings: Sequence[Mapping[str, Any]]
+    reader: Reader,
+    report: Mapping[str, Any],
+    levels: Mapping[str, str],
+    findings: Sequence[Mapping[str, Any]],
 ) -> str:
-    """Gaps, overlaps and the other findings about the areas of one level, each with its measure."""
-    return _page("topology.html", reader, level=level, levels=levels, findings=findings, address="/topology")
+    """How the areas of `report["level"]` fit together, and each thing that does not, with its measure in m²."""
+    return _page(
+        "topology.html", reader, report=report, levels=levels, findings=findings, address="/boundaries"
+    )
 
 
 def number(value: float | None) -> str:
@@ -125,9 +125,10 @@ def hectares(square_metres: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def there(longitude: float, latitude: float, zoom: int = 17) -> str:
-    """The address of the map at a place."""
-    return "/?" + urlencode({"z": zoom, "lat": f"{latitude:.6f}", "lng": f"{longitude:.6f}"})
+def there(longitude: float, latitude: float, zoom: int = 17, card: bool = True) -> str:
+    """The address of the map at a place, with its card open."""
+    place = {"z": zoom, "lat": f"{latitude:.6f}", "lng": f"{longitude:.6f}"}
+    return "/?" + urlencode(place | ({"card": f"{longitude:.6f},{latitude:.6f}"} if card else {}), safe=",")
 
 
 def _page(name: str, reader: Reader, **facts: Any) -> str:

@@ -14,7 +14,7 @@ PATHS = (
     "/",
     "/?view=list",
     "/review",
-    "/topology",
+    "/boundaries",
     "/identify?lon=122.602&lat=29.8",
     "/identify?lon=122.4&lat=29.7",
 )

@@ -16,7 +16,7 @@ PATHS = (
     "/?z=17&lat=29.8&lng=122.602",
     "/?view=list",
     "/review",
-    "/topology",
+    "/boundaries",
     "/identify?lon=122.602&lat=29.8",
 )
 # South-west of the town, where nothing else is.
@@ -136,7 +136,7 @@ def test_payloads_in_every_text_stay_texts(
         page.evaluate("([lat, lon]) => map_main.fire('click', {latlng: L.latLng(lat, lon)})", [lat, lon])
         expect(page.locator("#card h2")).to_have_text(payload.strip())
     assert page.evaluate("() => window.__x") is None
-    for path in (f"/?z=18&{middle}&layers={every}", "/?view=list", "/review", "/topology"):
+    for path in (f"/?z=18&{middle}&layers={every}", "/?view=list", "/review", "/boundaries"):
         page.goto(server + path)
         page.wait_for_load_state("networkidle")
         assert page.evaluate("() => window.__x") is None

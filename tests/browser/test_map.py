@@ -125,6 +125,26 @@ def test_the_address_holds_where_one_looks(opened: Opened) -> None:
     assert centre(again) == pytest.approx((float(kept["lng"]), float(kept["lat"])), abs=1e-4)
 
 
+def test_a_link_with_a_card_opens_it(opened: Opened) -> None:
+    page = opened(HERE)
+    click_middle(page)
+    assert "card" in address(page)
+    name = page.locator("#card h2").inner_text()
+    again = opened("/?" + urlparse(page.url).query)
+    expect(again.locator("#card h2")).to_have_text(name)
+    again.keyboard.press("Escape")
+    assert "card" not in address(again)
+
+
+@pytest.mark.parametrize("path", ["/review", "/boundaries"])
+def test_a_finding_is_shown_on_the_map(opened: Opened, path: str) -> None:
+    page = opened(path)
+    link = page.get_by_role("link", name="在地图上看").first
+    link.click()
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#card h2")).to_be_visible()
+
+
 def test_a_community_in_the_overview_leads_there(opened: Opened) -> None:
     page = opened("/")
     before = centre(page)
@@ -180,7 +200,7 @@ def test_on_a_phone_a_tap_opens_the_sheet_and_keeps_the_spot_in_view(opened: Ope
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/?view=list", "/review", "/topology", "/identify?lon=122.602&lat=29.8"]
+    "path", ["/", "/?view=list", "/review", "/boundaries", "/identify?lon=122.602&lat=29.8"]
 )
 def test_a_narrow_phone_has_no_sideways_scroll(opened: Opened, path: str) -> None:
     page = opened(path, (320, 640))

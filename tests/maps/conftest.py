@@ -167,28 +167,29 @@ class Examples:
     @staticmethod
     def waiting(text: str) -> dict[str, Any]:
         return {
-            "label": text,
-            "resource_title": "楼栋",
+            "title": text,
+            "noun_title": "楼栋",
             "reason_title": "不在任何网格内",
             "stated_area": text,
             "nearest_name": text,
             "nearest_m": 12.3,
-            "longitude": 122.6,
-            "latitude": 29.8,
+            "lon": 122.6,
+            "lat": 29.8,
         }
 
     @staticmethod
     def finding(text: str) -> dict[str, Any]:
         return {
             "title": "重叠",
-            "names": [text, text],
-            "note": text,
+            "sentence": text,
             "square_metres": 1240.3,
             "longitude": 122.6,
             "latitude": 29.8,
+            "zoom": 17,
         }
 
 
+REPORT = {"level": "grid", "areas": 42, "covered_m2": 3_300_000.0, "parent_m2": 3_308_000.0}
 Made = Callable[[str], str]
 
 
@@ -201,9 +202,7 @@ def made(request: pytest.FixtureRequest, reader: pages.Reader, drawings: list[Dr
         "card": lambda text: pages.card(reader, Examples.card(text)),
         "outside": lambda text: pages.card(reader, Examples.card(text, found=False)),
         "card page": lambda text: pages.card_page(reader, Examples.card(text)),
-        "review": lambda text: pages.review(
-            reader, [Examples.waiting(text)], 25, "/review?after=1", "outside"
-        ),
-        "topology": lambda text: pages.topology(reader, "grid", {"grid": "网格"}, [Examples.finding(text)]),
+        "review": lambda text: pages.review(reader, [Examples.waiting(text)], {"outside": 25}, "outside"),
+        "topology": lambda text: pages.topology(reader, REPORT, {"grid": "网格"}, [Examples.finding(text)]),
     }
     return makers[request.param]

@@ -10,6 +10,9 @@
   container.setAttribute("aria-label", $(".stage").getAttribute("aria-label"));
   container.setAttribute("aria-describedby", "map-help");
 
+  let asked = 0; // the number of the last question, so that a late answer to an earlier one is dropped
+  let shown = null; // where the open card was asked for
+
   // ---- the address bar holds the whole state, so that a view can be sent as a link
   function address() {
     const query = new URLSearchParams(location.search), centre = map.getCenter();
@@ -18,6 +21,8 @@
     query.set("lng", centre.lng.toFixed(5));
     const boxes = all("[data-layer]"), changed = boxes.some((box) => box.checked !== box.defaultChecked) || query.has("layers");
     if (changed) query.set("layers", boxes.filter((box) => box.checked).map((box) => box.dataset.layer).join(","));
+    if (shown) query.set("card", shown.lng.toFixed(5) + "," + shown.lat.toFixed(5));
+    else query.delete("card");
     return query;
   }
 
@@ -72,8 +77,6 @@
   tall();
 
   // ---- the card: what is here, asked of the server
-  let asked = 0;
-
   function identify(latlng) {
     const at = L.latLng(latlng).wrap(), turn = ++asked;
     const query = new URLSearchParams({ lon: at.lng.toFixed(6), lat: at.lat.toFixed(6), z: map.getZoom() });
@@ -94,6 +97,8 @@
     overview.hidden = true;
     $("#right").scrollTop = 0;
     vectors.select(article.dataset.area || null, at);
+    shown = at;
+    remember();
     article.insertBefore($("#closing").content.cloneNode(true), article.firstChild);
     if (phone.matches) {
       sheet("right");
@@ -105,11 +110,13 @@
 
   function close() {
     asked++;
+    shown = null;
     card.hidden = true;
     card.textContent = "";
     overview.hidden = false;
     vectors.select(null, null);
     if (phone.matches) sheet(null);
+    remember();
     container.focus({ preventScroll: true });
   }
 
@@ -161,6 +168,8 @@
   const bounds = container.dataset.extent;
   const whole = bounds ? JSON.parse(bounds) : extent;
   new ResizeObserver(() => map.invalidateSize({ animate: false })).observe(container);
+  const wanted = (new URLSearchParams(location.search).get("card") || "").split(",").map(Number);
   legend();
-  if (location.search) remember();
+  if (wanted.length === 2 && wanted.every(Number.isFinite)) identify([wanted[1], wanted[0]]);
+  else if (location.search) remember();
 })();
