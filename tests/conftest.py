@@ -36,7 +36,11 @@ ROOT = Path(__file__).parents[1]
 HOME = Path(os.environ.get("JINGWEI_HOME", ROOT / ".jingwei")) / "test"
 
 # A database that is thrown away need not survive a power cut.
-HASTY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "128MB", "autovacuum": "off"}
+# One that waits for itself would wait for ever.
+HASTY = {
+    "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "128MB", "autovacuum": "off",
+    "lock_timeout": "15s", "statement_timeout": "120s",
+}
 
 hypothesis.register_profile(
     "jingwei", deadline=None, max_examples=25, derandomize=False, print_blob=True,
