@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from fastapi import FastAPI, Request, Response
 
-from api import collections, control, errors, locating, pages, tiles, topology
+from api import collections, control, docs, errors, locating, pages, tiles, topology
 from api.deps import Engines, Instance
 from geo.catalog import RESOURCES
 from geo.keys import FieldKey
@@ -39,6 +39,7 @@ def create_app(engines: Engines, key: FieldKey) -> FastAPI:
     app.include_router(control.routes)
     app.include_router(topology.routes)
     app.include_router(tiles.routes)
+    app.include_router(docs.routes)
     pages.install(app)
     app.add_middleware(Bounded)
     return app
