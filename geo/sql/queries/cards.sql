@@ -79,7 +79,7 @@ WHERE code = :code AND id <> :id AND level = :level AND retired_at IS NULL
 SELECT i.name, i.k, i.time_zone,
     (SELECT ARRAY[ST_XMin(box), ST_YMin(box), ST_XMax(box), ST_YMax(box)] FROM (
         SELECT ST_Extent(geom) AS box FROM areas WHERE theme = 'governance' AND retired_at IS NULL AND level <> 'micro_grid'
-          AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())) AS every) AS extent,
+          AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())) AS every WHERE box IS NOT NULL) AS extent,
     (SELECT greatest(max(reported_at) FILTER (WHERE reported_at <= now()), max(closed_at) FILTER (WHERE closed_at <= now()))
      FROM incidents WHERE retired_at IS NULL) AS as_of
 FROM instance AS i;
