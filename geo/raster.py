@@ -365,9 +365,13 @@ class Levels:
         """Paths and polygons of each level, as `Raster.prepared` takes them."""
         return cls({level: Raster.prepared(paths, polygons) for level, (paths, polygons) in areas.items()})
 
-    def place(self, lon: ArrayLike, lat: ArrayLike, nearest: Collection[str] = ()) -> Placements:
-        """The area of each level for each point (degrees); `nearest` names levels whose nearest area is wanted."""
-        placed = {level: raster.place(lon, lat, level in nearest) for level, raster in self.rasters.items()}
+    def place(self, lon: ArrayLike, lat: ArrayLike, nearest: Collection[str] | None = None) -> Placements:
+        """The area of each level for each point (degrees), and the nearest for points outside: of the levels that
+        `nearest` names, or of all."""
+        placed = {
+            level: raster.place(lon, lat, nearest is None or level in nearest)
+            for level, raster in self.rasters.items()
+        }
         which = np.zeros(len(np.atleast_1d(lon)), np.int32)
         labels, reasons = np.empty((1, 0), np.int32), np.empty((1, 0), np.uint8)
         for level, found in placed.items():
