@@ -7,6 +7,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -20,7 +21,8 @@ from api.settings import settings
 from geo import db, schema
 from geo.cluster import DATABASE, Address, Cluster, reached
 from geo.errors import GeoError, NotFound
-from geo.terminal import said
+from geo.language import translated
+from geo.terminal import said, spoken
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="经纬 Jingwei: a spatial governance server."
@@ -36,7 +38,8 @@ def main() -> None:
     try:
         app()
     except GeoError as error:
-        complain.print(said(str(error)), *(f"{name}: {value}" for name, value in error.facts.items()), sep="\n  ", markup=False)
+        rest = [f"{name}: {value}" for name, value in error.facts.items() if f"{{{name}}}" not in error.sentence]
+        complain.print(error.said(partial(translated, language=spoken())), *rest, sep="\n  ", markup=False)
         sys.exit(1)
 
 

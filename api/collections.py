@@ -171,8 +171,9 @@ def geometry(resource: Resource, feature: Any) -> bytes | None:
         return None
     try:
         return models.wkb(resource, drawn)
-    except ValueError as error:
-        raise Invalid(str(error), field="geometry", rule=f"{resource.name}_geom_check") from error
+    except Invalid as error:
+        error.facts |= {"field": "geometry", "rule": f"{resource.name}_geom_check"}
+        raise
 
 
 def _parameters(resource: Resource) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from functools import partial
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -43,7 +44,8 @@ def install(app: FastAPI) -> None:
         if status >= 500 and not isinstance(error, errors.Unavailable):
             log.exception("%s %s", request.method, request.url.path, exc_info=error)
         headers = {"Retry-After": "1"} if status == 503 else {}
-        return problem(request, status, type(error).slug(), type(error).__doc__ or "", str(error), error.facts, headers)
+        said = error.said(partial(translated, language=preferred(request.headers.get("accept-language"))))
+        return problem(request, status, type(error).slug(), type(error).__doc__ or "", said, error.facts, headers)
 
     @app.exception_handler(HTTPException)
     def protocol(request: Request, error: HTTPException) -> Response:
@@ -52,7 +54,16 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        told = [{"field": ".".join(map(str, e["loc"][1:])), "reason": e["msg"], "rule": e["type"]} for e in error.errors()]
+        language = preferred(request.headers.get("accept-language"))
+        told = [
+            {
+                "field": ".".join(map(str, e["loc"][1:])),
+                # Pydantic's own words before the sentence of a validator of ours.
+                "reason": translated(e["msg"].removeprefix("Value error, "), language),
+                "rule": e["type"],
+            }
+            for e in error.errors()
+        ]
         in_body = all(e["loc"] and e["loc"][0] == "body" for e in error.errors())
         kind: type[GeoError] = errors.Invalid if in_body else errors.BadQuery
         if any(e["loc"] and e["loc"][0] == "path" for e in error.errors()):

@@ -13,6 +13,7 @@ import shapely
 from pydantic import AfterValidator, BaseModel, ConfigDict, create_model
 from pydantic import Field as Spec
 
+from geo.errors import Invalid
 from geo.resource import Field, Resource
 
 VERTICES = 10_000  # of one geometry drawn by hand; files go through the intake
@@ -59,20 +60,23 @@ class Geometry(BaseModel):
 
 
 def wkb(resource: Resource, geometry: Geometry) -> bytes:
-    """The WKB of a geometry that fits `resource`. Raises `ValueError` with the sentence that says what is wrong.
+    """The WKB of a geometry that fits `resource`. Raises `Invalid` with the sentence that says what is wrong.
 
     Validity is judged here so that the answer can name the place; the database judges again.
     """
     if geometry.type not in SHAPES[str(resource.geometry)]:
-        raise ValueError(f"这里要 {'或 '.join(SHAPES[str(resource.geometry)])}")
+        raise Invalid("这里要 {shapes}。", shapes=SHAPES[str(resource.geometry)])
     depth = {"Point": 0, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}[geometry.type]
     if _positions(geometry.coordinates, depth) > VERTICES:
-        raise ValueError(f"顶点超过 {VERTICES} 个,请作为文件导入")
-    shape = shapely.geometry.shape(_shaped(geometry))
+        raise Invalid("顶点超过 {most} 个,请作为文件导入。", most=VERTICES)
+    try:
+        shape = shapely.geometry.shape(_shaped(geometry))
+    except (ValueError, shapely.errors.ShapelyError) as error:
+        raise Invalid("几何无效:{reason}", reason=str(error)[:200]) from error
     if shape.is_empty:
-        raise ValueError("几何是空的")
+        raise Invalid("几何是空的。")
     if not shape.is_valid:
-        raise ValueError(f"几何无效:{shapely.is_valid_reason(shape)}")
+        raise Invalid("几何无效:{reason}", reason=shapely.is_valid_reason(shape))
     return bytes(shapely.to_wkb(shape))
 
 
@@ -81,26 +85,27 @@ def _shaped(geometry: Geometry) -> dict[str, Any]:
     for polygon in rings:
         for ring in polygon:
             if len(ring) < 4 or ring[0] != ring[-1]:
-                raise ValueError("环没有闭合,首尾两点须相同")
+                raise Invalid("环没有闭合,首尾两点须相同。")
     return {"type": geometry.type, "coordinates": geometry.coordinates}
 
 
 def _positions(coordinates: Any, depth: int) -> int:
     """How many positions there are; raises when the nesting or a number is not what the type asks for."""
     if not isinstance(coordinates, list):
-        raise ValueError("坐标结构不对")
+        raise Invalid("坐标结构不对。")
     if depth:
         if not coordinates:
-            raise ValueError("几何是空的")
+            raise Invalid("几何是空的。")
         return sum(_positions(part, depth - 1) for part in coordinates)
     if len(coordinates) not in (2, 3):
-        raise ValueError("每个点须有经度和纬度")
+        raise Invalid("每个点须有经度和纬度。")
     if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in coordinates):
-        raise ValueError("坐标须是数字")
+        raise Invalid("坐标须是数字。")
     lon, lat = coordinates[:2]
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
-        hint = ",经纬度可能写反了" if -90 <= lon <= 90 and -180 <= lat <= 180 else ""
-        raise ValueError(f"坐标 ({lon}, {lat}) 不在经纬度范围内{hint}")
+        swapped = -90 <= lon <= 90 and -180 <= lat <= 180
+        sentence = "坐标 {position} 不在经纬度范围内,可能写反了。" if swapped else "坐标 {position} 不在经纬度范围内。"
+        raise Invalid(sentence, position=f"({lon}, {lat})")
     del coordinates[2:]
     return 1
 

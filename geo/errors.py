@@ -1,18 +1,31 @@
 """What can go wrong, in the words of the domain.
 
-A class's docstring is the sentence a person reads (a gettext id, Chinese source);
+A class's docstring is the sentence a person reads; another may be given. Both are gettext ids (Chinese source), and
+may name facts in braces: `NotFound("没有文件 {file}。", file="a.csv")`. The sentence stays whole until the edge, where
+it is looked up in the reader's language and then filled in; a sentence filled before could not be looked up.
 `facts` are the machine-readable members of the problem document.
 """
 
 import re
+from collections.abc import Callable
 
 
 class GeoError(Exception):
     """服务器内部出错,已记录,请稍后再试或联系管理员。"""
 
-    def __init__(self, message: str = "", **facts: object) -> None:
-        super().__init__(message or self.__doc__)
+    def __init__(self, sentence: str = "", **facts: object) -> None:
+        self.sentence = sentence or self.__doc__ or ""
         self.facts = facts
+        super().__init__(self.said(str))
+
+    def said(self, translated: Callable[[str], str]) -> str:
+        """The sentence with its facts, each passed through `translated`: a fact may be the title of a noun or field."""
+        shown = {name: _listed(value, translated) for name, value in self.facts.items()}
+        try:
+            return translated(self.sentence).format_map(shown)
+        except (KeyError, ValueError):
+            # A path with a brace in it, in a sentence that the terminal has filled already.
+            return self.sentence
 
     @classmethod
     def slug(cls) -> str:
@@ -54,3 +67,7 @@ class TooLarge(GeoError):
 
 class Unavailable(GeoError):
     """服务暂时不可用,请稍后再试。"""
+
+
+def _listed(value: object, translated: Callable[[str], str]) -> str:
+    return "、".join(map(str, value)) if isinstance(value, list | tuple) else translated(str(value))

@@ -36,9 +36,9 @@ def export(
     Secret fields leave masked. Raises `NotFound`, `BadQuery` for a field this audience may not see, `Invalid` for a format.
     """
     if name not in RESOURCES:
-        raise NotFound(f"没有名为 {name} 的资源。", resources=list(RESOURCES))
+        raise NotFound("没有名为 {resource} 的资源。", resource=name, resources=list(RESOURCES))
     if kind not in FORMATS:
-        raise Invalid(f"不能写成 {kind}。", formats=list(FORMATS))
+        raise Invalid("不能写成 {format}。", format=kind, formats=list(FORMATS))
     resource = RESOURCES[name]
     query = selected(resource, fields, audience)
     part = target.with_name(f"{target.stem}.part.{kind}")
@@ -60,7 +60,7 @@ def selected(resource: Resource, fields: Sequence[str] | None, audience: Audienc
     columns: list[Any] = [t.c.id]
     for name in chosen:
         if name not in known:
-            raise BadQuery(f"{resource.title} 没有字段 {name}。", parameter=name, fields=list(known))
+            raise BadQuery("{noun} 没有字段 {field}。", noun=resource.title, field=name, parameter=name, fields=list(known))
         field = known[name]
         columns.append(t.c[f"{name}_masked"].label(name) if field.secret else expression(resource, field).label(name))
     source: sa.FromClause = t
@@ -176,7 +176,7 @@ def _framed(rows: sa.CursorResult[Any], resource: Resource, part: Path, extras: 
     kind = part.suffix.removeprefix(".")
     if not resource.geometry:
         if kind != "parquet":
-            raise Invalid(f"{resource.title} 没有几何,请写成 csv、xlsx 或 parquet。", formats=["csv", "xlsx", "parquet"])
+            raise Invalid("{noun} 没有几何,请写成 csv、xlsx 或 parquet。", noun=resource.title, formats=["csv", "xlsx", "parquet"])
         frame.to_parquet(part)
         return len(frame)
     drawn = geopandas.GeoDataFrame(

@@ -60,7 +60,7 @@ def opened(path: Path, **how: object) -> Iterator[tuple[Described, Iterator[Batc
     Raises `Invalid` with one sentence when it cannot be understood, or names the option that would settle it.
     """
     if not path.is_file():
-        raise Invalid(f"没有文件 {path.name}。", file=path.name)
+        raise Invalid("没有文件 {file}。", file=path.name)
     if path.stat().st_size > BYTES:
         raise Invalid("文件超过 2 GB。", file=path.name)
     with tempfile.TemporaryDirectory(prefix="jingwei-") as job:

@@ -125,7 +125,7 @@ def load(engine: sa.Engine, order: Order, key: FieldKey, cache: Path | None = No
     """
     resource = RESOURCES.get(order.into)
     if resource is None:
-        raise NotFound(f"没有名为 {order.into} 的资源。", resources=list(RESOURCES))
+        raise NotFound("没有名为 {resource} 的资源。", resource=order.into, resources=list(RESOURCES))
     how = {"encoding": order.encoding, "crs": order.crs, "datum": order.datum, "layer": order.layer, "repair": order.repair}
     with files.opened(order.file, **how) as (described, batches), db.translated(), engine.begin() as connection:
         report = opened(connection, resource, order)
@@ -199,9 +199,9 @@ def matched(resource: Resource, columns: Sequence[str], order: Order) -> dict[st
     found: dict[str, str] = {}
     for name, column in order.columns.items():
         if name not in {f.name for f in resource.writable} | {"id"}:
-            raise Invalid(f"{resource.title} 没有字段 {name}。", field=name)
+            raise Invalid("{noun} 没有字段 {field}。", noun=resource.title, field=name)
         if column not in columns:
-            raise Invalid(f"文件里没有列 {column}。", field=name, columns=list(columns))
+            raise Invalid("文件里没有列 {column}。", column=column, field=name, columns=list(columns))
         found[name] = column
     heads = {column: _spelled(column) for column in columns if column not in found.values()}
     for declared in resource.writable:
@@ -216,12 +216,12 @@ def matched(resource: Resource, columns: Sequence[str], order: Order) -> dict[st
                 break
     for name in order.values:
         if name not in {f.name for f in resource.writable}:
-            raise Invalid(f"{resource.title} 没有字段 {name}。", field=name)
+            raise Invalid("{noun} 没有字段 {field}。", noun=resource.title, field=name)
     for declared in resource.writable:
         if declared.required and declared.default is None and declared.name not in {*found, *order.values}:
             raise Invalid(
-                f"文件里没有“{declared.title}”列。请用 --map {declared.name}=列名 指明,或用 --set {declared.name}=值 给出。",
-                field=declared.name, columns=list(columns), spellings=list(declared.spellings),
+                "文件里没有“{title}”列。请用 --map {field}=列名 指明,或用 --set {field}=值 给出。",
+                title=declared.title, field=declared.name, columns=list(columns), spellings=list(declared.spellings),
             )
     return found
 
@@ -296,7 +296,7 @@ class Desk:
                 given = pa.array([self.values[declared.name]] * min(1, len(rows)))
                 one = self._column(Rows(np.zeros(len(given)), {}, np.ones(len(given), bool)), declared, given)
                 if len(one) and one[0].as_py() is None:
-                    raise Invalid(f"--set {declared.name} 的值不能用。", field=declared.name, value=self.values[declared.name])
+                    raise Invalid("--set {field} 的值不能用。", field=declared.name, value=self.values[declared.name])
                 rows.columns[declared.name] = _repeated(one, len(rows))
             if declared.required and declared.default is None:
                 rows.refuse(rows.columns[declared.name].is_null().to_numpy(False), declared.name, f"缺少{declared.title}")
@@ -623,7 +623,7 @@ class Desk:
         if rows.shapes is None:
             assert rows.lon is not None and rows.lat is not None
             if wanted != "POINT":
-                raise Invalid(f"{self.resource.title}要面或线,文件里是点。", field="geometry")
+                raise Invalid("{noun}要面或线,文件里是点。", noun=self.resource.title, field="geometry")
             missing = np.isnan(rows.lon) | np.isnan(rows.lat)
             with np.errstate(invalid="ignore"):
                 rows.refuse(~missing & ~((np.abs(rows.lon) <= 180) & (np.abs(rows.lat) <= 90)), "geometry", "坐标不在经纬度范围内")

@@ -277,7 +277,7 @@ def replace(
     Raises `NotFound` for an unknown noun, `Invalid` for a box that is none.
     """
     if resource is not None and resource not in RESOURCES:
-        raise NotFound(f"没有名为 {resource} 的资源。", resources=list(RESOURCES))
+        raise NotFound("没有名为 {resource} 的资源。", resource=resource, resources=list(RESOURCES))
     if box is not None and not (len(box) == 4 and -180 <= box[0] <= box[2] <= 180 and -90 <= box[1] <= box[3] <= 90):
         raise Invalid("范围须是 west,south,east,north 四个经纬度。", field="bbox")
     reach = dict(zip(("west", "south", "east", "north"), box or (None,) * 4, strict=True))

@@ -98,7 +98,7 @@ def _written(order: dict[str, Any], out: Any) -> None:
     source = _opened(Path(order["path"]), Path(order["job"]), order)
     datum = Datum(order["datum"]) if order.get("datum") in set(Datum) else None
     if order.get("datum") and datum is None:
-        raise Refused(f"不认识坐标系 {order['datum']}。", option="--datum", choices=list(Datum))
+        raise Refused("不认识坐标系 {named}。", named=order["datum"], option="--datum", choices=list(Datum))
     first = next(source.parts, None)
     if first is None:
         raise Refused("文件是空的,一行也没有。")
@@ -152,7 +152,7 @@ def _opened(path: Path, job: Path, order: dict[str, Any]) -> Source:
         return _layer(path, order.get("layer"), None)
     if name.endswith((".dwg", ".mdb", ".wp", ".wt", ".wl")):
         raise Refused("不能读取这种文件,请在原软件中另存为 Shapefile 或 GeoPackage。")
-    raise Refused(f"不认识扩展名 {path.suffix},请另存为 Shapefile、GeoPackage、GeoJSON、CSV 或 XLSX。")
+    raise Refused("不认识扩展名 {suffix},请另存为 Shapefile、GeoPackage、GeoJSON、CSV 或 XLSX。", suffix=path.suffix)
 
 
 def _unzipped(path: Path, job: Path, layer: str | None) -> Path:
@@ -163,7 +163,7 @@ def _unzipped(path: Path, job: Path, layer: str | None) -> Path:
         raise Refused("压缩包已损坏或不是 ZIP。") from error
     members = [m for m in archive.infolist() if not m.is_dir()]
     if len(members) > ENTRIES:
-        raise Refused(f"压缩包里有 {len(members)} 个文件,太多了。")
+        raise Refused("压缩包里有 {count} 个文件,太多了。", count=len(members))
     kept: list[tuple[Path, zipfile.ZipInfo]] = []
     total = 0
     for member in members:
@@ -200,7 +200,7 @@ def _unzipped(path: Path, job: Path, layer: str | None) -> Path:
         found = [(shown, target) for shown, target in found if shown.stem == layer]
     if len(found) != 1:
         names = sorted(shown.stem for shown, _ in found)
-        raise Refused("压缩包里有多个图层,请用 --layer 指明一个:" + "、".join(names), option="--layer", choices=names)
+        raise Refused("压缩包里有多个图层,请用 --layer 指明一个:{choices}", option="--layer", choices=names)
     return found[0][1]
 
 
@@ -303,7 +303,7 @@ def _encoding(path: Path, dbf: Path, wanted: str | None) -> tuple[str, str]:
         try:
             "".encode(wanted)
         except LookupError as error:
-            raise Refused(f"不认识编码 {wanted}。", option="--encoding") from error
+            raise Refused("不认识编码 {encoding}。", encoding=wanted, option="--encoding") from error
         return wanted, "由 --encoding 指定"
     cpg = path.with_suffix(".cpg")
     said = SAID.get(cpg.read_text("latin-1").strip().lower()[:40]) if cpg.exists() else None
@@ -334,7 +334,7 @@ def _layer(path: Path, layer: str | None, encoding: str | None) -> Source:
         else:
             names = [name for name, kind in pyogrio.list_layers(path)]
             if layer is None and len(names) > 1:
-                raise Refused("文件里有多个图层,请用 --layer 指明一个:" + "、".join(names), option="--layer", choices=names)
+                raise Refused("文件里有多个图层,请用 --layer 指明一个:{choices}", option="--layer", choices=names)
         info = pyogrio.read_info(path, layer=layer, encoding=encoding, force_feature_count=False, force_total_bounds=True)
         opened = pyogrio.open_arrow(path, layer=layer, encoding=encoding, batch_size=ROWS, use_pyarrow=True)
         meta, reader = opened.__enter__()
@@ -377,7 +377,7 @@ def _base_table(path: Path, layer: str | None) -> str:
     if layer is not None and layer in names:
         return layer
     if layer is not None or len(names) != 1:
-        raise Refused("请用 --layer 指明一个图层:" + "、".join(names), option="--layer", choices=names)
+        raise Refused("请用 --layer 指明一个图层:{choices}", option="--layer", choices=names)
     return str(names[0])
 
 
@@ -427,7 +427,7 @@ def _csv(path: Path, encoding: str | None) -> Source:
         if used.startswith("utf-8"):
             text.decode("utf-8")
     except (UnicodeDecodeError, LookupError) as error:
-        raise Refused(f"按 {used} 读不通,请用 --encoding 指明编码。", option="--encoding") from error
+        raise Refused("按 {encoding} 读不通,请用 --encoding 指明编码。", encoding=used, option="--encoding") from error
     if not text.strip():
         raise Refused("文件是空的,一行也没有。")
     head = text.split(b"\n", 1)[0]
@@ -475,7 +475,7 @@ def _sheet(path: Path, layer: str | None) -> Source:
         raise Refused("文件是空的,一行也没有。")
     if len(filled) > 1:
         choices = [name for name, _ in filled]
-        raise Refused("有多个工作表,请用 --layer 指明一个:" + "、".join(choices), option="--layer", choices=choices)
+        raise Refused("有多个工作表,请用 --layer 指明一个:{choices}", option="--layer", choices=choices)
     rows = filled[0][1]
     at = _header(rows)
     heads = [str(cell).strip() for cell in rows[at]]
@@ -541,11 +541,11 @@ def _understood(source: Source, first: pa.RecordBatch, order: dict[str, Any], da
     shifted = next((n for n in source.names if re.search(r"gcj|bd-?09|火星|百度坐标|高德", n, re.I)), None)
     if shifted and datum is None and (source.lon or source.wkt):
         kind = "bd09" if re.search(r"bd|百度", shifted, re.I) else "gcj02"
-        raise Refused(f"列名 {shifted} 说明坐标是偏移过的,请用 --datum {kind} 确认。", option="--datum", evidence=shifted)
+        raise Refused("列名 {evidence} 说明坐标是偏移过的,请用 --datum {datum} 确认。", option="--datum", datum=kind, evidence=shifted)
     if wanted := order.get("crs"):
         source.crs = _crs(wanted)
         if source.crs is None:
-            raise Refused(f"不认识坐标系 {wanted}。", option="--crs")
+            raise Refused("不认识坐标系 {named}。", named=wanted, option="--crs")
         return
     bounds = source.bounds or (_table_bounds(source, first) if source.lon else None)
     if bounds is None:
@@ -569,7 +569,7 @@ def _understood(source: Source, first: pa.RecordBatch, order: dict[str, Any], da
         source.warnings.append(f"按 {guesses[0][0]} 读取:{guesses[0][1]}")
         return
     told = ";".join(f"{code}({why})" for code, why in guesses) or "没有候选"
-    raise Refused(f"没有坐标系说明,需要用 --crs 指明。可能是:{told}", option="--crs", choices=[code for code, _ in guesses])
+    raise Refused("没有坐标系说明,需要用 --crs 指明。可能是:{guesses}", guesses=told, option="--crs", choices=[code for code, _ in guesses])
 
 
 def _table_bounds(source: Source, first: pa.RecordBatch) -> tuple[float, float, float, float] | None:
