@@ -1,0 +1,290 @@
+"""Files as bureaus send them, and files that are not what they say."""
+
+import gzip
+import json
+import os
+import socket
+import struct
+import threading
+import zipfile
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+import xlsxwriter
+
+from geo import files
+from geo.errors import Invalid
+
+SENT = Path(__file__).parents[3] / "shared" / "data" / "derived_cn_uploads"
+# What each of the 25 packages must come to: how many rows and shapes, or what the refusal must name.
+OUTCOMES = {
+    "10_prj_says_wgs84_coords_are_metres.zip": "--crs",
+    "12_two_layers.zip": "--layer",
+    "13_truncated_shp.zip": "损坏",
+    "16_bowtie_null_duplicate.zip": (26, 25),
+    "18_zip_slip_path.zip": "包外",
+}
+
+
+def read(path, **how):
+    with files.opened(path, **how) as (described, batches):
+        return described, list(batches)
+
+
+def shapes(batches):
+    return [s for b in batches if b.geometry is not None for s in b.geometry if s is not None]
+
+
+@pytest.fixture
+def squares():
+    return geopandas.GeoDataFrame(
+        {"网格名称": ["第一网格", "第二网格"], "编码": ["001", "002"]},
+        geometry=[shapely.box(120, 30, 120.01, 30.01), shapely.box(120.01, 30, 120.02, 30.01)],
+        crs=4326,
+    )
+
+
+def shapefile(folder, frame, encoding="GBK", cpg=True, prj=True, name="layer"):
+    frame.to_file(folder / f"{name}.shp", encoding=encoding)
+    if not cpg:
+        (folder / f"{name}.cpg").unlink()
+    if not prj:
+        (folder / f"{name}.prj").unlink()
+    return folder / f"{name}.shp"
+
+
+def packed(folder, target, rename=lambda name: name):
+    with zipfile.ZipFile(target, "w") as archive:
+        for part in sorted(folder.iterdir()):
+            archive.write(part, rename(part.name))
+    return target
+
+
+# GDAL warns of the cut name in bytes that are no text.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("cpg", [True, False])
+@pytest.mark.parametrize("encoding", ["GBK", "UTF-8"])
+def test_chinese_dbf(tmp_path, squares, encoding, cpg):
+    path = shapefile(tmp_path, squares, encoding, cpg)
+    described, batches = read(path)
+    titles = list(described.columns)
+    assert described.columns["编码"] == ["001", "002"]
+    # Ten bytes hold four Chinese characters in GBK and three in UTF-8.
+    assert titles[0] == ("网格名称" if encoding == "GBK" else "网格名")
+    assert described.columns[titles[0]] == ["第一网格", "第二网格"]
+    assert len(shapes(batches)) == 2
+    assert any("编码" in said for said in described.warnings)
+
+
+def test_metres_without_prj_are_asked_about_and_taken_when_told(tmp_path, squares):
+    path = shapefile(tmp_path, squares.to_crs(4549), prj=False)
+    with pytest.raises(Invalid) as refusal:
+        read(path)
+    assert refusal.value.facts["option"] == "--crs"
+    assert "EPSG:4549" in refusal.value.facts["choices"]
+    _, batches = read(path, crs="EPSG:4549")
+    assert shapely.hausdorff_distance(shapes(batches)[0], squares.geometry[0]) < 1e-8
+
+
+def test_zone_in_front_of_the_easting_settles_it(tmp_path, squares):
+    path = shapefile(tmp_path, squares.to_crs(4528), prj=False)
+    described, batches = read(path)
+    assert shapely.hausdorff_distance(shapes(batches)[0], squares.geometry[0]) < 1e-8
+    assert any("4528" in said for said in described.warnings)
+
+
+def test_upper_case_nested_macosx_without_shx_or_dbf(tmp_path, squares):
+    (tmp_path / "in").mkdir()
+    shapefile(tmp_path / "in", squares)
+    (tmp_path / "in" / "layer.shx").unlink()
+    target = packed(tmp_path / "in", tmp_path / "up.zip", lambda n: f"里层/{n.upper()}")
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.writestr("__MACOSX/里层/._LAYER.SHP", b"junk")
+    assert len(shapes(read(target)[1])) == 2
+    (tmp_path / "in" / "layer.dbf").unlink()
+    described, batches = read(packed(tmp_path / "in", tmp_path / "bare.zip"))
+    assert len(shapes(batches)) == 2
+    assert any(".dbf" in said for said in described.warnings)
+
+
+@pytest.mark.parametrize("ending", ["gpkg", "geojson", "fgb", "parquet", "kml", "csv"])
+def test_spatial_formats(tmp_path, squares, ending):
+    path = tmp_path / f"grids.{ending}"
+    if ending == "parquet":
+        squares.to_parquet(path)
+    elif ending == "csv":
+        squares.assign(WKT=squares.geometry.to_wkt()).drop(columns="geometry").to_csv(path, index=False, encoding="gb18030")
+    else:
+        squares.to_file(path, driver={"gpkg": "GPKG", "geojson": "GeoJSON", "fgb": "FlatGeobuf", "kml": "KML"}[ending])
+    found = sorted(shapes(read(path)[1]), key=lambda s: s.bounds)
+    assert shapely.hausdorff_distance(found[0], squares.geometry[0]) < 1e-9
+
+
+def test_tables_say_where_in_many_spellings(tmp_path):
+    for lon, lat in (("经度", "纬度"), ("lng", "lat"), ("LONGITUDE", "LATITUDE"), ("X", "Y")):
+        path = tmp_path / "points.csv"
+        path.write_text(f"编号,{lon},{lat}\n007,120.5,30.25\n008,,\n009,abc,30\n", "utf-8-sig")
+        described, [batch] = read(path)
+        assert described.columns["编号"] == ["007", "008", "009"]
+        assert batch.lon[0] == 120.5 and batch.lat[0] == 30.25
+        assert np.isnan(batch.lon[1:]).all()
+
+
+def test_shifted_coordinates_are_confirmed_never_assumed(tmp_path):
+    path = tmp_path / "points.csv.gz"
+    path.write_bytes(gzip.compress(b"id,lng_gcj02,lat_gcj02\n1,121.554158,29.867417\n"))
+    with pytest.raises(Invalid) as refusal:
+        read(path)
+    assert refusal.value.facts["option"] == "--datum"
+    _, [batch] = read(path, datum="gcj02")
+    assert (batch.lon[0], batch.lat[0]) == pytest.approx((121.55, 29.87), abs=1e-6)
+
+
+def test_a_sheet_with_title_rows_and_totals(tmp_path):
+    path = tmp_path / "住户.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet("登记表")
+        for at, row in enumerate([["某社区住户登记表"], [], ["户号", "楼栋编码", "人数"], ["1", "0012", 3], ["2", "0012", 2], ["合计", "", 5]]):
+            sheet.write_row(at, 0, row)
+        book.add_worksheet("空表")
+    described, [batch] = read(path)
+    assert list(described.columns) == ["户号", "楼栋编码", "人数"]
+    assert described.columns["楼栋编码"] == ["0012", "0012"]
+    assert len(batch.rows) == 2
+
+
+def test_broken_shapes_are_mended_by_structure_or_named(tmp_path):
+    path = tmp_path / "broken.geojson"
+    rings = {"bow": [[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]], "flat": [[0, 0], [1, 1], [0, 0], [0, 0]]}
+    features = [{"type": "Feature", "properties": {"n": n}, "geometry": {"type": "Polygon", "coordinates": [r]}} for n, r in rings.items()]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    _, [batch] = read(path)
+    assert shapely.is_valid(batch.geometry[0]) and 0 in batch.repaired
+    assert batch.geometry[1] is None and 1 in batch.problems
+    _, [batch] = read(path, repair=False)
+    assert "Self-intersection" in batch.problems[0]
+
+
+@pytest.mark.skipif(not SENT.exists(), reason="the real packages are not beside this checkout")
+def test_every_real_package_is_read_right_or_refused_with_a_reason():
+    wrong = {}
+    for path in sorted(p for p in SENT.iterdir() if p.suffix != ".txt"):
+        outcome = OUTCOMES.get(path.name, (26, 26))
+        try:
+            _, batches = read(path)
+            drawn = sum(int(np.isfinite(b.lon).sum()) if b.lon is not None else sum(s is not None for s in b.geometry) for b in batches)
+            found = (sum(len(b.rows) for b in batches), drawn)
+        except Invalid as refusal:
+            found = next((o for o in [outcome] if isinstance(o, str) and o in f"{refusal}{refusal.facts}"), f"{refusal}{refusal.facts}")
+        if found != outcome:
+            wrong[path.name] = found
+    assert not wrong
+
+
+@pytest.fixture
+def canary():
+    """A port that must never be called."""
+    calls = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        stop = threading.Event()
+
+        def listen():
+            while not stop.is_set():
+                try:
+                    calls.append(listener.accept())
+                except OSError:
+                    continue
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        yield listener.getsockname()[1], calls
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("ending", ["geojson", "gpkg", "kml", "shp", "geojsonl"])
+@pytest.mark.parametrize("disguise", ["vrt", "vrt-url", "gdalg"])
+def test_a_disguised_dataset_reads_nothing(tmp_path, canary, ending, disguise):
+    port, calls = canary
+    secret = tmp_path / "secret.csv"
+    secret.write_text("id,word\n1,CANARY-WORD\n")
+    source = f"http://127.0.0.1:{port}/x.csv" if disguise == "vrt-url" else str(secret)
+    body = f'<OGRVRTDataSource><OGRVRTLayer name="secret"><SrcDataSource>{source}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'
+    if disguise == "gdalg":
+        body = json.dumps({"type": "gdal_streamed_alg", "command_line": f"gdal vector pipeline ! read {secret} ! write"})
+    path = tmp_path / f"disguised.{ending}"
+    path.write_text(body)
+    with pytest.raises(Invalid) as refusal:
+        read(path)
+    assert "CANARY" not in f"{refusal.value}{refusal.value.facts}"
+    assert not calls
+
+
+def test_archives_that_attack(tmp_path):
+    def archive(name, members):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as to:
+            for member, content in members:
+                to.writestr(member, content)
+        return tmp_path / name
+
+    link = zipfile.ZipInfo("a.shp")
+    link.external_attr = 0o120777 << 16
+    for path in (
+        archive("slip.zip", [("../evil.shp", b"x")]),
+        archive("absolute.zip", [("/etc/evil.shp", b"x")]),
+        archive("link.zip", [(link, b"/etc/passwd")]),
+        archive("nested.zip", [("in.zip", b"PK")]),
+        archive("bomb.zip", [("a.csv", bytes(50_000_000))]),
+        archive("many.zip", [(f"{n}.txt", b"") for n in range(2_100)]),
+        archive("empty.zip", []),
+    ):
+        with pytest.raises(Invalid):
+            read(path)
+    assert not (tmp_path.parent / "evil.shp").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty.csv", b""),
+        ("empty.geojson", b""),
+        ("deep.geojson", b'{"type":"FeatureCollection","features":[' + b"[" * 10_000),
+        ("nan.geojson", b'{"type":"FeatureCollection","features":[{"type":"Feature","properties":{},"geometry":{"type":"Point","coordinates":[NaN,1]}}]}'),
+        ("entity.kml", b'<?xml version="1.0"?><!DOCTYPE k [<!ENTITY a SYSTEM "file:///etc/passwd">]><kml><Placemark><name>&a;</name></Placemark></kml>'),
+        ("short.shp", struct.pack(">i", 9994)),
+        ("lying.dbf.zip", b"PK\x05\x06" + bytes(18)),
+        ("drawing.dwg", b"AC1015"),
+        ("strange.xyz", b"x"),
+        ("book.xlsx", b"PK\x03\x04 not a book"),
+        ("twice.csv", b"a,a\n1,2\n"),
+        ("binary.csv", os.urandom(2000)),
+    ],
+)
+def test_what_cannot_be_read_is_a_sentence(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    try:
+        _, batches = read(path)
+    except Invalid as refusal:
+        assert str(refusal).endswith(("。", "?")) or "可能是" in str(refusal) or "指明" in str(refusal)
+    else:
+        # Read without falling over, and nothing located that has no place.
+        assert all(np.isnan(b.lon).all() for b in batches if b.lon is not None)
+
+
+def test_an_endless_view_of_a_geopackage_is_not_opened(tmp_path, squares):
+    import sqlite3
+
+    path = tmp_path / "view.gpkg"
+    squares.to_file(path, layer="grids")
+    with sqlite3.connect(path) as book:
+        book.execute("CREATE VIEW endless AS WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT n AS fid FROM r")
+        book.execute("INSERT INTO gpkg_contents (table_name, data_type, identifier) VALUES ('endless', 'attributes', 'endless')")
+    described, _ = read(path)
+    assert "编码" in described.columns
+    with pytest.raises(Invalid):
+        read(path, layer="endless")
