@@ -150,8 +150,9 @@ def triggers(resource: Resource) -> Iterator[str]:
             " EXECUTE FUNCTION area_written()"
         )
         yield (
-            "CREATE OR REPLACE TRIGGER e_settled AFTER INSERT OR UPDATE OF geom, valid_from, valid_to, retired_at, level"
-            " OR DELETE ON areas FOR EACH ROW WHEN (current_user <> 'jingwei_loader') EXECUTE FUNCTION area_settled()"
+            "CREATE OR REPLACE TRIGGER e_settled AFTER INSERT OR UPDATE OF geom, valid_from, valid_to, retired_at, level, kind,"
+            " theme, name, code OR DELETE ON areas FOR EACH ROW WHEN (current_user <> 'jingwei_loader')"
+            " EXECUTE FUNCTION area_settled()"
         )
     if name == "buildings":
         yield (
@@ -248,7 +249,18 @@ def areas_settled() -> str:
         for r in RESOURCES.values()
         if r.place is Place.SHARES
     )
+    reclaimed = "".join(
+        f"    UPDATE {r.name} SET stated_area = stated_area WHERE retired_at IS NULL AND placing_reason = 'contradiction'"
+        " AND btrim(stated_area) = ANY (names);\n"
+        for r in RESOURCES.values()
+        if r.place is Place.POINT
+    )
     return f"""
+CREATE OR REPLACE FUNCTION claims_settled(names text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+{reclaimed}END
+$$;
 CREATE OR REPLACE FUNCTION shapes_settled(reach geometry) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
 BEGIN

@@ -261,9 +261,12 @@ DECLARE
 BEGIN
     EXECUTE format($sql$
         WITH p AS MATERIALIZED (
-            SELECT s.id, (place_point(ST_PointOnSurface(s.geom), coalesce(%2$s, now()), s.precision,
-                                      nullif(btrim(s.stated_area), ''))).*
-            FROM %1$s AS s WHERE s.retired_at IS NULL AND ($1 IS NULL OR s.geom && $1)
+            SELECT s.id, q.*
+            FROM %1$s AS s, place_point(ST_PointOnSurface(s.geom), coalesce(%2$s, now()), s.precision,
+                                        nullif(btrim(s.stated_area), '')) AS q
+            -- What lies in no area has its nearest from afar: 50 km is less than a degree anywhere people live.
+            WHERE s.retired_at IS NULL AND ($1 IS NULL OR s.geom && $1
+                OR (s.placing_reason = 'outside' AND s.geom && ST_Expand($1, s.nearest_m / 50000)))
               AND coalesce(%2$s, now()) >= coalesce($2, '-infinity') AND coalesce(%2$s, now()) < coalesce($3, 'infinity')
         )
         UPDATE %1$s AS n SET placement = p.placement, scope = p.scope, placing_reason = p.reason,

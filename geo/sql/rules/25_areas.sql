@@ -1,17 +1,27 @@
--- After an area was drawn, moved or withdrawn by hand: re-place what lies there. The first or last area of a level
--- changes on which level everything must be found, so then everything is looked at.
+-- After an area was drawn, moved, withdrawn or renamed by hand: re-place what lies there, or near, or names it. The first
+-- or last area of a level changes on which level everything must be found, so then everything is looked at. A new name
+-- that records far away have stated all along is for `jingwei place`: to look for those would mean reading every record.
 CREATE OR REPLACE FUNCTION area_settled() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
 DECLARE
     reach geometry := ST_Envelope(ST_Collect(OLD.geom, NEW.geom));
-    area_level text := coalesce(NEW.level, OLD.level);
+    names text[];
 BEGIN
-    IF (SELECT count(*) FROM (SELECT FROM areas WHERE level = area_level AND retired_at IS NULL LIMIT 2) AS few) < 2 THEN
-        reach := NULL;
-    ELSIF reach IS NULL THEN
-        RETURN NULL;
+    IF TG_OP <> 'UPDATE' OR (OLD.geom, OLD.valid_from, OLD.valid_to, OLD.retired_at, OLD.level, OLD.kind, OLD.theme)
+        IS DISTINCT FROM (NEW.geom, NEW.valid_from, NEW.valid_to, NEW.retired_at, NEW.level, NEW.kind, NEW.theme)
+    THEN
+        IF EXISTS (SELECT FROM unnest(ARRAY[OLD.level, NEW.level]) AS touched (level) WHERE touched.level IS NOT NULL AND
+                   (SELECT count(*) FROM (SELECT FROM areas WHERE level = touched.level AND area_holds(areas, now()) LIMIT 2) AS few) < 2)
+        THEN
+            PERFORM areas_settled(NULL, NULL, NULL);
+            RETURN NULL;
+        END IF;
+        IF reach IS NOT NULL THEN
+            PERFORM areas_settled(reach, NULL, NULL);
+        END IF;
     END IF;
-    PERFORM areas_settled(reach, NULL, NULL);
+    names := ARRAY[OLD.name, OLD.code, OLD.path, NEW.name, NEW.code, NEW.path];
+    PERFORM claims_settled(names || ARRAY(SELECT regexp_replace(name, '(社区|街道|村)$', '') FROM unnest(names) AS name));
     RETURN NULL;
 END
 $$;
