@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -32,9 +33,11 @@ from geo.catalog import LEVELS, RESOURCES
 from geo.db import TIME_ZONE
 from geo.errors import Invalid, NotFound
 from geo.keys import FieldKey
+from geo.language import translated
 from geo.placing import Placer, Places, replace
-from geo.resource import Field, Place, Resource
+from geo.resource import REASONS, Field, Place, Resource
 from geo.tables import TABLES
+from geo.terminal import said, spoken
 from geo.write import sealed
 
 Told = Callable[[str, int, int | None], None]
@@ -64,7 +67,7 @@ class Order:
 class Report:
     """What became of every row and every column."""
 
-    batch: str
+    batch: uuid.UUID
     resource: str
     source: str
     read: int = 0
@@ -79,19 +82,25 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        title = RESOURCES[self.resource].title
-        lines = [f"{self.source} → {title}:读入 {self.read} 行,入库 {self.stored} 行,待办 {self.unstored} 行。批次 {self.batch}"]
+        # Reasons and notes are kept with the load as they are: those with a name or number in them stay Chinese.
+        say = partial(translated, language=spoken())
+        noun = RESOURCES[self.resource]
+        head = "{source} → {noun}:读入 {read} 行,入库 {stored} 行,待办 {unstored} 行。批次 {batch}"
+        lines = [said(head, **vars(self) | {"noun": say(noun.title)})]
         if self.matched:
-            lines.append("  列:" + "、".join(f"{column} → {RESOURCES[self.resource][name].title}" for name, column in self.matched.items()))
+            told = "、".join(f"{column} → {say(noun[name].title)}" for name, column in self.matched.items())
+            lines.append(said("列:{columns}", columns=told))
         if self.extras:
-            lines.append("  随记录保存的其他列:" + "、".join(self.extras))
-        lines += [f"  列 {column} 有 {count} 行的值不能识别,原样随记录保存" for column, count in self.unread.items()]
-        lines += [f"  未收的列 {column}:{why}" for column, why in self.dropped.items()]
-        reasons = {choice.code: choice.title for choice in RESOURCES["incidents"]["placing_reason"].choices}
+            lines.append(said("随记录保存的其他列:{columns}", columns="、".join(self.extras)))
+        unread = "列 {column} 有 {count} 行的值不能识别,原样随记录保存"
+        lines += [said(unread, column=column, count=count) for column, count in self.unread.items()]
+        lines += [said("未收的列 {column}:{why}", column=column, why=say(why)) for column, why in self.dropped.items()]
         if self.placing:
-            lines.append("  落格:" + "、".join(f"{reasons.get(reason, '正常')} {count}" for reason, count in self.placing.most_common()))
-        lines += [f"  待办 {count} 行:{why}" for why, count in self.problems.most_common(20)]
-        return "\n".join(lines + [f"  {note}" for note in self.notes])
+            reasons = {choice.code: choice.title for choice in REASONS}
+            told = "、".join(f"{say(reasons.get(reason, '正常'))} {count}" for reason, count in self.placing.most_common())
+            lines.append(said("落格:{counts}", counts=told))
+        lines += [said("待办 {count} 行:{why}", count=count, why=say(why)) for why, count in self.problems.most_common(20)]
+        return "\n  ".join(lines + [say(note) for note in self.notes])
 
 
 @dataclass
@@ -150,7 +159,8 @@ def opened(connection: sa.Connection, resource: Resource, order: Order) -> Repor
         sa.text("INSERT INTO batches (noun, source, actor) VALUES (:noun, :source, acting()) RETURNING id"),
         {"noun": resource.name, "source": order.file.name},
     )
-    return Report(str(batch), resource.name, order.file.name)
+    assert isinstance(batch, uuid.UUID)
+    return Report(batch, resource.name, order.file.name)
 
 
 def closed(connection: sa.Connection, resource: Resource, report: Report) -> None:
@@ -161,7 +171,7 @@ def closed(connection: sa.Connection, resource: Resource, report: Report) -> Non
     )
     connection.execute(
         sa.text("UPDATE batches SET report = CAST(:report AS jsonb) WHERE id = :batch"),
-        {"batch": report.batch, "report": json.dumps(vars(report), ensure_ascii=False)},
+        {"batch": report.batch, "report": json.dumps(vars(report), ensure_ascii=False, default=str)},
     )
     if resource.name == "areas":
         _settled(connection, report)
@@ -405,7 +415,7 @@ class Desk:
                 out[declared.name] = column
         count = len(good)
         out["source"] = _repeated(pa.array([self.report.source]), count)
-        out["batch"] = _repeated(pa.array([self.report.batch]), count)
+        out["batch"] = _repeated(pa.array([str(self.report.batch)]), count)
         if "extras" in rows.columns:
             out["extras"] = rows.columns["extras"].take(take)
         if self.resource.geometry:
@@ -477,6 +487,7 @@ class Desk:
         if declared.type is str and not (declared.choices or declared.listed or declared.refers) and pa.types.is_string(column.type):
             text = pc.utf8_trim_whitespace(column)
             text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+            text = pc.replace_substring_regex(text, UNQUOTED, r"\1")
             long = pc.fill_null(pc.greater(pc.utf8_length(text), declared.longest), False).to_numpy(zero_copy_only=False)
             rows.refuse(long, declared.name, f"{declared.title}超过 {declared.longest} 字")
             null = pc.fill_null(pc.match_substring(text, "\0"), False).to_numpy(zero_copy_only=False)
@@ -663,6 +674,8 @@ class Desk:
         statements.run(self.connection, "keep_problems", batch=self.report.batch, problems=json.dumps(told, ensure_ascii=False))
 
 
+# The apostrophe by which an export keeps a spreadsheet from taking text for a formula (geo.exporting).
+UNQUOTED = r"^'([-=+@＝])"
 BOOLEANS = {
     **dict.fromkeys(("是", "有", "true", "t", "1", "1.0", "y", "yes", "√", "真", "已值守"), "true"),
     **dict.fromkeys(("否", "无", "false", "f", "0", "0.0", "n", "no", "×", "假", "未值守"), "false"),
@@ -682,7 +695,7 @@ def _text(value: object) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
-    text = str(value).strip()
+    text = re.sub(UNQUOTED, r"\1", str(value).strip())
     return text or None
 
 
