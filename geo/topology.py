@@ -54,6 +54,7 @@ KINDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "no_lead": ("无牵头单位", "{name}的管理方式为{mode},却没有牵头单位。"),
     "no_post": ("无责任人", "{name}没有责任人。"),
     "no_steward": ("无楼道长", "{name}有 {count} 个楼道没有楼道长:{units}。"),
+    "no_micro_grid": ("未入微网格", "{name}有 {count} 栋住宅不属于任何微网格:{units}。"),
     "astray_post": ("岗位悬空", "{name}已注销,还有 {count} 个岗位对它负责。"),
 })
 # Where a kind of finding has a case that its sentence does not fit.
@@ -109,7 +110,7 @@ class Finding:
             "no_steward": "units" not in self.facts,
         }
         pattern = OTHERWISE[self.kind] if lacking.get(self.kind) else KINDS[self.kind][1]
-        first = self.areas[0] if self.areas else Mention("", translated("落空的楼栋", language))
+        first = self.areas[0] if self.areas else Mention("", translated("不在任何区域内的地方", language))
         facts = {
             "name": first.name, "code": first.code, "names": "、".join(area.name for area in self.areas),
             "above": self.areas[-1].name if self.areas else "", "width": f"{SLIVER:g}", "count": self.count, **self.facts,
@@ -183,8 +184,10 @@ def report(
     if theme == "governance":
         told += _read(_rows(connection, "topology_leaderless", asked), asked)
         told += _read(_rows(connection, "topology_posts", asked), asked)
-        told += _unplaced(connection, level)
-        if level != "micro_grid":
+        if level == "micro_grid":
+            told += _read(_rows(connection, "topology_houses", asked), asked) if stood["areas"] else []
+        else:
+            told += _unplaced(connection, level)
             told += _read(_rows(connection, "topology_stairwells", asked), asked)
     order = {kind: place for place, kind in enumerate(KINDS)}
     told.sort(key=lambda f: (order[f.kind], -(f.measure_m2 or 0), [area.path for area in f.areas]))

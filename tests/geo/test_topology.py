@@ -251,19 +251,26 @@ def test_those_who_answer(connection: sa.Connection) -> None:
 
 def test_stairwells_without_a_steward(connection: sa.Connection) -> None:
     house = town.add(connection, "buildings", name="3幢", use="residential")
-    units = [town.add(connection, "units", building=house, name=f"{n}单元", code=str(n)) for n in (1, 2, 3)]
     office = town.add(connection, "buildings", name="办公楼", use="office", code="o")
-    town.add(connection, "units", building=office, name="1单元", code="o1")
+    added = sa.text("INSERT INTO units (building, name) VALUES (:house, :name) RETURNING id")
+    units = [connection.scalar(added, {"house": house, "name": f"{n}单元"}) for n in (1, 2, 3)]
+    connection.execute(added, {"house": office, "name": "1单元"})
     micro = area(connection, "micro_grid", f"{town.A}001", None, parent=town.A)
     connection.execute(
         sa.text("INSERT INTO area_members (area, building, unit) VALUES (:area, :house, :unit)"),
         {"area": micro, "house": house, "unit": units[1]},
     )
-    town.add(connection, "posts", area=town.A, unit=units[0], role="steward")
+    steward = "INSERT INTO posts (role, area, unit, holder) VALUES ('steward', :area, :unit, '张三')"
+    connection.execute(sa.text(steward), {"area": town.A, "unit": units[0]})
     [finding] = found(connection)["no_steward"]
     assert (finding.count, finding.subject, finding.facts["units"]) == (2, "第一网格", "3幢2单元、3幢3单元")
-    assert [f.sentence for f in found(connection, "micro_grid")["no_steward"]] == [f"{micro}没有楼道长。"]
-    town.add(connection, "posts", area=micro, role="steward")
+    told = found(connection, "micro_grid")
+    assert [f.sentence for f in told["no_steward"]] == [f"{micro}没有楼道长。"]
+    assert "no_micro_grid" not in told
+    town.add(connection, "buildings", name="9幢", use="residential", code="9")
+    [left] = found(connection, "micro_grid")["no_micro_grid"]
+    assert left.sentence == "第一网格有 1 栋住宅不属于任何微网格:9幢。"
+    connection.execute(sa.text(steward), {"area": micro, "unit": None})
     assert found(connection)["no_steward"][0].facts["units"] == "3幢3单元"
     assert "no_steward" not in found(connection, "micro_grid")
 

@@ -186,6 +186,23 @@ FROM missing LEFT JOIN areas AS a ON a.scope = missing.path AND a.level = :level
 
 GROUP BY a.id, a.path, a.name, a.code;
 
+-- topology_houses --
+-- Houses people live in of which no micro-grid has any part: one row for each grid that has such.
+WITH missing AS (
+    SELECT left(b.scope, 15) AS path, concat(c.name, b.name) AS name, ST_PointOnSurface(b.geom) AS geom
+    FROM buildings AS b LEFT JOIN compounds AS c ON c.id = b.compound
+    WHERE b.retired_at IS NULL AND b.use IN ('residential', 'mixed', 'dormitory') AND NOT EXISTS (
+        SELECT FROM area_members AS m JOIN areas AS a ON a.scope = m.area
+        WHERE m.building = b.id AND a.level = 'micro_grid' AND in_force(a.retired_at, a.valid_from, a.valid_to, :moment))
+)
+SELECT 'no_micro_grid' AS kind, CAST(NULL AS float8) AS measure, ST_AsGeoJSON(ST_Collect(missing.geom), 12, 0) AS geometry,
+    jsonb_build_object('count', count(*), 'names', (array_agg(missing.name ORDER BY missing.name))[1:5]) AS facts,
+    CASE WHEN a.id IS NOT NULL THEN
+        jsonb_build_array(jsonb_build_object('id', a.id, 'path', a.path, 'name', a.name, 'code', a.code)) END AS areas
+FROM missing LEFT JOIN areas AS a ON a.scope = missing.path AND a.level = 'grid'
+  AND area_family(a.theme, a.kind) = 'governance' AND in_force(a.retired_at, a.valid_from, a.valid_to, :moment)
+GROUP BY a.id, a.path, a.name, a.code;
+
 -- topology_posts --
 -- Posts whose area is no more: nobody is called when something happens there.
 SELECT 'astray_post' AS kind, CAST(NULL AS float8) AS measure, CAST(NULL AS text) AS geometry,
