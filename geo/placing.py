@@ -297,7 +297,7 @@ def _replaced(connection: sa.Connection, resource: Resource, placer: Placer, rea
     rows = connection.execute(
         sa.text(
             f"SELECT n.id::text, ST_X(p), ST_Y(p), {moment}::float8, n.precision = 'region', n.stated_area, n.placement, n.scope,"
-            f" n.placing_reason, n.nearest_area::text FROM {name} AS n, ST_PointOnSurface(n.geom) AS p"
+            f" n.placing_reason, n.nearest_area::text, n.nearest_m FROM {name} AS n, ST_PointOnSurface(n.geom) AS p"
             " WHERE n.retired_at IS NULL AND NOT ST_IsEmpty(p)"
             " AND (CAST(:west AS float8) IS NULL OR n.geom && ST_MakeEnvelope(:west, :south, :east, :north, 4326))"
         ),
@@ -305,13 +305,14 @@ def _replaced(connection: sa.Connection, resource: Resource, placer: Placer, rea
     ).all()
     if not rows:
         return 0
-    ids, lon, lat, when, region, stated, placement, scope, reason, nearest = zip(*rows, strict=True)
+    ids, lon, lat, when, region, stated, placement, scope, reason, nearest, metres = zip(*rows, strict=True)
     found = placer.place(
         np.array(lon, float), np.array(lat, float), np.array(when, float), np.array(region, bool), np.array(stated, object)
     )
     changed = np.flatnonzero(
         (np.array([number or 0 for number in placement]) != found.placement) | (np.array(scope, object) != found.scope)
         | (np.array(reason, object) != found.reason) | (np.array(nearest, object) != found.nearest)
+        | (np.abs(np.array(metres, float) - found.nearest_m) > 0.01)
     )
     told = [
         {

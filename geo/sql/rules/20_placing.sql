@@ -272,10 +272,13 @@ BEGIN
         UPDATE %1$s AS n SET placement = p.placement, scope = p.scope, placing_reason = p.reason,
             nearest_area = p.nearest, nearest_m = p.nearest_m %3$s
         FROM p
-        WHERE n.id = p.id AND (n.placement, n.scope, n.placing_reason, n.nearest_area)
+        WHERE n.id = p.id AND ((n.placement, n.scope, n.placing_reason, n.nearest_area)
               IS DISTINCT FROM (p.placement, p.scope, p.reason, p.nearest)
+              OR abs(n.nearest_m - p.nearest_m) > 0.01 %4$s)
     $sql$, noun, CASE WHEN moment = '' THEN 'NULL::timestamptz' ELSE format('s.%I', moment) END,
-        CASE WHEN coarse = '' THEN '' ELSE format(', geom_coarse = coarse_point(p.placement, %L, n.geom)', coarse) END)
+        CASE WHEN coarse = '' THEN '' ELSE format(', geom_coarse = coarse_point(p.placement, %L, n.geom)', coarse) END,
+        CASE WHEN coarse = '' THEN ''
+             ELSE format('OR n.geom_coarse IS DISTINCT FROM coarse_point(p.placement, %L, n.geom)', coarse) END)
     USING reach, since, until;
     GET DIAGNOSTICS changed = ROW_COUNT;
     RETURN changed;
