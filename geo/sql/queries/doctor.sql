@@ -1,0 +1,16 @@
+-- database_facts --
+-- What any database can be asked, also one that was never migrated.
+SELECT
+    current_setting('server_version') AS version,
+    current_setting('server_version_num')::integer / 10000 AS major,
+    (SELECT extversion FROM pg_extension WHERE extname = 'postgis') AS postgis,
+    (SELECT default_version FROM pg_available_extensions WHERE name = 'postgis') AS offered,
+    (SELECT bool_and(proleakproof) FROM pg_proc WHERE proname = 'geometry_overlaps' AND pronargs = 2) AS leakproof,
+    ARRAY(SELECT rolname::text FROM pg_roles) AS roles,
+    to_regclass('jingwei.alembic_version') IS NOT NULL AS founded;
+
+-- migrated_to --
+SELECT version_num FROM alembic_version;
+
+-- instance_told --
+SELECT name, prefix, demo FROM instance;
