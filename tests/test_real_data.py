@@ -1,0 +1,107 @@
+"""Real districts, where they are beside the checkout (they are not ours to publish): every row accounted for.
+
+The bulk answer is compared with plain PostGIS, row by row.
+"""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from geo import db, intake
+from geo.intake import Order
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the real data are not beside this checkout")
+
+YICHANG, XIHU, SHANGHAI = DATA / "cn_yichang", DATA / "cn_hangzhou_xihu", DATA / "cn_shanghai_covid_2022"
+
+
+@pytest.fixture
+def district(address, databases, migrated, key, tmp_path):
+    """A fresh database, and how to load a file into it."""
+    name = databases(migrated)
+    loader, admin = db.engine(address.url("jingwei_loader", name)), db.engine(address.url(database=name))
+
+    def load(path, into, columns=None, values=None, **how):
+        return intake.load(loader, Order(path, into, columns or {}, values or {}, **how), key, tmp_path / "cache")
+
+    yield load, admin
+    loader.dispose()
+    admin.dispose()
+
+
+def one(admin, query):
+    with admin.connect() as connection:
+        return connection.execute(sa.text(query)).one()
+
+
+def test_yichang_every_ticket_in_a_community_or_in_the_review_queue(district):
+    load, admin = district
+    assert load(next(YICHANG.glob("streets*")), "areas", values={"level": "street"}).stored == 22
+    assert load(next(YICHANG.glob("communities_社区*")), "areas", values={"level": "community"}).stored == 193
+    assert load(next(YICHANG.glob("pois*")), "facilities", values={"kind": "other"}).stored == 3220
+    tickets = load(next(YICHANG.glob("incidents*")), "incidents", {"title": "类9"}, {"channel": "public"})
+    assert (tickets.read, tickets.stored, tickets.unstored) == (10758, 10758, 0)
+    assert tickets.placing["imprecise"] == 4271
+    placed, waiting, lost = one(
+        admin,
+        "SELECT count(*) FILTER (WHERE placing_reason IS NULL AND p.community IS NOT NULL),"
+        " count(*) FILTER (WHERE placing_reason IS NOT NULL),"
+        " count(*) FILTER (WHERE placing_reason IS NULL AND p.community IS NULL)"
+        " FROM incidents LEFT JOIN placements AS p ON p.id = placement",
+    )
+    assert (placed + waiting, lost) == (10758, 0)
+    # Not one region-level ticket counts as a location.
+    counted = one(admin, "SELECT incidents FROM area_counts('')")[0]
+    assert counted == 10758 - 4271
+    assert differing(admin, "incidents", "community") == 0
+    assert differing(admin, "facilities", "community") == 0
+
+
+def differing(admin, noun, level):
+    """How many records lie in another area of a level than plain PostGIS says."""
+    return one(
+        admin,
+        f"SELECT count(*) FROM {noun} AS n LEFT JOIN placements AS p ON p.id = n.placement LEFT JOIN LATERAL ("
+        f" SELECT id FROM areas WHERE level = '{level}' AND geom && n.geom AND ST_Covers(geom, n.geom) ORDER BY path LIMIT 1"
+        f") AS a ON true WHERE p.{level} IS DISTINCT FROM a.id",
+    )[0]
+
+
+def test_xihu_has_its_grids_communities_and_streets(district):
+    load, admin = district
+    assert load(next(XIHU.glob("xihu_streets*")), "areas", {"code": "areaCode"}, {"level": "street"}).stored == 11
+    assert load(next(XIHU.glob("xihu_communities*")), "areas", {"name": "cunshe", "code": "areaCode"}, {"level": "community"}).stored == 213
+    assert load(next(XIHU.glob("xihu_grids*")), "areas", {"code": "areaCode"}, {"level": "grid"}).stored == 605
+    paths, within = one(
+        admin,
+        "SELECT count(DISTINCT path), count(*) FILTER (WHERE EXISTS (SELECT FROM areas AS c WHERE c.level = 'community'"
+        " AND c.path = left(g.path, 12))) FROM areas AS g WHERE level = 'grid'",
+    )
+    assert paths == 605 and within >= 599  # six lie in no community: the bureau's own gap
+    from geo import topology
+
+    with admin.connect() as connection:
+        found = topology.findings(connection, "grid")
+    overlaps = [f for f in found if f.kind == "overlap"]
+    assert sum(f.measure_m2 or 0 for f in found if f.kind in ("overlap", "sliver_overlap")) < 10 and len(overlaps) <= 4
+
+
+def test_shanghai_every_published_address_is_accounted_for(district):
+    load, admin = district
+    districts = load(
+        SHANGHAI / "districts_16_gcj02_no_crs.geojson", "areas", values={"level": "district"}, crs="EPSG:4326", datum="gcj02"
+    )
+    assert districts.stored == 16
+    rows = load(
+        SHANGHAI / "incidents_175245.csv.gz", "incidents", {"title": "address", "stated_area": "district"},
+        {"channel": "public"}, datum="gcj02",
+    )
+    assert (rows.read, rows.stored) == (175245, 175245)
+    # What the data's own description counts: in the stated district, outside the city, in another district.
+    clean, outside, other = (rows.placing[reason] for reason in ("clean", "outside", "contradiction"))
+    assert clean + outside + other + rows.placing["edge"] == 175245
+    assert (clean, outside, other) == pytest.approx((137234, 35651, 2360), abs=3)
+    assert differing(admin, "incidents", "district") == 0
