@@ -132,8 +132,9 @@ END
 $$;
 
 -- The point shown to those who may not see the exact one: that of the area it lies in, the same at every reading.
+-- VOLATILE, because the placement may have been made by the statement that asks.
 CREATE OR REPLACE FUNCTION coarse_point(placement integer, level text, place geometry) RETURNS geometry
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     SELECT coalesce(
         (SELECT label_point FROM placements AS p
          JOIN areas ON areas.id IN (p.grid, p.community, p.street, p.district)
