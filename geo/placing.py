@@ -312,7 +312,7 @@ def _replaced(connection: sa.Connection, resource: Resource, placer: Placer, rea
     changed = np.flatnonzero(
         (np.array([number or 0 for number in placement]) != found.placement) | (np.array(scope, object) != found.scope)
         | (np.array(reason, object) != found.reason) | (np.array(nearest, object) != found.nearest)
-        | (np.abs(np.array(metres, float) - found.nearest_m) > 0.01)
+        | (np.abs(np.array(metres, float) - found.nearest_m) > 1)
     )
     told = [
         {

@@ -275,7 +275,7 @@ BEGIN
         FROM p
         WHERE n.id = p.id AND ((n.placement, n.scope, n.placing_reason, n.nearest_area)
               IS DISTINCT FROM (p.placement, p.scope, p.reason, p.nearest)
-              OR abs(n.nearest_m - p.nearest_m) > 0.01 %4$s)
+              OR abs(n.nearest_m - p.nearest_m) > 1 %4$s)
     $sql$, noun, CASE WHEN moment = '' THEN 'NULL::timestamptz' ELSE format('s.%I', moment) END,
         CASE WHEN coarse = '' THEN '' ELSE format(', geom_coarse = coarse_point(p.placement, %L, n.geom)', coarse) END,
         CASE WHEN coarse = '' THEN ''
