@@ -24,10 +24,9 @@ RUN groupadd --gid 10002 postgres \
 COPY deploy/db/start deploy/db/healthy /usr/local/bin/
 COPY deploy/db/postgresql.conf deploy/db/pg_hba.conf deploy/db/pg_ident.conf /etc/jingwei/
 RUN install -d -o postgres -g postgres -m 0700 /var/lib/postgresql \
-    && install -d -o postgres -g jingwei -m 2750 /var/lib/jingwei-secrets
+    && install -d -o postgres -g jingwei -m 0750 /var/lib/jingwei-secrets
 ENV PATH=/usr/lib/postgresql/15/bin:$PATH
 USER postgres
-VOLUME ["/var/lib/postgresql", "/var/lib/jingwei-secrets"]
 EXPOSE 5432
 # Sessions end and everything is written: what PostgreSQL calls a fast shutdown.
 STOPSIGNAL SIGINT
@@ -71,7 +70,6 @@ RUN .venv/bin/python -m compileall -q geo maps api \
 ENV PATH=/opt/jingwei/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     JINGWEI_HOME=/var/lib/jingwei JINGWEI_HOST=0.0.0.0 JINGWEI_PORT=8000
 USER jingwei
-VOLUME ["/var/lib/jingwei"]
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["healthy"]
 CMD ["start"]
@@ -85,7 +83,6 @@ COPY deploy/proxy/start deploy/proxy/healthy /usr/local/bin/
 COPY deploy/proxy/nginx.conf /etc/nginx/nginx.conf
 RUN install -d -o www-data -g www-data -m 0700 /var/lib/jingwei-tls
 USER www-data
-VOLUME ["/var/lib/jingwei-tls"]
 EXPOSE 8080 8443
 # Answers that have begun are finished.
 STOPSIGNAL SIGQUIT
