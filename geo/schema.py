@@ -27,7 +27,7 @@ CODES = Path(__file__).parents[1] / "data" / "codes"
 # Functions that the web roles call by name; every other is a trigger's or another function's.
 CALLED = {
     "jingwei_public, jingwei_area": (
-        "areas_at", "area_holds", "placing_level", "feature_fate", "metric_srid", "path_width", "instance_prefix", "uuid_v7",
+        "areas_at", "nearest_area", "area_holds", "placing_level", "feature_fate", "metric_srid", "path_width", "instance_prefix", "uuid_v7",
         "areas_named", "acting", "area_counts", "shares_of", "zone_affected",
         "review_queue", "review_counts",
     ),

@@ -6,15 +6,8 @@ FROM areas_at(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), now()) AS a JOIN areas
 ORDER BY length(a.path);
 
 -- card_nearest --
--- Where no area of the level covers the point: the nearest, and how far. Eight by the index, the nearest of them by measure.
-SELECT name, path, ST_Distance(geom::geography, ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography) AS metres
-FROM (
-    SELECT name, path, geom FROM areas
-    WHERE level = :level AND theme = 'governance' AND kind NOT IN ('unit', 'thematic') AND retired_at IS NULL
-      AND geom IS NOT NULL AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())
-    ORDER BY geom <-> ST_SetSRID(ST_MakePoint(:lon, :lat), 4326) LIMIT 8
-) AS close
-ORDER BY metres, path LIMIT 1;
+-- Where no area of the level covers the point: the nearest, and how far.
+SELECT name, path, metres FROM nearest_area(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), :level, now());
 
 -- card_counts --
 SELECT c.buildings, c.households, c.residents, c.facilities + c.parts AS things, c.open_incidents AS open,

@@ -16,12 +16,8 @@ ORDER BY length(a.path);
 
 -- nearest_area --
 -- The nearest area of the level that everything should be found on, with its distance in metres.
-SELECT areas.path, areas.name, areas.level,
-    ST_Distance(areas.geom::geography, ST_SetSRID(ST_Point(:lon, :lat), 4326)::geography) AS distance_m
-FROM areas
-WHERE areas.level = placing_level(now()) AND area_holds(areas, now()) AND areas.geom IS NOT NULL
-ORDER BY areas.geom <-> ST_SetSRID(ST_Point(:lon, :lat), 4326), areas.path
-LIMIT 1;
+SELECT near.path, near.name, level, near.metres AS distance_m
+FROM placing_level(now()) AS level, nearest_area(ST_SetSRID(ST_Point(:lon, :lat), 4326), level, now()) AS near;
 
 -- zones_here --
 -- The zones in force at a point.

@@ -72,6 +72,26 @@ BEGIN
 END
 $$;
 
+-- The nearest area of a level on the ground, and the metres to it; of areas equally near to the millimetre, the one with
+-- the smallest path (as geo/raster.py has it). What is nearest in degrees bounds the box in which the nearest on the ground
+-- must be; more than 64 areas are looked at for no point, which matters only where none is near.
+CREATE OR REPLACE FUNCTION nearest_area(place geometry, wanted text, moment timestamptz)
+RETURNS TABLE (area uuid, path text, name text, metres double precision)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    WITH bound AS (
+        SELECT ST_Distance(areas.geom::geography, place::geography) / 110000 AS degrees FROM areas
+        WHERE areas.level = wanted AND area_holds(areas, moment) AND areas.geom IS NOT NULL
+        ORDER BY areas.geom <-> place LIMIT 1
+    ), close AS (
+        SELECT areas.id, areas.path, areas.name, ST_Distance(areas.geom::geography, place::geography) AS metres
+        FROM bound JOIN areas ON areas.geom && ST_Expand(place, degrees / greatest(0.05, cos(radians(ST_Y(place)))), degrees)
+        WHERE areas.level = wanted AND area_holds(areas, moment)
+        ORDER BY areas.geom <-> place LIMIT 64
+    )
+    SELECT id, path, name, metres FROM (SELECT close.*, min(metres) OVER () AS least FROM close) AS ranked
+    WHERE metres <= least + 0.001 ORDER BY path LIMIT 1
+$$;
+
 -- Where a point is: its placement (the areas of its own time), the path of who answers for it now, the reason for
 -- a second look, and the nearest area when it is in none.
 CREATE OR REPLACE FUNCTION place_point(
@@ -121,13 +141,7 @@ BEGIN
         RETURN;
     END IF;
     reason := 'outside';
-    -- Nearest on the ground; of areas equally near to the millimetre, the smallest path (as geo/raster.py has it).
-    SELECT id, metres INTO nearest, nearest_m
-    FROM (SELECT close.*, min(metres) OVER () AS least FROM (
-              SELECT id, path, ST_Distance(geom::geography, place::geography) AS metres FROM areas
-              WHERE level = wanted AND area_holds(areas, moment) AND geom IS NOT NULL ORDER BY geom <-> place LIMIT 8
-          ) AS close) AS ranked
-    WHERE metres <= least + 0.001 ORDER BY path LIMIT 1;
+    SELECT area, metres INTO nearest, nearest_m FROM nearest_area(place, wanted, moment);
 END
 $$;
 
