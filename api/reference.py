@@ -1,0 +1,325 @@
+"""The reference pages in `docs/reference`, written from the declarations. Never edited by hand: `jingwei docs`."""
+
+import re
+from collections.abc import Iterable, Iterator
+from csv import DictReader
+from importlib.resources import files
+from pathlib import Path
+
+import typer
+
+from api.cli import app
+from api.errors import STATUS, TITLES
+from api.settings import Settings
+from geo.catalog import CODE_LISTS, LEVELS, RESOURCES, WIDTHS
+from geo.db import SENTENCES
+from geo.errors import GeoError
+from geo.exporting import FORMATS
+from geo.language import translated
+from geo.resource import Field, Place, Resource, Style
+from geo.statements import HEAD
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "reference"
+NOTE = "<!-- Written by `jingwei docs` from the declarations. Edit those, not this. -->"
+
+PLACES = {
+    Place.NONE: "none of its own",
+    Place.POINT: "its representative point: one area a level",
+    Place.SHARES: "every area it touches, with the share of each",
+    Place.INHERITS: "that of its building, and moves with it",
+}
+TYPES = {"str": "text", "int": "whole number", "float": "number", "bool": "yes/no", "datetime": "moment", "date": "date", "UUID": "id"}
+
+
+def write(check: bool) -> int:
+    """Write the pages, or with `check` only compare. Returns 1 when a page was not what the declarations say, else 0."""
+    old = {path.name for path in FOLDER.glob("*.md")}
+    wrong = sorted(old - set(pages()))
+    for name, text in pages().items():
+        page = FOLDER / name
+        if page.exists() and page.read_text(encoding="utf-8") == text:
+            continue
+        wrong.append(name)
+        if not check:
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            page.write_text(text, encoding="utf-8")
+    for name in wrong:
+        print(f"docs/reference/{name}")
+    return int(check and bool(wrong))
+
+
+def pages() -> dict[str, str]:
+    """Every reference page by its file name."""
+    made = {
+        "resources.md": _resources(), "errors.md": _errors(), "code-lists.md": _code_lists(), "cli.md": _commands(),
+        "statements.md": _statements(), "settings.md": _settings(),
+    }
+    whole = {name: "\n".join([NOTE, "", *lines]).rstrip() + "\n" for name, lines in made.items()}
+    return {name: re.sub(r"\n{3,}", "\n\n", text) for name, text in whole.items()}
+
+
+def _resources() -> Iterator[str]:
+    yield "# Resources"
+    yield ""
+    yield "Each is declared once, in `geo/catalog/`; table, API, upload matching, map layer, legend and tests follow from it."
+    yield "Besides its own fields every record has `id`, `version`, `source`, `batch` and the time it was retired."
+    yield ""
+    yield from _table(
+        ("resource", "title", "element", "geometry", "place", "seen by"),
+        (
+            (f"[`{r.name}`](#{r.name})", _both(r.title), r.element, _shape(r), PLACES[r.place], r.audience.name.lower())
+            for r in RESOURCES.values()
+        ),
+    )
+    yield "Levels of areas, and the length of their paths: " + ", ".join(
+        f"`{level.code}` {_both(level.title)} {WIDTHS[level.code]}" for level in LEVELS
+    ) + "."
+    for resource in RESOURCES.values():
+        yield from _resource(resource)
+
+
+def _resource(resource: Resource) -> Iterator[str]:
+    yield ""
+    yield f"## {resource.name}"
+    yield ""
+    yield f"**{_both(resource.title)}**. {resource.about}"
+    yield ""
+    yield _english(resource.about)
+    yield ""
+    facts = [f"Place: {PLACES[resource.place]}."]
+    if resource.key:
+        facts.append(f"Unique among the living: {', '.join(f'`{name}`' for name in resource.key)}.")
+    if resource.moment:
+        facts.append(f"Placed in the areas of its own time, `{resource.moment}`.")
+    if resource.coarse:
+        facts.append(f"Below worker, shown at the representative point of its {resource.coarse}.")
+    if resource.public_rows:
+        facts.append(f"The public sees the rows where `{resource.public_rows}`.")
+    yield from (f"- {fact}" for fact in facts)
+    yield ""
+    yield from _table(
+        ("field", "title", "type", "rules", "seen by", "column headers that are understood"),
+        (_field(resource, field) for field in resource.all_fields),
+    )
+    chosen = [field for field in resource.all_fields if field.choices]
+    for field in chosen:
+        yield f"`{field.name}`: " + ", ".join(f"`{c.code}` {_both(c.title)}" for c in field.choices) + "."
+        yield ""
+    if resource.rules:
+        yield from _table(
+            ("rule", "what has to hold", "what who breaks it is told"),
+            (
+                (f"`{resource.name}_{rule.name}_check`", f"`{rule.sql}`", f"{rule.message} {_english(rule.message)}")
+                for rule in resource.rules
+            ),
+        )
+    personal = [field for field in resource.all_fields if field.purpose]
+    if personal:
+        yield "Personal fields, why they are kept and for how long:"
+        yield ""
+        yield from _table(
+            ("field", "kept as", "purpose", "days"),
+            (
+                (
+                    f"`{field.name}`", "mask, cipher and keyed hash" if field.secret else "name; 张* below worker",
+                    _both(field.purpose or ""), str(field.retention_days),
+                )
+                for field in personal
+            ),
+        )
+    if resource.geometry:
+        yield f"Drawn: {_drawn(resource.style)}"
+
+
+def _field(resource: Resource, field: Field) -> tuple[str, ...]:
+    rules = ["required"] if field.required else []
+    if field.derived:
+        rules.append("computed when read")
+    elif not field.writable:
+        rules.append("set by the server")
+    if field.listed:
+        rules.append(f"a code of [`{field.listed}`](code-lists.md#{field.listed})")
+    if field.refers:
+        rules.append("a path of `areas`" if field.refers == "area_paths" else f"one of [`{field.refers}`](#{field.refers})")
+    if field.minimum is not None or field.maximum is not None:
+        rules.append(f"{'' if field.minimum is None else f'{field.minimum:g}'}…{'' if field.maximum is None else f'{field.maximum:g}'}")
+    if field.pattern:
+        rules.append(f"`{field.pattern}`")
+    if field.type is str and not (field.choices or field.listed or field.refers or field.derived):
+        rules.append(f"≤ {field.longest} characters")
+    if field.default is not None:
+        rules.append(f"else `{str(field.default).lower() if isinstance(field.default, bool) else field.default}`")
+    if field.unit:
+        rules.append(field.unit)
+    kind = "choice" if field.choices else TYPES[field.type.__name__]
+    spellings = ", ".join(field.spellings[1:]) if field.writable and field.stored else ""
+    return f"`{field.name}`", _both(field.title), kind, "; ".join(rules), field.audience.name.lower(), spellings
+
+
+def _drawn(style: Style) -> str:
+    told = [f"`{style.color}`", f"zoom {style.zooms[0]}–{style.zooms[1]}"]
+    if style.by:
+        told.append(f"by `{style.by}`")
+    told += [f"`{value}` {shape}" for value, shape in style.shapes]
+    if not style.shown:
+        told.append("switched off at first")
+    return ", ".join(told) + "."
+
+
+def _shape(resource: Resource) -> str:
+    if resource.geometry is None:
+        return ""
+    return resource.geometry.title().replace("polygon", "Polygon").replace("linestring", "LineString") + (
+        "" if resource.geometry_required else ", may be missing"
+    )
+
+
+def _errors() -> Iterator[str]:
+    yield "# Errors"
+    yield ""
+    yield "Every refusal is `application/problem+json` (RFC 9457): `type` is `/problems/` and the name below, `title` and"
+    yield "`detail` are in the language of `Accept-Language`, and further members say what it is about (`field`, `rule`,"
+    yield "`parameter`, `choices`, `columns` …). 500 and above are logged."
+    yield ""
+    yield from _table(
+        ("type", "status", "Chinese", "English"),
+        ((f"`{kind.slug()}`", str(status), _said(kind), _english(_said(kind))) for kind, status in STATUS.items()),
+    )
+    yield "What the protocol refuses before a rule is asked has the type `http-` and the status:"
+    yield ""
+    yield from _table(("status", "Chinese", "English"), ((str(s), title, _english(title)) for s, title in TITLES.items()))
+    yield "Rules of the database that have a sentence of their own (member `rule`); those of a resource are on"
+    yield "[its page](resources.md):"
+    yield ""
+    yield from _table(("rule", "Chinese", "English"), ((f"`{r}`", text, _english(text)) for r, text in SENTENCES.items()))
+
+
+def _said(kind: type[GeoError]) -> str:
+    return kind.__doc__ or ""
+
+
+def _code_lists() -> Iterator[str]:
+    yield "# Code lists"
+    yield ""
+    yield "Values that a town edits in `data/codes/*.csv` without touching Python; `jingwei migrate` takes them in. A code that"
+    yield "left the file is retired, and stays with the records that have it."
+    for name in CODE_LISTS:
+        with (ROOT / "data" / "codes" / f"{name}.csv").open(encoding="utf-8", newline="") as source:
+            rows = list(DictReader(source))
+        yield ""
+        yield f"## {name}"
+        yield ""
+        yield "Used by " + ", ".join(
+            f"[`{r.name}.{f.name}`](resources.md#{r.name})" for r in RESOURCES.values() for f in r.fields if f.listed == name
+        ) + "."
+        yield ""
+        yield from _table(
+            ("code", "Chinese", "English", "above", "note"),
+            ((f"`{row['code']}`", row["title"], row["title_en"], row["parent"], row["note"]) for row in rows),
+        )
+
+
+def _commands() -> Iterator[str]:
+    yield "# The jingwei command"
+    yield ""
+    yield "Sentences come in Chinese, or in English where `LC_ALL`, `LC_MESSAGES` or `LANG` begins with `en`. What goes wrong is"
+    yield "one sentence that says what to do, and exit status 1."
+    yield ""
+    yield f"Formats of `export`: {', '.join(f'`{kind}`' for kind in FORMATS)}."
+    group = typer.main.get_command(app)
+    for name, command in getattr(group, "commands", {}).items():
+        yield ""
+        yield f"## jingwei {name}"
+        yield ""
+        yield command.help or ""
+        yield ""
+        yield from _table(
+            ("argument or option", "what it is"),
+            (
+                (
+                    f"`{parameter.name.upper() if parameter.param_type_name == 'argument' else ' '.join(parameter.opts)}`",
+                    "; ".join(
+                        filter(None, (
+                            "required" if parameter.required else "", getattr(parameter, "help", None) or "",
+                            "" if parameter.default in (None, False) or parameter.required else f"else `{parameter.default}`",
+                        ))
+                    ),
+                )
+                for parameter in command.params
+            ),
+        )
+
+
+def _statements() -> Iterator[str]:
+    yield "# Named statements"
+    yield ""
+    yield "The questions that verbs ask, in `geo/sql/queries/`, readable and runnable with psql (`:name` is a bound value)."
+    for script in sorted((files("geo.sql") / "queries").iterdir(), key=lambda script: script.name):
+        _, *parts = HEAD.split(script.read_text(encoding="utf-8"))
+        yield ""
+        yield f"## {script.name.removesuffix('.sql')}"
+        yield ""
+        yield from _table(
+            ("statement", "what it answers", "values"),
+            (
+                (f"`{name}`", _comment(body), ", ".join(f"`{value}`" for value in _bound(body)))
+                for name, body in zip(parts[::2], parts[1::2], strict=True)
+            ),
+        )
+
+
+def _comment(body: str) -> str:
+    lines = body.strip().splitlines()
+    told = []
+    for line in lines:
+        if not line.startswith("--"):
+            break
+        told.append(line.removeprefix("--").strip())
+    return " ".join(told)
+
+
+def _bound(body: str) -> list[str]:
+    code = re.sub(r"--.*", "", body)
+    return list(dict.fromkeys(re.findall(r"(?<![:\w]):([a-z_]+)\b", code)))
+
+
+def _settings() -> Iterator[str]:
+    yield "# Settings"
+    yield ""
+    yield "Environment variables; there is no settings file."
+    yield ""
+    prefix = Settings.model_config.get("env_prefix", "")
+    yield from _table(
+        ("variable", "what it is", "else"),
+        (
+            (f"`{prefix}{name.upper()}`", field.description or "", _default(field.default))
+            for name, field in Settings.model_fields.items()
+        ),
+    )
+    yield "With `JINGWEI_DATABASE_URL`, `JINGWEI_DATABASE_PASSWORD_FILE` may name a file that holds the password."
+
+
+def _default(value: object) -> str:
+    if isinstance(value, Path):
+        return f"`{value.relative_to(ROOT)}` in the checkout"
+    return "" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _both(title: str) -> str:
+    english = _english(title)
+    return title if english == title else f"{title} {english}"
+
+
+def _english(text: str) -> str:
+    return translated(text, "en")
+
+
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    filled = [tuple(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in rows]
+    if not filled:
+        return
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    yield from (f"| {' | '.join(row)} |" for row in filled)
+    yield ""
