@@ -69,7 +69,7 @@ def asset(path: str, request: Request, v: str | None = None) -> Response:
     return Response(content, headers=headers, media_type=_kind(path))
 
 
-@routes.get("/", dependencies=[strict("z", "lat", "lng", "layers", "view", "card")])
+@routes.get("/", dependencies=[strict("z", "lat", "lng", "layers", "view", "within", "card")])
 def front(
     request: Request,
     connection: Connection,
@@ -80,12 +80,13 @@ def front(
     lng: Longitude | None = None,
     layers: str | None = None,
     view: Literal["map", "list"] = "map",
+    within: Annotated[str, Query(pattern="^[0-9A-Z]{0,15}$")] = "",
     f: Literal["html", "json"] | None = None,
 ) -> Any:
     """The leader's map to a browser, the landing page of the API to a program."""
     if wants_html(request, f):
         return leader_page(
-            request, connection, who, language, pages.View(lat, lng, z, view == "list"), layers
+            request, connection, who, language, pages.View(lat, lng, z, view == "list", within), layers
         )
     return landing(request, language)
 
@@ -116,7 +117,7 @@ def leader_page(
     """The leader's map, or the list in its place, as `view` and `layers` (names with commas between) say."""
     waiting = {"to_review": sum(_waiting(connection).values())}
     if view.listed:
-        numbers = cards.listing(connection, language) | waiting
+        numbers = cards.listing(connection, language, view.within) | waiting
         return page(request, language, pages.leader(reader(request, language), view, (), numbers))
     numbers = cards.headlines(connection) | waiting
     levels = {level["code"] for level in numbers["levels"]}

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from geo.catalog import LEVELS, RESOURCES
+from geo.catalog import LEVELS, RESOURCES, WIDTHS
 from geo.resource import Choice, Field, Resource
 from geo.statements import run
 from geo.tables import CODES, TABLES
@@ -19,6 +19,8 @@ from geo.tables import CODES, TABLES
 # All of China: what an instance without areas shows.
 EVERYWHERE = (73.5, 18.0, 135.1, 53.6)
 INCIDENTS_SHOWN = 5
+# A zoom at which the map shows the level, and so the card is of it.
+ZOOMS = {"street": 10, "community": 13, "grid": 16}
 
 
 def card(
@@ -81,22 +83,36 @@ def headlines(connection: sa.Connection) -> dict[str, Any]:
             if levels.get(choice.code)
         ],
         **_rows(connection, "headline_counts")[0],
+        "level": level,
         "level_title": _title(LEVELS, level),
-        "communities": _rows(connection, "headline_areas", level=level),
+        "communities": _rows(connection, "headline_areas", level=level, within=""),
     }
 
 
-def listing(connection: sa.Connection, language: str) -> dict[str, Any]:
-    """The headlines with everything that stands in the list: people, homes, zones with their authority."""
+def listing(connection: sa.Connection, language: str, within: str = "") -> dict[str, Any]:
+    """The headlines with everything that stands in the list: people, homes, zones with their authority.
+
+    `within` is the path of an area whose parts are listed instead; `inside` names it and those above it, and `deeper`
+    says whether the rows have parts in turn. `zoom` is that at which the card of a row is asked for.
+    """
     told = headlines(connection)
     [instance] = _rows(connection, "headline_instance")
-    rows = told["communities"]
+    drawn = [level["code"] for level in told["levels"] if level["code"] != "micro_grid"]
+    rows, level = told["communities"], told["level"]
+    if within:
+        level = next((code for code in drawn if WIDTHS[code] > len(within)), "")
+        rows = _rows(connection, "headline_areas", level=level, within=within)
     counted = {
         row["path"]: _suppressed(row, instance["k"])
         for row in _rows(connection, "listed_areas", areas=[row["id"] for row in rows])
     }
     return told | {
+        "level": level,
+        "level_title": _title(LEVELS, level),
+        "zoom": ZOOMS.get(level, 10),
         "communities": [row | counted[row["path"]] for row in rows],
+        "inside": _rows(connection, "listed_within", within=within) if within else [],
+        "deeper": any(WIDTHS[code] > WIDTHS.get(level, 99) for code in drawn),
         "zone_list": [_zone(row, instance, language) for row in _rows(connection, "listed_zones")],
     }
 

@@ -40,6 +40,7 @@ class View:
     longitude: float | None = None
     zoom: float | None = None
     listed: bool = False
+    within: str = ""  # the path of the area whose parts are listed
 
     @property
     def place(self) -> tuple[float, float] | None:

@@ -13,6 +13,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 PATHS = (
     "/",
     "/?view=list",
+    "/?view=list&within=990101001001",
     "/review",
     "/boundaries",
     "/identify?lon=122.602&lat=29.8",

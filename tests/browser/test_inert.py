@@ -15,6 +15,7 @@ PATHS = (
     "/",
     "/?z=17&lat=29.8&lng=122.602",
     "/?view=list",
+    "/docs",
     "/review",
     "/boundaries",
     "/identify?lon=122.602&lat=29.8",

@@ -125,6 +125,16 @@ def test_the_address_holds_where_one_looks(opened: Opened) -> None:
     assert centre(again) == pytest.approx((float(kept["lng"]), float(kept["lat"])), abs=1e-4)
 
 
+def test_a_layer_that_does_not_come_is_said_and_asked_for_again(opened: Opened) -> None:
+    page = opened("/?z=14&lat=29.8&lng=122.602")
+    page.route("**/tiles/**", lambda route: route.abort())
+    page.get_by_role("button", name="放大").click()
+    expect(page.locator("#note")).to_contain_text("正在重试")
+    page.unroute("**/tiles/**")
+    expect(page.locator("#note")).to_be_empty(timeout=15_000)
+    assert found(page, "areas")
+
+
 def test_a_link_with_a_card_opens_it(opened: Opened) -> None:
     page = opened(HERE)
     click_middle(page)
@@ -200,7 +210,15 @@ def test_on_a_phone_a_tap_opens_the_sheet_and_keeps_the_spot_in_view(opened: Ope
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/?view=list", "/review", "/boundaries", "/identify?lon=122.602&lat=29.8"]
+    "path",
+    [
+        "/",
+        "/?view=list",
+        "/?view=list&within=990101001001",
+        "/review",
+        "/boundaries",
+        "/identify?lon=122.602&lat=29.8",
+    ],
 )
 def test_a_narrow_phone_has_no_sideways_scroll(opened: Opened, path: str) -> None:
     page = opened(path, (320, 640))
@@ -226,5 +244,8 @@ def test_without_scripts_the_numbers_stand_and_a_list_is_offered(opened: Opened)
     page.get_by_role("link", name="改用列表查看").click()
     assert page.locator(".communities tbody tr").count() == 9
     assert page.locator(".numbers dd").all_inner_texts() == shown
-    page.locator(".communities tbody a").first.click()
-    assert page.locator("#numbers-title").count() == 1
+    page.locator(".communities tbody th a").first.click()
+    grids = page.locator(".communities tbody th").all_inner_texts()
+    assert len(grids) > 1
+    page.get_by_role("link", name=f"查看 {grids[0]}").click()
+    expect(page.locator(".card h2")).to_have_text(grids[0])

@@ -66,6 +66,16 @@ def test_the_list_keeps_few_people_to_itself_too(connection: sa.Connection, web:
     assert "residents" not in json.dumps(told, default=str)
 
 
+def test_the_list_goes_down_to_the_grids(public: sa.Connection) -> None:
+    top = cards.listing(public, "zh")
+    assert (top["level"], top["deeper"], top["inside"]) == ("community", True, [])
+    inner = cards.listing(public, "zh", top["communities"][0]["path"])
+    assert (inner["level"], inner["deeper"], inner["zoom"]) == ("grid", False, 16)
+    assert [row["name"] for row in inner["communities"]] == ["第一网格", "第二网格"]
+    assert [step["name"] for step in inner["inside"]] == ["云汀街道", "澜溪社区"]
+    assert cards.listing(public, "zh", town.A)["communities"] == []
+
+
 def test_a_region_is_no_location(connection: sa.Connection, card: Card) -> None:
     for precision in ("exact", "region"):
         town.add(connection, "incidents", town.point(*IN_A), title=precision, precision=precision)

@@ -102,6 +102,9 @@ class Examples:
             "zones_overdue": 1,
             "to_review": 25,
             "communities": [row],
+            "inside": [{"name": text, "path": text, "level": "community"}] * 2,
+            "deeper": True,
+            "zoom": 13,
             "zone_list": [Examples.zone(text)],
         }
 

@@ -102,10 +102,18 @@ FROM areas LEFT JOIN (
         count(*) FILTER (WHERE due_at < now() AND state <> 'feedback') AS overdue
     FROM incidents WHERE retired_at IS NULL AND state <> 'closed' AND precision <> 'region'
     GROUP BY 1) AS i ON i.path = areas.path
-WHERE areas.level = :level AND areas.theme = 'governance' AND areas.kind NOT IN ('unit', 'thematic') AND areas.retired_at IS NULL
+WHERE areas.level = :level AND areas.path >= :within AND areas.path < :within || '~'
+  AND areas.theme = 'governance' AND areas.kind NOT IN ('unit', 'thematic') AND areas.retired_at IS NULL
   AND areas.valid_from <= now() AND (areas.valid_to IS NULL OR areas.valid_to > now()) AND areas.label_point IS NOT NULL
 ORDER BY areas.path
 LIMIT 1000;
+
+-- listed_within --
+-- The area inside which the list is, and those above it.
+SELECT name, path, level FROM areas
+WHERE :within LIKE path || '%' AND theme = 'governance' AND kind NOT IN ('unit', 'thematic') AND retired_at IS NULL
+  AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())
+ORDER BY length(path);
 
 -- listed_areas --
 -- The same with everything the list shows. Sums of people come from the one function that may read them.
