@@ -164,7 +164,7 @@ class Placer:
         """The combinations of areas that occur (path a level, '' for none; reason at the wanted level), which of them
         each point has, and the wanted level's own answer."""
         now = self.epoch(number)
-        answer = Levels(now.rasters).place(lon, lat)
+        answer = Levels(now.rasters).place(lon, lat, (now.wanted,) if now.wanted else ())
         kinds = []
         for labels, reasons in zip(answer.labels, answer.reasons, strict=True):
             found = {

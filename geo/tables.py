@@ -164,7 +164,7 @@ def _constraints(resource: Resource) -> Iterator[sa.schema.SchemaItem]:
             name="areas_versions_excl",
             where=LIVING,
         )
-        yield sa.Index("areas_level_code_idx", "level", "code")
+        yield sa.Index("areas_level_idx", "level", "code")
 
 
 def _literal(value: str | int | bool) -> str:

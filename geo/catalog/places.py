@@ -40,6 +40,7 @@ AREAS = Resource(
     element="地",
     geometry="MULTIPOLYGON",
     geometry_required=False,
+    indexes=(("path",), ("code",), ("name",)),
     rules=(
         Rule("validity", "valid_to IS NULL OR valid_to > valid_from", "失效时间须晚于生效时间。"),
     ),

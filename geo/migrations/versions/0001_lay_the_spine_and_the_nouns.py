@@ -61,8 +61,11 @@ def upgrade() -> None:
     comment='区域。行政区划、社区、网格、微网格。每一行是一个区域的一个版本,有效期从 valid_from 起到 valid_to 前。'
     )
     op.create_index(op.f('areas_batch_idx'), 'areas', ['batch'], unique=False)
+    op.create_index('areas_code_idx', 'areas', ['code'], unique=False)
     op.create_index('areas_geom_idx', 'areas', ['geom'], unique=False, postgresql_using='gist')
-    op.create_index('areas_level_code_idx', 'areas', ['level', 'code'], unique=False)
+    op.create_index('areas_level_idx', 'areas', ['level', 'code'], unique=False)
+    op.create_index('areas_name_idx', 'areas', ['name'], unique=False)
+    op.create_index('areas_path_idx', 'areas', ['path'], unique=False)
     op.create_index('areas_scope_id_idx', 'areas', ['scope', 'id'], unique=False)
     op.create_table('batches',
     sa.Column('id', sa.UUID(), server_default=sa.text('uuid_v7()'), nullable=False),
