@@ -28,7 +28,7 @@ import shapely
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from geo import db, files, secrets, statements
+from geo import db, files, members, secrets, statements
 from geo.catalog import LEVELS, RESOURCES
 from geo.db import TIME_ZONE
 from geo.errors import Invalid, NotFound
@@ -175,6 +175,17 @@ def closed(connection: sa.Connection, resource: Resource, report: Report) -> Non
     )
     if resource.name == "areas":
         _settled(connection, report)
+    if resource.name in ("areas", "buildings", "units"):
+        _derived(connection, report)
+
+
+def _derived(connection: sa.Connection, report: Report) -> None:
+    """Look up again what areas given as lists of houses are made of. New boundaries settle what lies there by trigger."""
+    told = members.derive(connection)
+    if told.members or told.boundaries:
+        report.notes.append(f"按楼栋清单对上 {told.members} 处成员,推得 {len(told.boundaries)} 个网格的边界")
+    if report.resource == "areas":
+        report.notes += [f"{found.name} 的成员“{found.text}”没有对上:{found.reason}" for found in told.unresolved[:50]]
 
 
 def _settled(connection: sa.Connection, report: Report) -> None:
