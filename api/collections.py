@@ -21,6 +21,8 @@ GEOJSON = "application/geo+json"
 PROBLEM = {"content": {"application/problem+json": {}}, "description": "Problem document (RFC 9457)"}
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
+IdempotencyKey = Annotated[str | None, Header(max_length=200)]
+
 catalogue = APIRouter(tags=["collections"])
 
 
@@ -109,15 +111,10 @@ def router(resource: Resource) -> APIRouter:
     )
     def add(
         new: New, request: Request, connection: Connection, who: CallerNow, key: Key,
-        idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> Response:
-        said = hashlib.sha256(new.model_dump_json().encode()).digest()
-        if idempotency_key and (known := write.remembered(connection, who, idempotency_key, items, said)):
-            return answered(connection, resource, known, who, 201, {"Idempotency-Replayed": "true"})
-        id = write.add(connection, resource, new.properties.model_dump(), geometry(resource, new), key, new.id)
-        if idempotency_key:
-            write.remember(connection, who, idempotency_key, items, said, resource, id)
-        return answered(connection, resource, id, who, 201)
+        id, replayed = added(connection, resource, new, who, key, items, idempotency_key)
+        return answered(connection, resource, id, who, 201, replayed)
 
     @routes.put(
         "/{id}", summary=f"Replace one of {resource.name}", dependencies=[strict()], response_class=Response,
@@ -148,6 +145,19 @@ def router(resource: Resource) -> APIRouter:
         return Response(status_code=204)
 
     return routes
+
+
+def added(
+    connection: Connection, resource: Resource, new: Any, who: CallerNow, key: Key, route: str, idempotency_key: str | None
+) -> tuple[UUID, dict[str, str]]:
+    """The id of what a request adds, or has added when it was sent before; in that case with the header that says so."""
+    said = hashlib.sha256(new.model_dump_json().encode()).digest()
+    if idempotency_key and (known := write.remembered(connection, who, idempotency_key, route, said)):
+        return known, {"Idempotency-Replayed": "true"}
+    id = write.add(connection, resource, new.properties.model_dump(), geometry(resource, new), key, new.id)
+    if idempotency_key:
+        write.remember(connection, who, idempotency_key, route, said, resource, id)
+    return id, {}
 
 
 def answered(

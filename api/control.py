@@ -4,28 +4,29 @@ import json
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from api import models
-from api.collections import GEOJSON, PROBLEM, etag, geometry
+from api.collections import GEOJSON, PROBLEM, IdempotencyKey, added, etag
 from api.deps import CallerNow, Connection, Key, strict
-from fastapi import Request
-from geo import control, query, write
+from geo import control, query
 from geo.catalog import RESOURCES
 
 ZONES = RESOURCES["zones"]
 New: Any = models.feature(ZONES)
 
-routes = APIRouter(tags=["zones"], responses={status: PROBLEM for status in (400, 403, 409, 422, 503)})
+routes = APIRouter(tags=["zones"], responses=dict.fromkeys((400, 403, 409, 422, 503), PROBLEM))
 
 
 @routes.post("/zones", status_code=201, summary="Draw a zone", dependencies=[strict()], response_class=Response)
-def draw(new: New, request: Request, connection: Connection, who: CallerNow, key: Key) -> Response:
+def draw(
+    new: New, request: Request, connection: Connection, who: CallerNow, key: Key, idempotency_key: IdempotencyKey = None
+) -> Response:
     """Store a zone and answer with it, the areas it touches (m², shares) and what stands in it (counts)."""
-    id = write.add(connection, ZONES, new.properties.model_dump(), geometry(ZONES, new), key, new.id)
+    id, replayed = added(connection, ZONES, new, who, key, "/zones", idempotency_key)
     text, version = query.one(connection, ZONES, id, who)
     body = json.loads(text) | reach(request, connection, id)
-    headers = {"ETag": etag(version), "Location": f"/collections/zones/items/{id}"}
+    headers = {"ETag": etag(version), "Location": f"/collections/zones/items/{id}", **replayed}
     return Response(json.dumps(body, ensure_ascii=False), 201, headers, GEOJSON)
 
 
