@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import sqlalchemy as sa
 from fastapi import FastAPI, Request, Response
 
 from api import collections, control, docs, errors, locating, pages, tiles, topology
-from api.deps import Engines, Instance
+from api.deps import AT_ONCE, Engines, Instance
 from geo.catalog import RESOURCES
 from geo.keys import FieldKey
 
@@ -29,6 +30,7 @@ def create_app(engines: Engines, key: FieldKey) -> FastAPI:
         description="A spatial governance server: areas, what is in them, what was reported, who answers, what is closed.",
     )
     app.state.engines = engines
+    app.state.turns = anyio.Semaphore(AT_ONCE)
     app.state.field_key = key
     app.state.instance = instance(engines)
     errors.install(app)

@@ -1,22 +1,26 @@
 """What a route may ask for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
+import anyio
 import sqlalchemy as sa
 from fastapi import Depends, Header, Query, Request
 
 from geo import db, query
 from geo.db import Caller
-from geo.errors import BadQuery, Forbidden, NotFound
+from geo.errors import BadQuery, Forbidden, NotFound, Unavailable
 from geo.keys import FieldKey
 from geo.language import Language, preferred
 from geo.resource import Resource
 
 READS = ("GET", "HEAD")
 ALWAYS = {"f", "lang"}
+
+AT_ONCE = 10  # requests holding a connection: as many as the pool of `db.engine` gives
+QUEUE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,24 @@ def refused(request: Request, who: Caller) -> None:
         )
 
 
-def connection(request: Request, who: Annotated[Caller, Depends(caller)]) -> Iterator[sa.Connection]:
+async def turn(request: Request) -> AsyncIterator[None]:
+    """One of the `AT_ONCE` requests that may hold a connection. Each needs a thread for every step, and threads must
+    not be waiting for a connection meanwhile. `Unavailable` when the queue does not move."""
+    turns: anyio.Semaphore = request.app.state.turns
+    try:
+        with anyio.fail_after(QUEUE_SECONDS):
+            await turns.acquire()
+    except TimeoutError as error:
+        raise Unavailable(retry_after=1) from error
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+def connection(
+    request: Request, who: Annotated[Caller, Depends(caller)], _: Annotated[None, Depends(turn, scope="function")]
+) -> Iterator[sa.Connection]:
     """The one transaction of a request, read-only for reads, committed before the answer leaves."""
     engines: Engines = request.app.state.engines
     with db.transaction(engines.web, who, read_only=request.method in READS) as open_connection:
