@@ -205,7 +205,13 @@ def _columns(resource: Resource, audience: Audience) -> tuple[sa.ColumnElement[A
 def _inside(geometry: sa.ColumnElement[Any], bbox: Bbox) -> sa.ColumnElement[bool]:
     west, south, east, north = bbox
     boxes = [(west, south, east, north)] if west <= east else [(west, south, 180, north), (-180, south, east, north)]
-    drawn = [sa.func.ST_MakeEnvelope(*box, SRID) for box in boxes]
+    # The envelope of a diagonal, because a polygon without extent would intersect nothing.
+    drawn = [
+        sa.func.ST_Envelope(
+            sa.func.ST_SetSRID(sa.func.ST_MakeLine(sa.func.ST_Point(*box[:2]), sa.func.ST_Point(*box[2:])), SRID)
+        )
+        for box in boxes
+    ]
     return sa.or_(*[sa.and_(geometry.op("&&")(box), sa.func.ST_Intersects(geometry, box)) for box in drawn])
 
 
