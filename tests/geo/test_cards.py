@@ -146,6 +146,12 @@ def test_a_zone_in_force_stands_with_its_authority(
         assert card(IN_C)["zones"] == []
 
 
+def test_a_zone_over_no_grid_has_no_share_of_one(connection: sa.Connection, card: Card) -> None:
+    town.add(connection, "zones", town.box(3.85, 0.9, 3.95, 1.1), kind="sample", **AUTHORITY)
+    (zone,) = card(NOWHERE)["zones"]
+    assert zone["share"] is None
+
+
 def test_a_zone_past_its_end_awaits_review(connection: sa.Connection, card: Card, web: Any) -> None:
     past = AUTHORITY | {"planned_end": "2026-01-02T00:00:00+08:00"}
     town.add(connection, "zones", town.box(0.5, 0.0, 1.5, 2.0), kind="sample", **past)

@@ -41,7 +41,7 @@ LIMIT :most;
 SELECT zones.name, zones.kind, zone_kinds.title AS kind_title, zone_kinds.title_en AS kind_title_en, zones.exercise,
     CASE WHEN planned_end < now() THEN 'overdue_review' WHEN starts_at > now() THEN 'upcoming' ELSE 'active' END AS standing,
     legal_basis, deciding_organ, document_number, measures, starts_at, planned_end, help_phone, appeal_channel,
-    greatest(1, round((100 * area_shares.area_share)::numeric))::integer AS share
+    CASE WHEN area_shares.area_share > 0 THEN greatest(1, round((100 * area_shares.area_share)::numeric)) END::integer AS share
 FROM zones JOIN zone_kinds ON zone_kinds.code = zones.kind
 LEFT JOIN area_shares ON area_shares.noun = 'zones' AND area_shares.feature = zones.id AND area_shares.area = :area
 WHERE zones.state = 'active' AND zones.retired_at IS NULL
