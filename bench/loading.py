@@ -53,14 +53,24 @@ def measure(admin: sa.Engine, loader: sa.Engine, town: Town, folder: Path, key: 
     emptied(admin)
     with admin.begin() as connection:
         # One row, so that the table is not empty and its indexes are kept up, as on any day but the first.
-        connection.execute(sa.text("INSERT INTO incidents (title, channel, geom) VALUES ('t', 'patrol', ST_SetSRID(ST_Point(0, 0), 4326))"))
+        connection.execute(
+            sa.text(
+                "INSERT INTO incidents (title, channel, geom) VALUES ('t', 'patrol', ST_SetSRID(ST_Point(0, 0), 4326))"
+            )
+        )
     _, placed = timed(lambda: load(order))
     _, joining = timed(lambda: joined(admin))
 
     print(f"{len(town.lon):,} rows by COPY into a bare table: {bare:.1f} s")
-    print(f"the same rows by COPY into the table, its indexes and change log kept up, placing off: {plain:.1f} s")
-    print(f"read, checked, placed and stored by jingwei load: {placed:.1f} s = {placed / plain:.2f}× that COPY")
-    print(f"first fill of the empty table, indexes built after: {filling:.1f} s = {filling / bare:.2f}× bare COPY")
+    print(
+        f"the same rows by COPY into the table, its indexes and change log kept up, placing off: {plain:.1f} s"
+    )
+    print(
+        f"read, checked, placed and stored by jingwei load: {placed:.1f} s = {placed / plain:.2f}× that COPY"
+    )
+    print(
+        f"first fill of the empty table, indexes built after: {filling:.1f} s = {filling / bare:.2f}× bare COPY"
+    )
     print(f"placing alone by a PostGIS join update, on top of a load: {joining:.1f} s")
     print(f"memory: {peak():.0f} MB at most")
 
@@ -68,7 +78,9 @@ def measure(admin: sa.Engine, loader: sa.Engine, town: Town, folder: Path, key: 
 @contextmanager
 def database(address: Address) -> Iterator[tuple[sa.Engine, sa.Engine]]:
     """A fresh database, as its administrator and as the loader."""
-    with psycopg.connect(address.url(database="postgres").set(drivername="postgresql").render_as_string(False), autocommit=True) as made:
+    with psycopg.connect(
+        address.url(database="postgres").set(drivername="postgresql").render_as_string(False), autocommit=True
+    ) as made:
         made.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
         made.execute(f"CREATE DATABASE {NAME}")
     admin, loader = db.engine(address.url(database=NAME)), db.engine(address.url("jingwei_loader", NAME))
@@ -84,7 +96,9 @@ def written(town: Town, folder: Path) -> tuple[Path, Path]:
     with areas.open("w", newline="") as to:
         rows = csv.writer(to)
         rows.writerow(("编码", "名称", "WKT"))
-        rows.writerows(zip(town.paths, town.paths, shapely.to_wkt(town.areas, rounding_precision=-1), strict=True))
+        rows.writerows(
+            zip(town.paths, town.paths, shapely.to_wkt(town.areas, rounding_precision=-1), strict=True)
+        )
     with points.open("w") as to:
         to.write("number,title,lon,lat\n")
         for at, (x, y) in enumerate(zip(town.lon.tolist(), town.lat.tolist(), strict=True)):
@@ -98,7 +112,9 @@ def copied_out(admin: sa.Engine, file: Path) -> Path:
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         unplaced = COLUMNS.replace("scope", "''")
-        with driver.cursor().copy(f"COPY (SELECT {unplaced} FROM incidents) TO STDOUT WITH (FORMAT csv)") as copy:
+        with driver.cursor().copy(
+            f"COPY (SELECT {unplaced} FROM incidents) TO STDOUT WITH (FORMAT csv)"
+        ) as copy:
             for part in copy:
                 to.write(part)
     return file
@@ -114,7 +130,9 @@ def copied_in(admin: sa.Engine, loader: sa.Engine, file: Path, table: str) -> No
     with loader.begin() as connection, file.open("rb") as source:
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
-        with driver.cursor().copy(f"COPY {table} ({COLUMNS}) FROM STDIN WITH (FORMAT csv, FORCE_NOT_NULL (scope))") as copy:
+        with driver.cursor().copy(
+            f"COPY {table} ({COLUMNS}) FROM STDIN WITH (FORMAT csv, FORCE_NOT_NULL (scope))"
+        ) as copy:
             while part := source.read(1 << 20):
                 copy.write(part)
 
@@ -134,4 +152,3 @@ def joined(admin: sa.Engine) -> None:
             " WHERE a.level = 'grid' AND ST_Covers(a.geom, n.geom)"
         )
         connection.rollback()
-

@@ -3,6 +3,7 @@
 All ratios are of figures taken in the same run on the same data, so that a busy or slow machine bears on both.
 """
 
+import math
 import resource
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geo.raster import EDGE, OUTSIDE, Levels, Placed, Raster
+from geo.raster import EDGE, OUTSIDE, Levels, Raster
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -47,12 +48,11 @@ def run() -> None:
     print(f"{len(town.areas):,} areas of {vertices:.0f} vertices, {len(town.lon):,} points, seed {SEED}")
 
     bare = peak()
-    raster, preparing = timed(lambda: Raster.prepared(town.paths, town.areas))
-    found, first = timed(partial(raster.place, town.lon, town.lat))
+    raster, preparing = timed(partial(Raster.prepared, town.paths, town.areas))
+    raster.place(town.lon, town.lat)
     print(
         f"preparation: {preparing:.2f} s once for each version of the areas, {raster.nbytes / 1e6:.0f} MB kept"
     )
-    print(f"first placing, with the search tree for points outside: {first:.3f} s")
     for size in SIZES:
         part = town.first(size)
         seconds, full = (best(partial(raster.place, part.lon, part.lat, near)) for near in (False, True))
@@ -61,10 +61,7 @@ def run() -> None:
         )
     several_levels(town)
     print(f"memory: {peak():.0f} MB at most, of which {bare:.0f} MB before the raster")
-
-    joining = joined(town, raster, found)
-    print(f"geopandas.sjoin: {joining:.2f} s")
-    print(f"placing: {joining / seconds:.1f}× geopandas.sjoin")
+    beside_the_join(town, raster)
 
 
 def built(rows: int = ROWS, columns: int = COLUMNS, points: int = SIZES[-1], seed: int = SEED) -> Town:
@@ -122,13 +119,19 @@ def several_levels(town: Town) -> None:
     print(f"{len(found.labels):,} combinations")
 
 
-def joined(town: Town, raster: Raster, found: Placed) -> float:
-    """Seconds of the join alone; says where the answers differ."""
+def beside_the_join(town: Town, raster: Raster) -> None:
+    """The same question to `geopandas.sjoin`, turn and turn about, so that a neighbour's load bears on both."""
     import geopandas  # not before the memory of the raster has been measured
 
     areas = geopandas.GeoDataFrame(geometry=town.areas, crs=4326)
     points = geopandas.GeoDataFrame(geometry=geopandas.points_from_xy(town.lon, town.lat), crs=4326)
-    pairs, seconds = timed(lambda: geopandas.sjoin(points, areas, predicate="intersects"))
+    placing = joining = math.inf
+    for _ in range(4):
+        found, seconds = timed(partial(raster.place, town.lon, town.lat, nearest=False))
+        placing = min(placing, seconds)
+        pairs, seconds = timed(partial(geopandas.sjoin, points, areas, predicate="intersects"))
+        joining = min(joining, seconds)
+
     smallest = pairs["index_right"].groupby(level=0).min()
     label = np.full(len(town.lon), -1)
     label[smallest.index] = smallest
@@ -139,7 +142,8 @@ def joined(town: Town, raster: Raster, found: Placed) -> float:
         f"points: {(found.reason == OUTSIDE).sum():,} outside, {edge.sum():,} beside an edge by rounding alone"
     )
     print(f"answers that differ from geopandas.sjoin: {differing.sum():,}")
-    return min(seconds, best(lambda: geopandas.sjoin(points, areas, predicate="intersects"), 2))
+    print(f"geopandas.sjoin: {joining:.2f} s, raster: {placing:.3f} s, each the best of four")
+    print(f"placing: {joining / placing:.1f}× geopandas.sjoin")
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
