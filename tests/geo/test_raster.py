@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 CELLS = st.sampled_from((1, 40, 900, 30_000))
 ORIGIN = np.array([112.0, 30.0])
 MERCATOR = Transformer.from_crs(4326, 3395, always_xy=True)
+KINDS = ("whole", "gaps", "overlaps", "holes", "slivers", "parts")
 SIDES = st.sampled_from((0.002, 0.3, 7.0))
 
 
@@ -139,7 +141,7 @@ def prepared(areas: Areas, rng: np.random.Generator, cells: int | None = None) -
     return Raster.prepared([f"{at:03d}" for at in order], areas[order], cells)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEEDS, CELLS)
 def test_agrees_with_shapely_on_a_lattice(seed: int, cells: int) -> None:
     rng = np.random.default_rng(seed)
@@ -153,8 +155,8 @@ def test_agrees_with_shapely_on_a_lattice(seed: int, cells: int) -> None:
     assert np.array_equal(found.reason, reason)
 
 
-@settings(max_examples=100, deadline=None)
-@given(SEEDS, CELLS, SIDES, st.sampled_from(("whole", "gaps", "overlaps", "holes", "slivers", "parts")))
+@settings(max_examples=100)
+@given(SEEDS, CELLS, SIDES, st.sampled_from(KINDS))
 def test_agrees_with_the_plain_rule_everywhere(seed: int, cells: int, side: float, kind: str) -> None:
     rng = np.random.default_rng(seed)
     areas = tessellation(rng, side, kind)
@@ -166,7 +168,43 @@ def test_agrees_with_the_plain_rule_everywhere(seed: int, cells: int, side: floa
     assert np.array_equal(found.reason, reason)
 
 
-@settings(max_examples=30, deadline=None)
+PLAIN = """
+SELECT p.n, coalesce(c.path, e.path) AS path,
+    CASE WHEN c.n > 1 THEN CASE WHEN c.inside THEN 'overlap' ELSE 'edge' END
+         WHEN c.n = 0 THEN CASE WHEN e.path IS NULL THEN 'outside' ELSE 'edge' END END AS reason
+FROM unnest(CAST(:x AS float8[]), CAST(:y AS float8[])) WITH ORDINALITY AS p (x, y, n),
+    LATERAL (SELECT ST_SetSRID(ST_Point(p.x, p.y), 4326) AS geom) AS at,
+    LATERAL (SELECT count(*) AS n, min(path) AS path, bool_or(ST_Contains(a.geom, at.geom)) AS inside
+             FROM drawn AS a WHERE ST_Covers(a.geom, at.geom)) AS c,
+    LATERAL (SELECT min(path) AS path FROM drawn AS a WHERE c.n = 0 AND ST_DWithin(a.geom, at.geom, 1e-7)) AS e
+ORDER BY p.n
+"""
+
+
+@settings(max_examples=20)
+@given(SEEDS, SIDES, st.sampled_from(KINDS))
+def test_agrees_with_postgis_everywhere(connection: sa.Connection, seed: int, side: float, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    areas = tessellation(rng, side, kind)
+    made = prepared(areas, rng)
+    x, y = probed(rng, areas, made)
+    found = made.place(x, y)
+    with connection.begin_nested() as stage:
+        connection.execute(sa.text('CREATE TEMP TABLE drawn (path text COLLATE "C", geom geometry)'))
+        connection.execute(
+            sa.text("INSERT INTO drawn VALUES (:path, ST_GeomFromWKB(:geom, 4326))"),
+            [{"path": f"{n:03d}", "geom": shapely.to_wkb(area)} for n, area in enumerate(areas)],
+        )
+        rows = connection.execute(sa.text(PLAIN), {"x": x.tolist(), "y": y.tolist()}).all()
+        stage.rollback()
+    told = [
+        (made.paths[label] if label >= 0 else None, REASONS[reason])
+        for label, reason in zip(found.label, found.reason, strict=True)
+    ]
+    assert told == [(row.path, row.reason) for row in rows]
+
+
+@settings(max_examples=30)
 @given(SEEDS, SIDES)
 def test_nearest_is_nearest_in_mercator(seed: int, side: float) -> None:
     rng = np.random.default_rng(seed)
