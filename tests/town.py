@@ -5,7 +5,7 @@ D is in no grid. Coordinates are degrees at sea off Zhejiang, x and y below coun
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -129,20 +129,19 @@ BEYOND: Mapping[str, Mapping[str, object]] = {
 }
 
 
-def needs(connection: sa.Connection, resource: Resource) -> dict[str, str]:
-    """Rows made for what a feature of `resource` must refer to: field → id."""
+def needs(connection: sa.Connection, resource: Resource, given: Collection[str] = ()) -> dict[str, str]:
+    """Rows made for what a feature of `resource` must refer to, and is not `given`: field → id."""
     return {
         field.name: str(add(connection, field.refers))
         for field in resource.writable
-        if field.required and field.refers and field.refers != "area_paths"
+        if field.required and field.refers and field.refers != "area_paths" and field.name not in given
     }
 
 
 def add(connection: sa.Connection, noun: str, shape: dict[str, Any] | None = None, /, **values: object) -> UUID:
     """A row of a noun by plain SQL, with what it refers to; `values` are columns. Its id."""
     resource = RESOURCES[noun]
-    missing = {field: id for field, id in needs(connection, resource).items() if field not in values}
-    row: dict[str, object] = example(resource)["properties"] | missing | values
+    row: dict[str, object] = example(resource)["properties"] | needs(connection, resource, values) | values
     places = {column: f":{column}" for column in row}
     if resource.geometry:
         drawn = "ST_SetSRID(ST_GeomFromGeoJSON(:geom), 4326)"

@@ -54,7 +54,7 @@ def tessellation(rng: np.random.Generator, level: str, parent: str) -> list[Area
     for _ in range(int(rng.integers(0, 3))):
         shapes.append(shapely.Polygon(ORIGIN + rng.integers(0, 16, (3, 2)) * STEP))
     start = ORIGIN + rng.integers(0, 12, 2) * STEP
-    shapes.append(shapely.Polygon([start, start + [4 * STEP, 3 * STEP], start + [4 * STEP, 3 * STEP + NEAR * 64]]))
+    shapes.append(shapely.Polygon(start + np.array([[0, 0], [4 * STEP, 3 * STEP], [4 * STEP, 3 * STEP + NEAR * 64]])))
     kept = [s for s in shapes if s.area > 0 and s.is_valid]
     numbers = rng.choice(46_000, len(kept), replace=False) + 100
     return [Area(level, parent + np.base_repr(n, 36).zfill(3), s) for n, s in zip(numbers.tolist(), kept, strict=True)]
