@@ -177,7 +177,7 @@ def export(
     target = output or Path(f"{resource}.{format}")
     with engine() as made:
         count = exporting.export(made, resource, target, format, fields.split(",") if fields else None)
-    console.print(said("{count} 行写入 {target}", count=count, target=target), markup=False)
+    console.print(said("{count} 行写入 {target}", count=count, target=target), markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -202,7 +202,8 @@ def topology(level: Annotated[str, typer.Argument(help="grid, community, street 
     with engine() as made, made.begin() as connection:
         for finding in report.findings(connection, level):
             measure = f"{finding.measure_m2:,.1f} m²" if finding.measure_m2 is not None else ""
-            console.print(finding.kind, finding.subject, measure, markup=False)
+            title = translated(report.KINDS[finding.kind][0], spoken())
+            console.print(title, finding.subject, measure, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -306,7 +307,8 @@ def _pairs(given: list[str] | None) -> dict[str, str]:
 
 
 def _print(report: object) -> None:
-    console.print(str(report), markup=False)
+    # Not wrapped: a terminal does that, and a file keeps its lines.
+    console.print(str(report), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
