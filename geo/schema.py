@@ -32,10 +32,11 @@ CALLED = {
         "review_queue", "review_counts",
     ),
     "jingwei_public, jingwei_area, jingwei_loader": ("in_force", "area_family", "code_stem", "codes_retired", "codes_proposed", "micro_grid_of"),
+    "jingwei_area": ("areas_redrawn", "places_in", "local_midnight"),
     "jingwei_loader": (
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
-        "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "members_written", "area_derived",
+        "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "members_written", "area_derived", "stated_now",
     ),
     "jingwei_web": ("relayed", "clock_struck"),
     "jingwei_trail": ("trail_appended",),

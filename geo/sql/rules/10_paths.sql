@@ -45,31 +45,49 @@ $$;
 
 -- The path above a new area: as stated; else the ground it stands on; else the longest code that its own begins with.
 CREATE OR REPLACE FUNCTION path_parent(new_level text, stated text, new_code text, shape geometry) RETURNS text
-LANGUAGE sql STABLE SET search_path = jingwei, public, pg_temp AS $$
-    SELECT coalesce(
-        (SELECT path FROM areas_named(stated, now()) WHERE length(path) < path_width(new_level)
-         ORDER BY length(path) DESC, path LIMIT 1),
-        (SELECT path FROM areas
-         WHERE length(path) < path_width(new_level) AND theme = 'governance' AND retired_at IS NULL
-           AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())
-           AND geom && shape AND ST_Covers(geom, ST_PointOnSurface(shape))
-         ORDER BY length(path) DESC, path LIMIT 1),
-        (SELECT path FROM areas
-         WHERE length(path) < path_width(new_level) AND retired_at IS NULL AND code <> '' AND new_code ^@ code
-         ORDER BY length(code) DESC, path LIMIT 1),
-        left(instance_prefix(), path_width(new_level) - 1))
+LANGUAGE plpgsql STABLE SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    width integer := path_width(new_level);
+    found text;
+BEGIN
+    IF stated <> '' THEN
+        SELECT path INTO found FROM areas_named(stated, now()) WHERE length(path) < width
+        ORDER BY length(path) DESC, path LIMIT 1;
+    END IF;
+    IF found IS NULL AND shape IS NOT NULL THEN
+        SELECT path INTO found FROM areas
+        WHERE geom && shape AND length(path) < width AND theme = 'governance' AND retired_at IS NULL
+          AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now()) AND ST_Covers(geom, ST_PointOnSurface(shape))
+        ORDER BY length(path) DESC, path LIMIT 1;
+    END IF;
+    IF found IS NULL AND new_code <> '' THEN
+        -- By the beginnings of the code, each looked up: comparing with every code made 10,000 areas take minutes.
+        SELECT path INTO found FROM areas
+        WHERE code = ANY (ARRAY(SELECT left(new_code, n) FROM generate_series(1, length(new_code) - 1) AS n))
+          AND length(path) < width AND retired_at IS NULL
+        ORDER BY length(code) DESC, path LIMIT 1;
+    END IF;
+    RETURN coalesce(found, left(instance_prefix(), width - 1));
+END
 $$;
 
 -- A path of its own for a new area. The received code is kept as path where it is of our shape, lies under the
 -- parent and was never given out; otherwise the next number under the parent. Skipped levels are filled with zeros.
 CREATE OR REPLACE FUNCTION path_for(new_level text, stated text, new_code text, shape geometry) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('area_paths'));
+    RETURN path_under(path_parent(new_level, stated, new_code, shape), new_level, new_code);
+END
+$$;
+
+-- The same, where the path above is known. Whoever calls this holds the lock on the giving out of paths.
+CREATE OR REPLACE FUNCTION path_under(parent text, new_level text, new_code text) RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = jingwei, public, pg_temp AS $$
 DECLARE
     width integer := path_width(new_level);
     above integer := (SELECT max(w) FROM unnest(ARRAY[0, 2, 4, 6, 9, 12, 15]) AS w WHERE w < width);
-    parent text := path_parent(new_level, stated, new_code, shape);
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('area_paths'));
     parent := rpad(left(parent, above), above, '0');
     IF new_code ~ '^[0-9A-Z]+$' AND length(new_code) = width AND left(new_code, above) = parent
        AND NOT EXISTS (SELECT FROM area_paths WHERE path = new_code) THEN
@@ -82,8 +100,9 @@ BEGIN
         RETURN left(new_code, width);
     END IF;
     RETURN parent || path_segment(
-        1 + coalesce((SELECT max(path_number(right(path, width - above))) FROM area_paths
-                      WHERE length(path) = width AND path ^@ parent), 0), width - above);
+        1 + coalesce((SELECT path_number(right(path, width - above)) FROM area_paths
+                      WHERE path > parent AND path < parent || '~' AND length(path) = width
+                      ORDER BY path DESC LIMIT 1), 0), width - above);
 END
 $$;
 
@@ -96,13 +115,20 @@ BEGIN
     NEW.valid_from := coalesce(NEW.valid_from, '1900-01-01 00:00+08');
     IF TG_OP = 'UPDATE' THEN
         NEW.path := OLD.path;
-    ELSIF NEW.path IS NULL OR NOT EXISTS (SELECT FROM areas WHERE path = NEW.path) THEN
+    ELSIF NEW.path IS NULL OR NOT EXISTS (SELECT FROM area_paths WHERE path = NEW.path) THEN
         NEW.path := path_for(NEW.level, NEW.parent, NEW.code, NEW.geom);
     END IF;
+    -- A code that this area has had already is its own, even where another had it too and is no more; and an area that goes
+    -- on unchanged under another path takes its code along.
     IF NEW.code IS NOT NULL AND EXISTS (
         SELECT FROM areas AS gone WHERE gone.code = NEW.code AND gone.path <> NEW.path AND gone.level = NEW.level
         AND NOT EXISTS (SELECT FROM areas AS still WHERE still.path = gone.path AND still.retired_at IS NULL
-                        AND (still.valid_to IS NULL OR still.valid_to > now())))
+                        AND (still.valid_to IS NULL OR still.valid_to > greatest(now(), NEW.valid_from))))
+       AND NOT EXISTS (SELECT FROM areas AS own WHERE own.path = NEW.path AND own.code = NEW.code)
+       AND NOT EXISTS (SELECT FROM successions AS s JOIN areas AS before ON before.path = s.old_path AND before.code = NEW.code
+                       WHERE s.new_path = NEW.path
+                         AND (SELECT count(*) FROM successions AS o WHERE o.new_path = s.new_path) = 1
+                         AND (SELECT count(*) FROM successions AS o WHERE o.old_path = s.old_path) = 1)
     THEN
         RAISE check_violation USING MESSAGE = format('code %s belonged to an area that is no more', NEW.code),
             CONSTRAINT = 'areas_code_retired_check', TABLE = 'areas', COLUMN = 'code';

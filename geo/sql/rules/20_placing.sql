@@ -109,7 +109,7 @@ DECLARE
 BEGIN
     scope := root;
     IF place IS NULL OR ST_IsEmpty(place) THEN
-        scope := coalesce((SELECT path FROM areas_named(stated, now()) ORDER BY length(path) DESC, path LIMIT 1), root);
+        scope := stated_now(stated);
         reason := 'imprecise';
         RETURN;
     END IF;
@@ -126,7 +126,7 @@ BEGIN
     END IF;
     IF "precision" = 'region' THEN
         reason := 'imprecise';
-        scope := coalesce((SELECT path FROM areas_named(stated, now()) ORDER BY length(path) DESC, path LIMIT 1), root);
+        scope := stated_now(stated);
         RETURN;
     END IF;
     IF wanted IS NULL OR found ? wanted THEN

@@ -114,6 +114,11 @@ BEGIN
     SELECT ST_Envelope(ST_Collect(geom)) INTO reach FROM areas
     WHERE (valid_from > since AND valid_from <= now()) OR (valid_to > since AND valid_to <= now());
     UPDATE relay SET struck_at = now();
-    RETURN CASE WHEN reach IS NULL THEN 0 ELSE areas_settled(reach, NULL, NULL) END;
+    IF reach IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM passed_on();
+    -- When a level gets its first areas or loses its last, everything must be found on another level.
+    RETURN areas_settled(CASE WHEN placing_level(since) IS NOT DISTINCT FROM placing_level(now()) THEN reach END, NULL, NULL);
 END
 $$;

@@ -21,6 +21,9 @@ DECLARE
     of_noun text;
     touched integer;
 BEGIN
+    IF EXISTS (SELECT FROM batches WHERE id = taken AND report ? 'closed') THEN
+        RETURN redraw_undone(taken);
+    END IF;
     SELECT noun INTO of_noun FROM batches WHERE id = taken AND undone_at IS NULL FOR UPDATE;
     IF NOT FOUND THEN
         RAISE no_data_found USING MESSAGE = 'no such batch, or undone already';
