@@ -27,6 +27,8 @@ SHAPES = {
 def _plain(text: str) -> str:
     if "\0" in text:
         raise ValueError("不能含有空字符")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("含有残缺的字符")
     return text
 
 
@@ -126,7 +128,8 @@ def spec(field: Field, required: bool) -> tuple[Any, Any]:
     rules = {name: rule for name, rule in rules.items() if rule is not None}
     if required:
         return annotation(field), Spec(**rules)
-    return annotation(field) | None, Spec(field.default, **rules)
+    # A patch may leave a required field out, but not take it away.
+    return annotation(field) if field.required else annotation(field) | None, Spec(field.default, **rules)
 
 
 @cache
