@@ -206,7 +206,7 @@ def _database(url: URL, installed_version: str | None = None) -> Iterator[tuple[
             yield from _asked(connection, installed_version)
     except sa.exc.OperationalError as error:
         sentence = "{host}:{port} 上的数据库 {name} 连不上({problem}):请检查地址、口令和它是否在运行。"
-        problem = str(error.orig).strip().splitlines()[-1]
+        problem = str(error.orig).strip().splitlines()[0].rpartition("failed: ")[2]
         yield False, said(sentence, host=url.host, port=url.port or 5432, name=url.database, problem=problem)
     finally:
         engine.dispose()

@@ -97,7 +97,8 @@ class Buildah:
     def end(self, process: "subprocess.Popen[bytes]", with_signal: signal.Signals) -> None:
         # A signal to buildah would end the chroot's keeper and leave what runs in it.
         for pid in _descendants(process.pid):
-            with contextlib.suppress(ProcessLookupError):
+            # Gone meanwhile: of several told to end, the first takes others with it.
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 if "buildah" not in Path(f"/proc/{pid}/comm").read_text():
                     os.kill(pid, with_signal)
 
@@ -221,10 +222,10 @@ def test_links_name_the_address_that_was_asked(town: Town) -> None:
 
 
 def test_plain_http_leads_to_https(town: Town) -> None:
-    connection = http.client.HTTPConnection("localhost", town.ports["plain"], timeout=10)
-    connection.request("GET", "/collections?f=json")
-    answer = connection.getresponse()
-    assert (answer.status, answer.headers["location"]) == (308, "https://localhost:8443/collections?f=json")
+    with contextlib.closing(http.client.HTTPConnection("localhost", town.ports["plain"], timeout=10)) as connection:
+        connection.request("GET", "/collections?f=json")
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["location"]) == (308, "https://localhost:8443/collections?f=json")
 
 
 @pytest.mark.parametrize("beginning", [b"GET / HT", b"POST /collections/areas/items HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"])
