@@ -8,10 +8,10 @@ The answer is the one PostGIS gives, to the last point. `ST_Covers` and `ST_Cont
 never reach GEOS: PostGIS answers them with a winding number in plain doubles, which differed from the robust
 predicate of GEOS (and so of shapely) at 118 of 58,920 points computed on edges of 1° length, and from the
 arithmetic here at none. It is the same arithmetic, multiplication by multiplication; every shortcut rests on
-comparisons that hold for it too, see `Raster._settled`. Two departures are known. PostGIS skips edges shorter
-than 1e-12°, and so errs along the whole latitude of such an edge: the edges count here, and areas are to be
-stored without them. A processor on which PostGIS was compiled with fused multiplication may decide otherwise
-at points within 1e-14° of an edge.
+comparisons that hold for it too, see `Raster._turned`. Two departures are known. From its second look at a
+polygon on, PostGIS skips edges shorter than 1e-12°, and answers false for points inside, level with such an edge,
+for which its first answer was true: the edges count here, and areas are best stored without them. And a processor
+on which PostGIS was compiled with fused multiplication may decide otherwise at points within 1e-14° of an edge.
 
 Coordinates are degrees, longitude first, in the storage CRS.
 """
