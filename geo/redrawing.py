@@ -139,7 +139,7 @@ def withdraw(connection: sa.Connection, path: str, at: date | datetime, *, apply
     moment = _midnight(connection, at)
     old = _standing(connection, [path], moment, for_good=True)
     if below := _below(connection, old, moment):
-        raise Invalid(f"其下还有 {len(below)} 个区域,请先调整它们。", field="path")
+        raise Invalid("其下还有 {count} 个区域,请先调整它们。", count=len(below), field="path")
     return _done(connection, old, [], moment, apply)
 
 

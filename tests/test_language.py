@@ -27,7 +27,7 @@ SOURCES = {
 # or the text itself; `None` is a whole module. Filled-in notes of one load are kept with it as they are, and stay so.
 READ: dict[str, set[str] | None] = {
     "geo/spine.py": None,
-    "geo/intake.py": {"BOOLEANS", "SPELLED", "[年月/.]", "日"},
+    "geo/intake.py": {"BOOLEANS", "SPELLED", "日"},
     "geo/members.py": {
         "NUMERAL", "HOUSE", "UNIT", "LEVEL", "PARITY", "STOREYS", "WHOLE", "SEPARATORS", "Token", "_completed", "_plain", "_kind",
         "_range", "_numeral",
@@ -35,7 +35,8 @@ READ: dict[str, set[str] | None] = {
     "geo/placing.py": {"_named"},
     "geo/reading.py": {"LONS", "LATS", "WKTS", "TOTALS", "_plain", "_converted"},
     "geo/resource.py": {"choices", "Resource", "PLACED"},  # PLACED is found through the resources that have it
-    "geo/secrets.py": {"TITLES", "REFUSED"},
+    "geo/secrets.py": {"TITLES", "REFUSED", "SURNAMES", "PLACES"},
+    "api/reference.py": None,
     "api/app.py": None,
     "api/cli.py": {"app"},
     "api/docs.py": None,
@@ -66,8 +67,8 @@ def _strings(node: ast.AST, skipped: set[str]) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.JoinedStr) or _name(child) in skipped or _docstring(child):
             continue
-        # What has a bar in it is a pattern.
-        if isinstance(child, ast.Constant) and isinstance(child.value, str) and "|" not in child.value and child.value not in skipped:
+        # What has a bar or a bracket in it is a pattern.
+        if isinstance(child, ast.Constant) and isinstance(child.value, str) and not {*"|["} & {*child.value} and child.value not in skipped:
             yield child.value
         yield from _strings(child, skipped)
 
