@@ -71,7 +71,7 @@ ENV PATH=/opt/jingwei/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED
     JINGWEI_HOME=/var/lib/jingwei JINGWEI_HOST=0.0.0.0 JINGWEI_PORT=8000
 USER jingwei
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["healthy"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=300s CMD ["healthy"]
 CMD ["start"]
 
 
