@@ -8,7 +8,7 @@ import anyio
 import sqlalchemy as sa
 from fastapi import FastAPI, Request, Response
 
-from api import collections, control, docs, errors, locating, pages, tiles, topology
+from api import collections, control, docs, errors, locating, pages, redrawing, tiles, topology
 from api.deps import AT_ONCE, Engines, Instance
 from geo.catalog import RESOURCES
 from geo.keys import FieldKey
@@ -40,6 +40,7 @@ def create_app(engines: Engines, key: FieldKey) -> FastAPI:
     app.include_router(locating.routes)
     app.include_router(control.routes)
     app.include_router(topology.routes)
+    app.include_router(redrawing.routes)
     app.include_router(tiles.routes)
     app.include_router(docs.routes)
     pages.install(app)

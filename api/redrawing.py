@@ -1,0 +1,84 @@
+"""`POST /areas/{path}/redraw`: what another boundary would change, and the change itself."""
+
+import json
+from datetime import date
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from api import models
+from api.collections import PROBLEM
+from api.deps import Connection, strict
+from geo import redrawing
+from geo.catalog import RESOURCES
+from geo.errors import Invalid
+from geo.redrawing import Difference, Strip
+
+AREAS = RESOURCES["areas"]
+AreaPath = Annotated[str, Path(pattern="^[0-9A-Z]{2,18}$")]
+
+
+class Redrawing(BaseModel):
+    """The boundary of an area from a day on, and of neighbours that change in the same stroke."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: Annotated[date, Field(ge=date(1901, 1, 1), le=date(2300, 1, 1), description="from this day's local midnight on")]
+    geometry: models.Geometry
+    also: Annotated[dict[str, models.Geometry], Field(max_length=20, description="path of a neighbour → its new boundary")] = {}
+
+
+routes = APIRouter(tags=["areas"], responses=dict.fromkeys((400, 403, 404, 409, 422, 503), PROBLEM))
+
+
+@routes.post("/areas/{path}/redraw", summary="Redraw an area", dependencies=[strict("apply")])
+def redraw(
+    path: AreaPath, new: Redrawing, request: Request, connection: Connection,
+    apply: Annotated[bool, Query(description="false: only tell the difference")] = False,
+) -> dict[str, Any]:
+    """The records that come to another area, from which to which; the ground that would be in no area or in two (m²). With
+    `apply=true` it is done, and `batch` takes it back. Counts of households below `k` are not told (null)."""
+    also = {neighbour: _drawn(shape, f"also.{neighbour}") for neighbour, shape in new.also.items()}
+    told = redrawing.redraw(connection, path, _drawn(new.geometry, "geometry"), new.at, also=also, apply=apply)
+    return _written(told, request.app.state.instance.k)
+
+
+def _drawn(shape: models.Geometry, field: str) -> bytes:
+    try:
+        return models.wkb(AREAS, shape)
+    except ValueError as error:
+        raise Invalid(str(error), field=field, rule="areas_geom_check") from error
+
+
+def _written(told: Difference, k: int) -> dict[str, Any]:
+    def enough(count: int) -> int | None:
+        return None if 0 < count < k else count
+
+    return {
+        "at": told.at.isoformat(),
+        "level": told.level,
+        "closed": told.closed,
+        "opened": told.opened,
+        "moved": [
+            {
+                "noun": move.noun, "from": move.source, "to": move.target, "count": move.count, "earlier": move.earlier,
+                "households": enough(move.households) if move.noun == "buildings" else None,
+            }
+            for move in told.moved
+        ],
+        "buildings": told.buildings,
+        "households": enough(told.households),
+        "gaps": [_strip(strip) for strip in told.gaps],
+        "overlaps": [_strip(strip) for strip in told.overlaps],
+        "applied": told.applied,
+        "batch": str(told.batch) if told.batch else None,
+    }
+
+
+def _strip(strip: Strip) -> dict[str, Any]:
+    return {
+        "type": "Feature",
+        "geometry": json.loads(strip.geometry),
+        "properties": {"measure_m2": strip.measure_m2, "areas": strip.others},
+    }
