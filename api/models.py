@@ -4,19 +4,22 @@ Every kind of input that crashed a plain server (NUL, lone surrogates, NaN, numb
 odd timestamps, open rings) is refused here, by type, with the field's name.
 """
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import shapely
 from pydantic import AfterValidator, BaseModel, ConfigDict, create_model
 from pydantic import Field as Spec
 
 from geo.errors import Invalid
+from geo.db import TIME_ZONE
 from geo.resource import Field, Resource
 
 VERTICES = 10_000  # of one geometry drawn by hand; files go through the intake
+LOCAL = ZoneInfo(TIME_ZONE)
 SHAPES = {
     "POINT": ("Point",),
     "MULTILINESTRING": ("LineString", "MultiLineString"),
@@ -35,7 +38,7 @@ def _plain(text: str) -> str:
 def _timely(moment: datetime) -> datetime:
     if not 1800 <= moment.year <= 2300:
         raise ValueError("年份须在 1800 到 2300 之间")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=LOCAL)
 
 
 Text = Annotated[str, AfterValidator(_plain)]

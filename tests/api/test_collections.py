@@ -145,6 +145,12 @@ def test_more_vertices_than_anybody_draws_are_a_file(client: TestClient) -> None
     assert str(VERTICES) in refused.json()["detail"]
 
 
+def test_a_time_without_a_zone_is_local(client: TestClient) -> None:
+    given = town.example(RESOURCES["incidents"], occurred_at="2026-03-05T00:30:00")
+    told = client.post("/collections/incidents/items", json=given).json()
+    assert told["properties"]["occurred_at"] == "2026-03-05T00:30:00+08:00"
+
+
 # Who may write
 
 
