@@ -187,8 +187,9 @@ class Cluster:
 
     def stop(self) -> None:
         """Stop it, ending all its sessions; nothing happens when it does not run."""
-        with self._locked():
-            self._stopped()
+        if self.running:
+            with self._locked():
+                self._stopped()
 
     @property
     def running(self) -> bool:
@@ -240,12 +241,12 @@ class Cluster:
             with contextlib.suppress(KeyError):
                 return pwd.getpwnam(name)
         making = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", "jingwei"]
-        if subprocess.run(making, stdin=subprocess.DEVNULL, capture_output=True).returncode:
+        if subprocess.run(making, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
             sentence = "PostgreSQL 不能以 root 运行,又建不了用户 jingwei:请以普通用户运行。"
             raise Unavailable(said(sentence))
         return pwd.getpwnam("jingwei")
 
-    def _run(self, arguments: list[str], written: str | None = None) -> subprocess.CompletedProcess[str]:
+    def _run(self, arguments: list[str], written: str = "") -> subprocess.CompletedProcess[str]:
         # Files inside the place are touched by their owner only: as root we would follow what that user links.
         owner = self._owner
         return subprocess.run(
@@ -256,9 +257,10 @@ class Cluster:
             group=owner.pw_gid if owner else None,
             extra_groups=[] if owner else None,
             start_new_session=True,
+            input=written,
             text=True,
             capture_output=True,
-            **({"input": written} if written is not None else {"stdin": subprocess.DEVNULL}),
+            check=False,
         )
 
     def _write(self, path: Path, text: str) -> None:
@@ -329,6 +331,9 @@ class Cluster:
         patience = time.monotonic() + 15
         while True:
             port, sockets = self._port(), self._sockets()
+            # The lock of a dead server's socket keeps a number that may be somebody else's by now, and the server
+            # believes it. The folder is ours and, with nothing running on our data, so is whatever lies in it.
+            self._run(["rm", "-f", *(str(sockets / f".s.PGSQL.{port}{end}") for end in ("", ".lock"))])
             self._write(self.data / "jingwei.conf", self._configuration(port, sockets))
             self._write(opening, "")
             command = [str(binaries.folder / "pg_ctl"), "start", "-s", "-w", "-t", "120"]
@@ -411,7 +416,7 @@ class Cluster:
             # server would refuse to start. With a dead number it makes its own checks, shared memory included.
             self._write(path, "\n".join([str(_NOBODY), *lines[1:]]) + "\n")
             return None
-        if data != self.data and data.exists() and not data.samefile(self.data):
+        if data != self.data and os.path.exists(data) and not os.path.samefile(data, self.data):
             sentence = "{ours} 是运行中的数据库 {theirs} 的副本:请先停下那一个,再复制一次。"
             raise Unavailable(said(sentence, ours=self.data, theirs=data))
         return Postmaster(pid, data, port, sockets)
@@ -494,8 +499,9 @@ def _environment() -> dict[str, str]:
 
 
 def _printed(command: list[str]) -> str:
-    done = subprocess.run(command, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    return done.stdout.strip()
+    environment = _environment()
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return done.stdout.decode(errors="replace").strip()
 
 
 def _described(folder: Path) -> Binaries | None:
