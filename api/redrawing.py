@@ -47,8 +47,9 @@ def redraw(
 def _drawn(shape: models.Geometry, field: str) -> bytes:
     try:
         return models.wkb(AREAS, shape)
-    except ValueError as error:
-        raise Invalid(str(error), field=field, rule="areas_geom_check") from error
+    except Invalid as error:
+        error.facts |= {"field": field, "rule": "areas_geom_check"}
+        raise
 
 
 def _written(told: Difference, k: int) -> dict[str, Any]:
