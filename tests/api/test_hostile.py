@@ -177,8 +177,12 @@ def test_every_value_of_every_field(client: TestClient, connection: sa.Connectio
         needs = town.needs(connection, resource)
         one = f"/collections/{noun}/items/{town.add(connection, noun, **needs)}"
         given = town.example(resource, **needs)
+        known: set[type] = set()
         for field in resource.writable:
-            for value in probes(field):
+            # All of them for the first field of a type; a few for each that follows.
+            values = list(probes(field))[:: 4 if field.type in known else 1]
+            known.add(field.type)
+            for value in values:
                 if field.type is str and isinstance(value, str) and len(value) <= field.longest and value.isprintable() and value.isascii() and not field.choices:
                     continue
                 hostile = {"properties": given["properties"] | {field.name: value}}
