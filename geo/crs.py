@@ -58,7 +58,7 @@ SAME = frozenset({"World Geodetic System 1984", "World Geodetic System 1984 ense
 UNPUBLISHED = frozenset({"Xian 1980", "Beijing 1954", "New Beijing"})
 
 
-def gcj02_from_wgs84(lon: Degrees, lat: Degrees) -> tuple[Degrees, Degrees]:
+def wgs_to_gcj(lon: Degrees, lat: Degrees) -> tuple[Degrees, Degrees]:
     """The disturbance, applied. Degrees; unchanged outside `DISTURBED` and where not finite."""
     inside = _inside(lon, lat)
     x, y = np.where(inside, lon - 105.0, 0.0), np.where(inside, lat - 35.0, 0.0)
@@ -77,7 +77,7 @@ def gcj02_from_wgs84(lon: Degrees, lat: Degrees) -> tuple[Degrees, Degrees]:
     return np.where(inside, lon + d_lon, lon), np.where(inside, lat + d_lat, lat)
 
 
-def bd09_from_gcj02(lon: Degrees, lat: Degrees) -> tuple[Degrees, Degrees]:
+def gcj_to_bd(lon: Degrees, lat: Degrees) -> tuple[Degrees, Degrees]:
     """Baidu's second disturbance, on top of the first. Degrees; unchanged outside `DISTURBED`."""
     inside = _inside(lon, lat)
     x, y = np.where(inside, lon, 0.0), np.where(inside, lat, 0.0)
@@ -90,27 +90,27 @@ def bd09_from_gcj02(lon: Degrees, lat: Degrees) -> tuple[Degrees, Degrees]:
     )
 
 
-def wgs84_from_gcj02(lon: Degrees, lat: Degrees) -> tuple[Degrees, Degrees]:
+def gcj_to_wgs(lon: Degrees, lat: Degrees) -> tuple[Degrees, Degrees]:
     """The disturbance undone, to 1e-10 degrees (0.01 mm)."""
-    return _undone(gcj02_from_wgs84, lon, lat)
+    return _undone(wgs_to_gcj, lon, lat)
 
 
-def gcj02_from_bd09(lon: Degrees, lat: Degrees) -> tuple[Degrees, Degrees]:
+def bd_to_gcj(lon: Degrees, lat: Degrees) -> tuple[Degrees, Degrees]:
     """Baidu's disturbance undone, to 1e-10 degrees. The closed formula in circulation leaves up to a metre."""
-    return _undone(bd09_from_gcj02, lon, lat)
+    return _undone(gcj_to_bd, lon, lat)
 
 
-def degrees_to_storage(lon: Degrees, lat: Degrees, datum: Datum) -> tuple[Degrees, Degrees]:
+def points_to_storage(lon: Degrees, lat: Degrees, datum: Datum) -> tuple[Degrees, Degrees]:
     """Longitudes and latitudes of `datum` as they are stored."""
     lon, lat = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
     if datum is Datum.BD09:
-        lon, lat = gcj02_from_bd09(lon, lat)
-    return wgs84_from_gcj02(lon, lat) if datum.shifted else (lon, lat)
+        lon, lat = bd_to_gcj(lon, lat)
+    return gcj_to_wgs(lon, lat) if datum.shifted else (lon, lat)
 
 
 def point_to_storage(lon: float, lat: float, datum: Datum) -> tuple[float, float]:
     """One position of `datum`, in degrees, as it is stored."""
-    x, y = degrees_to_storage(np.array([lon]), np.array([lat]), datum)
+    x, y = points_to_storage(np.array([lon]), np.array([lat]), datum)
     return float(x[0]), float(y[0])
 
 
@@ -134,6 +134,21 @@ def positions_to_storage(x: Degrees, y: Degrees, crs: "CRS | None", datum: Datum
     """`to_storage` for points that are two arrays; x is east, y is north, whatever the registry says of the axes."""
     turned = _turning(crs, datum)
     return (x, y) if turned is None else turned(x, y)
+
+
+def is_storage(crs: "CRS") -> bool:
+    """Whether a CRS's numbers are stored as they are: longitude and latitude in degrees of WGS 84 or CGCS2000.
+
+    The registry's order of axes (lat, lon for 4490 and 4326) is deliberately not looked at: GIS files are written x, y.
+    """
+    return (
+        crs.is_geographic
+        and crs.datum is not None
+        and crs.datum.name in SAME
+        and crs.prime_meridian is not None
+        and crs.prime_meridian.longitude == 0
+        and all(abs(axis.unit_conversion_factor - np.pi / 180) < 1e-12 for axis in crs.axis_info[:2])
+    )
 
 
 def accuracy(crs: "CRS") -> float | None:
@@ -207,6 +222,11 @@ def candidates(bounds: Bounds, near: Bounds | None = None) -> tuple[Candidate, .
     return tuple(found)
 
 
+def guessed(bounds: Bounds, near: Bounds | None = None) -> list[tuple[str, str]]:
+    """`candidates` that write east first, as EPSG code and evidence."""
+    return [(one.crs, str(one.evidence)) for one in candidates(bounds, near) if not one.swapped]
+
+
 def contradiction(bounds: Bounds, crs: "CRS") -> Evidence | None:
     """Why `bounds`, in the file's own numbers, cannot be in the `crs` that the file declares; None when they can."""
     west, south, east, north = bounds
@@ -262,23 +282,10 @@ def _approached(
 
 def _turning(crs: "CRS | None", datum: Datum) -> Callable[[Degrees, Degrees], tuple[Degrees, Degrees]] | None:
     # What takes the file's numbers to storage; None when nothing has to be done.
-    projected = None if crs is None or _plain(crs) else _unprojecting(crs)
+    projected = None if crs is None or is_storage(crs) else _unprojecting(crs)
     if projected is None:
-        return (lambda x, y: degrees_to_storage(x, y, datum)) if datum.shifted else None
-    return lambda x, y: degrees_to_storage(*projected(x, y), datum)
-
-
-def _plain(crs: "CRS") -> bool:
-    # Longitude and latitude in degrees of a datum that is ours. The registry's order of axes (lat, lon for 4490 and 4326)
-    # is deliberately not looked at: GIS files are written x, y.
-    return (
-        crs.is_geographic
-        and crs.datum is not None
-        and crs.datum.name in SAME
-        and crs.prime_meridian is not None
-        and crs.prime_meridian.longitude == 0
-        and all(abs(axis.unit_conversion_factor - np.pi / 180) < 1e-12 for axis in crs.axis_info[:2])
-    )
+        return (lambda x, y: points_to_storage(x, y, datum)) if datum.shifted else None
+    return lambda x, y: points_to_storage(*projected(x, y), datum)
 
 
 def _unprojecting(crs: "CRS") -> Callable[[Degrees, Degrees], tuple[Degrees, Degrees]]:
@@ -286,7 +293,7 @@ def _unprojecting(crs: "CRS") -> Callable[[Degrees, Degrees], tuple[Degrees, Deg
 
     # CGCS2000 is unprojected to its own degrees: to 4326, PROJ would add its ballpark step and its warning.
     own = crs.geodetic_crs
-    target = own.to_2d() if own is not None and _plain(own) else CRS.from_epsg(SRID)
+    target = own.to_2d() if own is not None and is_storage(own) else CRS.from_epsg(SRID)
     transformer = Transformer.from_crs(crs, target, always_xy=True)
 
     def turned(x: Degrees, y: Degrees) -> tuple[Degrees, Degrees]:

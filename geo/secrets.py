@@ -12,10 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from os import urandom
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from geo.errors import GeoError
 
 # The first byte says how the rest was made, so that a later scheme can live beside this one.
 VERSION = b"\x01"
@@ -25,17 +22,17 @@ NONCE = 12
 class Personal(StrEnum):
     """What a column seems to hold about persons."""
 
-    NAME = "name"
-    PHONE = "phone"
-    ID_NUMBER = "id_number"
-    BIRTHDAY = "birthday"
-    REFUSED = "refused"  # of a kind that is not taken in at all, from nobody
+    NAME = "姓名"
+    PHONE = "电话"
+    ID_NUMBER = "身份证号"
+    BIRTHDAY = "出生日期"
+    REFUSED = "不收的类别"  # of a kind that is not taken in at all, from nobody
 
 
 def normalised(value: str) -> str:
     """The digits of a phone number; a mobile number without its country code. One number, one spelling."""
     digits = re.sub(r"\D", "", unicodedata.normalize("NFKC", value), flags=re.ASCII)
-    return re.sub(r"^(?:00)?86(?=1[3-9]\d{9}$)", "", digits)
+    return re.sub(r"^(?:00)?86(?=1\d{10}$)", "", digits)
 
 
 def mask(value: str) -> str:
@@ -57,21 +54,18 @@ def mask(value: str) -> str:
     return text[0] + "*"
 
 
-def seal(value: str, key: bytes, aad: str) -> bytes:
-    """`value` under AES-256-GCM: version byte, nonce, cipher and tag. `aad` is "table|id|column", its place."""
+def seal(value: str, key: bytes, about: str) -> bytes:
+    """The cipher of a value: version byte, nonce, AES-256-GCM with its tag, bound to `about` ("table|id|column")."""
     nonce = urandom(NONCE)
-    return VERSION + nonce + AESGCM(key).encrypt(nonce, value.encode(), VERSION + aad.encode())
+    return VERSION + nonce + AESGCM(key).encrypt(nonce, value.encode(), about.encode())
 
 
-def unseal(sealed: bytes, key: bytes, aad: str) -> str:
-    """The value that `seal` was given. Raises `GeoError` for another key, another place, or changed bytes."""
-    if sealed[:1] != VERSION or len(sealed) < 1 + NONCE + 16:
-        raise GeoError("密文格式不认识,无法解开。")
-    try:
-        plain = AESGCM(key).decrypt(sealed[1 : 1 + NONCE], sealed[1 + NONCE :], VERSION + aad.encode())
-    except InvalidTag as error:
-        raise GeoError("密文无法解开:密钥不对,或密文被改动、被移到了别处。") from error
-    return plain.decode()
+def unseal(cipher: bytes, key: bytes, about: str) -> str:
+    """What `seal` was given. Raises `cryptography.exceptions.InvalidTag` for another key, row or altered cipher."""
+    if cipher[:1] != VERSION:
+        raise ValueError("unknown cipher version")
+    nonce = cipher[1 : 1 + NONCE]
+    return AESGCM(key).decrypt(nonce, cipher[1 + NONCE :], about.encode()).decode()
 
 
 def lookup(value: str, key: bytes) -> bytes:
@@ -102,12 +96,10 @@ TITLES: dict[Personal, re.Pattern[str]] = {
         "|宗教(?!.{0,2}(?:场所|活动|设施|建筑))|信仰|信教",
         re.I,
     ),
-    Personal.ID_NUMBER: re.compile(
-        "身份证|证件号|公民身份|居民证|id_?card|idno|identity|passport|护照|sfz", re.I
-    ),
+    Personal.ID_NUMBER: re.compile("身份证|证件号|公民身份|id_?card|idno|identity|passport|护照|sfzh", re.I),
     Personal.BIRTHDAY: re.compile("出生|生日|birth|dob|csrq", re.I),
-    Personal.PHONE: re.compile("手机|电话|联系方式|mobile|phone|(?:^|_)tel|cellphone|dianhua|shouji", re.I),
-    Personal.NAME: re.compile(f"{PERSONS}|^xm$|xingming", re.I),
+    Personal.PHONE: re.compile("手机|电话|联系方式|mobile|phone|(?:^|_)tel|lxdh|sjh|dianhua|shouji", re.I),
+    Personal.NAME: re.compile(f"{PERSONS}|^xm$|xingming|居民名|full_?name|person_?name", re.I),
 }
 # A column of remarks that names such a person is as bad as a column that is titled so. Words for a person's state only:
 # a 信访办 is an office and a 宗教场所 a building.
@@ -124,7 +116,11 @@ def looks_personal(title: str, values: Iterable[object]) -> Personal | None:
     a title of counting (网格员数) are counts, and that `name` is a person's only when the values look like it.
     """
     title = re.sub(r"[\s_]+", "_", unicodedata.normalize("NFKC", title).strip())
-    texts = [text for value in values if (text := unicodedata.normalize("NFKC", str(value)).strip())]
+    texts = [
+        text
+        for value in values
+        if value is not None and (text := unicodedata.normalize("NFKC", str(value)).strip())
+    ]
     counting = bool(COUNTED.search(title)) and all(re.fullmatch(r"[\d.,%]+", text) for text in texts)
     if counting and not any(map(_holds_id_number, texts)):
         return None
@@ -139,15 +135,12 @@ def looks_personal(title: str, values: Iterable[object]) -> Personal | None:
         return Personal.PHONE
     if TITLES[Personal.NAME].search(title) and _share(texts, lambda text: not text.isdigit()) > 0.5:
         return Personal.NAME
-    if (
-        re.fullmatch("(?:full_?|user_?)?name|名字|名称|称呼|人员", title, re.I)
-        and _share(texts, _is_name) > 0.8
-    ):
+    if re.fullmatch("(?:user_?)?name|名字|名称|称呼|人员", title, re.I) and _share(texts, _is_name) > 0.8:
         return Personal.NAME
     return None
 
 
-def is_id_number(text: str) -> bool:
+def identity(text: str) -> bool:
     """Whether these are the 18 characters of a citizen's number: date, and check digit by GB 11643 (mod 11-2)."""
     if not ID_NUMBER.fullmatch(text):
         return False
@@ -156,7 +149,7 @@ def is_id_number(text: str) -> bool:
 
 
 def _holds_id_number(text: str) -> bool:
-    return any(is_id_number(found[0]) for found in ID_NUMBER.finditer(text))
+    return any(identity(found[0]) for found in ID_NUMBER.finditer(text))
 
 
 def _is_name(text: str) -> bool:

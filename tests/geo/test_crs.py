@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import shapely
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS, Geod
 
 from geo import crs
-from geo.crs import Datum, candidates, contradiction, degrees_to_storage, metric_srid, to_storage
+from geo.crs import Datum, candidates, contradiction, metric_srid, points_to_storage, to_storage
 
 METRES = Geod(ellps="WGS84")
 XIHU = (120.04489, 30.25025, 120.09290, 30.30379)
@@ -17,9 +18,9 @@ latitudes = st.floats(0.93, 55.7)
 def disturbed(lon: float, lat: float, datum: Datum) -> tuple[float, float]:
     x, y = np.array([lon]), np.array([lat])
     if datum.shifted:
-        x, y = crs.gcj02_from_wgs84(x, y)
+        x, y = crs.wgs_to_gcj(x, y)
     if datum is Datum.BD09:
-        x, y = crs.bd09_from_gcj02(x, y)
+        x, y = crs.gcj_to_bd(x, y)
     return float(x[0]), float(y[0])
 
 
@@ -49,7 +50,7 @@ def test_the_disturbance_is_the_published_one() -> None:
     assert disturbed(116.404, 39.915, Datum.GCJ02) == pytest.approx(
         (116.41024449916938, 39.91640428150164), abs=1e-12
     )
-    bd09 = crs.bd09_from_gcj02(np.array([116.404]), np.array([39.915]))
+    bd09 = crs.gcj_to_bd(np.array([116.404]), np.array([39.915]))
     assert (bd09[0][0], bd09[1][0]) == pytest.approx((116.41036949371029, 39.92133699351021), abs=1e-12)
 
 
@@ -59,11 +60,11 @@ def test_outside_china_nothing_is_disturbed(lon: float, lat: float, datum: Datum
 
 
 def test_what_is_not_finite_stays_so() -> None:
-    lon, lat = degrees_to_storage(np.array([np.nan, np.inf, 120.0]), np.array([30.0, 30.0, 30.0]), Datum.BD09)
+    lon, _ = points_to_storage(np.array([np.nan, np.inf, 120.0]), np.array([30.0, 30.0, 30.0]), Datum.BD09)
     assert np.isnan(lon[0])
     assert np.isinf(lon[1])
     assert lon[2] == pytest.approx(119.99, abs=0.02)
-    assert degrees_to_storage(np.empty(0), np.empty(0), Datum.GCJ02)[0].size == 0
+    assert points_to_storage(np.empty(0), np.empty(0), Datum.GCJ02)[0].size == 0
 
 
 @pytest.mark.parametrize(("epsg", "easting"), [(4549, 649817.28), (4528, 40649817.28)])
@@ -114,6 +115,14 @@ def test_metres_are_measured_where_they_are_true(lon: float, lat: float, srid: i
     assert metric_srid(lon, lat) == srid
 
 
+@given(st.floats(-179.9, 179.9), st.floats(-79, 79))
+def test_metres_are_measured_alike_in_python_and_sql(
+    connection: sa.Connection, lon: float, lat: float
+) -> None:
+    asked = sa.text("SELECT metric_srid(ST_SetSRID(ST_Point(:lon, :lat), 4326))")
+    assert connection.scalar(asked, {"lon": lon, "lat": lat}) == metric_srid(lon, lat)
+
+
 GK = (504318.0, 3347856.0, 508940.0, 3353791.0)
 
 
@@ -154,6 +163,12 @@ def test_an_easting_without_its_zone_has_a_reading_a_zone() -> None:
     told = candidates(GK)
     assert len(told) == 32
     assert not any(one.certain for one in told)
+
+
+def test_guesses_name_their_code_and_write_east_first() -> None:
+    assert [code for code, _ in crs.guessed(zoned(40))] == ["EPSG:4528"]
+    assert {"EPSG:4547", "EPSG:4548", "EPSG:4549", "EPSG:4550"} <= {code for code, _ in crs.guessed(GK)}
+    assert crs.guessed(turned(zoned(40))) == crs.guessed((-5e7, 0.0, 5e7, 1.0)) == []
 
 
 @given(st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 4))
