@@ -4,12 +4,16 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import yaml
+from hatchling.builders.wheel import WheelBuilder
 
+from geo.doctor import ASSETS
 from geo.keys import LOGINS
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +125,19 @@ def test_the_proxy_bounds_and_adds_nothing(directive: str) -> None:
     assert "add_header" not in text
     # People's names stand in parameters.
     assert not {"$request ", "$request_uri", "$args", "$http_referer"} & set(re.findall(r"\$\w+ ?", text.split("access_log")[0]))
+
+
+def test_the_wheel_holds_what_runs(tmp_path: Path) -> None:
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with ZipFile(wheel) as packed:
+        packed.extractall(tmp_path / "installed")
+    wanted = ["git", "ls-files", "-z", "geo", "api", "maps", "data/codes", "data/sample"]
+    listed = subprocess.run(wanted, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")[:-1]
+    listed += [f"maps/assets/vendor/{name}" for name in ASSETS]
+    assert [name for name in listed if not (tmp_path / "installed" / name).is_file()] == []
+    # Elsewhere, isolated from the checkout: what is not in the wheel is not found.
+    found = "import sys; sys.path.insert(0, sys.argv[1]); import api.cli as c, geo.schema as s; assert c.SAMPLE.exists() and s.CODES.exists()"
+    subprocess.run([sys.executable, "-I", "-c", found, str(tmp_path / "installed")], cwd=tmp_path, check=True)
 
 
 def test_compose_agrees() -> None:
