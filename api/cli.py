@@ -289,11 +289,15 @@ def _noted(home: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _progress(title: str) -> Iterator[object]:
+def _progress(title: str) -> Iterator[Callable[[str, int, int | None], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=complain, transient=True, disable=not complain.is_terminal) as shown:
         task = shown.add_task(title, total=None)
-        yield lambda step, done, total: shown.update(task, description=f"{title} {step}", completed=done, total=total)
+
+        def told(step: str, done: int, total: int | None) -> None:
+            shown.update(task, description=f"{title} {step}", completed=done, total=total)
+
+        yield told
 
 
 def _pairs(given: list[str] | None) -> dict[str, str]:

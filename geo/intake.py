@@ -230,10 +230,10 @@ def matched(resource: Resource, columns: Sequence[str], order: Order) -> dict[st
             continue
         spellings = [head for text in declared.spellings for head in (_spelled(text), *_cut(text))]
         for spelling in spellings:
-            column = next((c for c, head in heads.items() if head == spelling), None)
-            if column is not None:
-                found[declared.name] = column
-                del heads[column]
+            met = next((c for c, head in heads.items() if head == spelling), None)
+            if met is not None:
+                found[declared.name] = met
+                del heads[met]
                 break
     for name in order.values:
         if name not in {f.name for f in resource.writable}:
@@ -315,7 +315,7 @@ class Desk:
                 rows.columns[declared.name] = self._column(rows, declared, batch.columns[self.match[declared.name]])
             elif declared.name in self.values:
                 given = pa.array([self.values[declared.name]] * min(1, len(rows)))
-                one = self._column(Rows(np.zeros(len(given)), {}, np.ones(len(given), bool)), declared, given)
+                one = self._column(Rows(np.zeros(len(given), np.int64), {}, np.ones(len(given), bool)), declared, given)
                 if len(one) and one[0].as_py() is None:
                     raise Invalid("--set {field} 的值不能用。", field=declared.name, value=self.values[declared.name])
                 rows.columns[declared.name] = _repeated(one, len(rows))
@@ -489,7 +489,8 @@ class Desk:
         seconds = np.array(
             [datetime.fromisoformat(text).timestamp() for text in stamps.dictionary.to_pylist()] + [np.nan], np.float64
         )
-        return seconds[pc.fill_null(stamps.indices, len(seconds) - 1).to_numpy(zero_copy_only=False)]
+        moments: NDArray[np.float64] = seconds[pc.fill_null(stamps.indices, len(seconds) - 1).to_numpy(zero_copy_only=False)]
+        return moments
 
     def _column(self, rows: Rows, declared: Field, column: pa.Array) -> pa.Array:
         """A column as a field's values in text. Values are understood once each, however often they occur."""

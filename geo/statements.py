@@ -24,6 +24,6 @@ def statements() -> dict[str, sa.TextClause]:
     return found
 
 
-def run(connection: sa.Connection, name: str, **values: object) -> sa.CursorResult[Any]:
+def run(connection: sa.Connection, name: str, **values: object) -> sa.CursorResult[*tuple[Any, ...]]:
     """Run the statement called `name`."""
     return connection.execute(statements()[name], values)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -26,7 +27,7 @@ Code = sa.Text(collation="C")
 Moment = sa.DateTime(timezone=True)
 LIVING = sa.text("retired_at IS NULL")
 
-COLUMN: dict[type, sa.types.TypeEngine[object]] = {
+COLUMN: dict[type, sa.types.TypeEngine[Any]] = {
     str: sa.Text(),
     int: sa.Integer(),
     float: sa.Float(),

@@ -7,12 +7,14 @@ from geoalchemy2 import alembic_helpers
 import geo.spine  # noqa: F401  (its tables are part of the metadata)
 from geo.tables import metadata
 
-def rendered(kind: str, item: object, autogen: AutogenContext) -> str | bool:
+
+def rendered(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
     """Our own column types, written with the module they come from."""
     if kind == "type" and type(item).__module__ == "geo.spine":
         autogen.imports.add("import geo.spine")
         return f"geo.spine.{type(item).__name__}()"
-    return alembic_helpers.render_item(kind, item, autogen)
+    known: str | Literal[False] = alembic_helpers.render_item(kind, item, autogen)  # type: ignore[no-untyped-call]
+    return known
 
 
 context.configure(
