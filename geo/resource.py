@@ -158,6 +158,7 @@ class Resource:
     coarse: str | None = None  # level whose representative point is the place for those below WORKER
     key: tuple[str, ...] = ()  # unique among the living, where all of it is given
     public_rows: str | None = None  # SQL: the rows the public may see at all
+    drawn_rows: str | None = None  # SQL: the rows a map shows, where not all
     rules: tuple[Rule, ...] = ()
     style: Style = Style()
     indexes: tuple[tuple[str, ...], ...] = ()

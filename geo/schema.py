@@ -29,7 +29,7 @@ CALLED = {
     "jingwei_public, jingwei_area": (
         "areas_at", "nearest_area", "area_holds", "placing_level", "feature_fate", "metric_srid", "path_width", "instance_prefix", "uuid_v7",
         "areas_named", "acting", "area_counts", "shares_of", "zone_affected",
-        "review_queue", "review_counts",
+        "review_queue", "review_counts", "first_level",
     ),
     "jingwei_public, jingwei_area, jingwei_loader": ("in_force", "area_family", "code_stem", "codes_retired", "codes_proposed", "micro_grid_of"),
     "jingwei_area": ("areas_redrawn", "places_in", "local_midnight"),

@@ -5,7 +5,6 @@ their own, because a polygon's label would repeat at every tile edge. Zooms are 
 """
 
 from functools import cache
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,11 +12,16 @@ from geo import query
 from geo.catalog import RESOURCES
 from geo.errors import BadQuery
 from geo.resource import Audience, Resource
-from geo.tables import TABLES
 
 DEEPEST = 22
 # One administrative level a zoom: a rule of legibility as much as of speed.
 LEVELS = ((11, "street"), (13, "community"), (DEEPEST, "grid"))
+# Where an instance has no areas of that level, the next best that it has.
+INSTEAD = {
+    "street": ["street", "district", "city", "province", "community", "grid"],
+    "community": ["community", "street", "district", "city", "province", "grid"],
+    "grid": ["grid", "community", "street", "district", "city", "province"],
+}
 # Of a layer with more than this in one tile nobody can tell one from another.
 MOST = 20_000
 
@@ -44,27 +48,23 @@ def versions(connection: sa.Connection) -> dict[str, int]:
 def _level(resource: Resource, z: int) -> dict[str, object]:
     if resource.name != "areas":
         return {}
-    return {"level": next(level for deepest, level in LEVELS if z <= deepest)}
+    return {"levels": INSTEAD[next(level for deepest, level in LEVELS if z <= deepest)]}
 
 
 @cache
 def _statement(resource: Resource, audience: Audience, fine: bool) -> sa.TextClause:
     """`fine` tiles have 4096 steps a side, coarser zooms 2048: nobody sees the difference, and they are half as large."""
-    t = TABLES[resource.name]
     where = query.place(resource, audience).name
     style = f", {query.expression(resource, resource[resource.style.by]).compile()}" if resource.style.by else ""
     style = style.replace(f"{resource.name}.", "")
     own = f"{resource.name}_labels"
     if resource.name == "areas":
-        own_rows = "areas.level = :level AND areas.theme = 'governance' AND areas.kind NOT IN ('unit', 'thematic')" \
-            " AND (areas.valid_to IS NULL OR areas.valid_to > now()) AND areas.valid_from <= now()"
+        own_rows = "areas.level = first_level(:levels) AND area_holds(areas, now())"
         spot = "label_point"
     else:
-        own_rows, spot = "true", f"ST_PointOnSurface({where})"
+        own_rows, spot = resource.drawn_rows or "true", f"ST_PointOnSurface({where})"
     extent = 4096 if fine else 2048
     label = _label(resource, audience)
-    columns: Any = [c.name for c in t.c]
-    assert where in columns
     return sa.text(
         f"""
         WITH bound AS (

@@ -46,6 +46,7 @@ ZONES = Resource(
     place=Place.SHARES,
     key=("code",),
     public_rows="state <> 'draft'",
+    drawn_rows="state = 'active'",
     rules=(
         Rule(
             "authority",

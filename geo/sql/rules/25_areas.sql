@@ -69,3 +69,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
           FROM jingwei.incidents AS t WHERE t.scope >= lo AND t.scope < lo || '~' AND t.retired_at IS NULL
             AND t.precision <> 'region') AS i
 $$;
+
+-- The first of some levels at which there are areas now: what a map draws in place of a level that nobody has.
+CREATE OR REPLACE FUNCTION first_level(levels text[]) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT level FROM unnest(levels) WITH ORDINALITY AS l (level, n)
+    WHERE EXISTS (SELECT FROM areas WHERE areas.level = l.level AND area_holds(areas, now()) AND areas.geom IS NOT NULL)
+    ORDER BY n LIMIT 1
+$$;
