@@ -72,7 +72,7 @@ def router(resource: Resource) -> APIRouter:
     # Before parameters and body are looked at: what is wrong with them tells that the noun is there.
     routes = APIRouter(
         prefix=items, tags=[resource.name], dependencies=[Depends(known)],
-        responses={status: PROBLEM for status in (400, 403, 404, 409, 422, 503)},
+        responses=dict.fromkeys((400, 403, 404, 409, 422, 503), PROBLEM),
     )
     New: Any = models.feature(resource)
     Patch: Any = models.feature(resource, partial=True)

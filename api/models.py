@@ -14,8 +14,8 @@ import shapely
 from pydantic import AfterValidator, BaseModel, ConfigDict, create_model
 from pydantic import Field as Spec
 
-from geo.errors import Invalid
 from geo.db import TIME_ZONE
+from geo.errors import Invalid
 from geo.resource import Field, Resource
 
 VERTICES = 10_000  # of one geometry drawn by hand; files go through the intake
@@ -138,10 +138,11 @@ def spec(field: Field, required: bool) -> tuple[Any, Any]:
 @cache
 def feature(resource: Resource, partial: bool = False) -> type[BaseModel]:
     """A GeoJSON feature to add or replace; `partial` for a merge patch, where every member may be left out."""
+    fields: dict[str, Any] = {f.name: spec(f, f.required and not partial) for f in resource.writable}
     properties = create_model(
         f"{'Patch' if partial else 'New'}{resource.name.title().replace('_', '')}Properties",
         __config__=ConfigDict(extra="forbid"),
-        **{f.name: spec(f, f.required and not partial) for f in resource.writable},
+        **fields,
     )
     members: dict[str, Any] = {
         "type": (Literal["Feature"], "Feature") if partial else (Literal["Feature"], ...),

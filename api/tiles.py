@@ -10,7 +10,7 @@ from geo.errors import NotFound
 
 MVT = "application/vnd.mapbox-vector-tile"
 
-routes = APIRouter(tags=["tiles"], responses={status: PROBLEM for status in (400, 404, 503)})
+routes = APIRouter(tags=["tiles"], responses=dict.fromkeys((400, 404, 503), PROBLEM))
 
 
 @routes.get(

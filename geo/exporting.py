@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 
 from geo import db
+from geo.catalog import RESOURCES
 from geo.errors import BadQuery, Invalid, NotFound
 from geo.query import DECIMALS, expression, place
-from geo.catalog import RESOURCES
 from geo.resource import Audience, Place, Resource
 from geo.tables import TABLES
 
@@ -117,7 +116,7 @@ def _told(value: object) -> object:
 def _csv(rows: sa.CursorResult[Any], resource: Resource, part: Path, extras: Sequence[str]) -> int:
     count = 0
     shape = ["geojson"] if resource.geometry not in (None, "POINT") else []
-    heads = [*(name for name in rows.keys() if name not in UNSPREAD), *extras]
+    heads = [*(name for name in list(rows.keys()) if name not in UNSPREAD), *extras]
     with part.open("w", encoding="utf-8-sig", newline="") as to:
         writer = csv.writer(to)
         writer.writerow([*heads, *shape])

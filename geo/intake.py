@@ -288,7 +288,7 @@ class Desk:
             f.name for f in resource.writable
             if f.name in match and f.name not in order.columns and not f.required and f.name != "precision"
         }
-        self.now = connection.scalar(sa.text("SELECT now()"))
+        self.now: datetime = connection.execute(sa.text("SELECT now()")).scalar_one()
         self.codes = {f.name: self._codes(f) for f in resource.writable if f.listed}
         self.refers = {f.name: self._targets(f) for f in resource.writable if f.refers}
         self.houses: dict[str, tuple[str, int | None]] = {}
@@ -719,9 +719,10 @@ def _whole(text: str) -> int:
 
 
 def _bounded(declared: Field, number: float) -> str:
-    if not abs(number) < 2**31 and declared.type is int or number != number or abs(number) == float("inf"):
+    if (not abs(number) < 2**31 and declared.type is int) or number != number or abs(number) == float("inf"):
         raise ValueError("超出范围")
-    if declared.minimum is not None and number < declared.minimum or declared.maximum is not None and number > declared.maximum:
+    low, high = declared.minimum, declared.maximum
+    if (low is not None and number < low) or (high is not None and number > high):
         raise ValueError("超出范围")
     return str(number)
 

@@ -139,7 +139,7 @@ def _opened(path: Path, job: Path, order: dict[str, Any]) -> Source:
     if name.endswith((".zip", ".kmz")):
         path = _unzipped(path, job, order.get("layer"))
         name = path.name.lower()
-    if name.endswith((".csv.gz", ".tsv.gz", ".txt.gz")) or name.endswith((".csv", ".tsv", ".txt")):
+    if name.endswith((".csv.gz", ".tsv.gz", ".txt.gz", ".csv", ".tsv", ".txt")):
         return _csv(path, order.get("encoding"))
     if name.endswith((".xlsx", ".xls", ".xlsb", ".ods", ".et")):
         return _sheet(path, order.get("layer"))
@@ -659,9 +659,9 @@ def _judged(shapes: Any, reasons: list[str | None], repair: bool) -> list[str | 
         for at, shape in enumerate(shapes):
             if shape is not None and not np.isfinite(shapely.get_coordinates(shape)).all():
                 reasons[at], shapes[at] = "坐标不是有限的数", None
-    for at in np.flatnonzero(shapely.get_num_coordinates(shapes) > VERTICES):
+    for at in np.flatnonzero(shapely.get_num_coordinates(shapes) > VERTICES).tolist():
         reasons[at], shapes[at] = f"顶点超过 {VERTICES} 个", None
-    for at in np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)):
+    for at in np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)).tolist():
         why = shapely.is_valid_reason(shapes[at])
         if not repair or shapely.get_num_coordinates(shapes[at]) > 2_000:
             reasons[at], shapes[at] = f"几何无效:{why}", None

@@ -1,5 +1,7 @@
 """How Alembic sees this project: one connection given by `geo.schema`, our schema, our metadata."""
 
+from typing import Any, Literal
+
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from geoalchemy2 import alembic_helpers
