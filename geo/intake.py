@@ -36,7 +36,6 @@ from geo.keys import FieldKey
 from geo.language import translated
 from geo.placing import Placer, Places, replace
 from geo.resource import REASONS, Field, Place, Resource
-from geo.tables import TABLES
 from geo.terminal import said, spoken
 from geo.write import sealed
 
