@@ -141,13 +141,13 @@ class Town:
             command = self.engine.command(target, self.environ(target), *words)
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
         try:
-            self._healthy(target, process, log)
+            self._healthy(target, process)
             yield
         finally:
             self.engine.end(process, with_signal)
             process.wait(30)
 
-    def _healthy(self, target: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 120) -> None:
+    def _healthy(self, target: str, process: "subprocess.Popen[bytes]", seconds: float = 120) -> None:
         patience = time.monotonic() + seconds
         while time.monotonic() < patience:
             check = self.engine.command(target, self.environ(target), "healthy")
@@ -156,7 +156,8 @@ class Town:
             if process.poll() is not None:
                 break
             time.sleep(0.5)
-        pytest.fail(f"{target} did not become healthy:\n{log.read_text()[-4000:]}")
+        logs = "\n".join(f"{path.name}:\n{path.read_text()[-3000:]}" for path in sorted(self.work.glob("*.log")))
+        pytest.fail(f"{target} did not become healthy\n{logs}")
 
     def authority(self) -> ssl.SSLContext:
         """Trust in the certificate that the proxy made for itself, and in no other."""
