@@ -150,11 +150,16 @@ def triggers(resource: Resource) -> Iterator[str]:
             "CREATE OR REPLACE TRIGGER b_written BEFORE INSERT OR UPDATE ON areas FOR EACH ROW"
             " EXECUTE FUNCTION area_written()"
         )
-        yield (
-            "CREATE OR REPLACE TRIGGER e_settled AFTER INSERT OR UPDATE OF geom, valid_from, valid_to, retired_at, level, kind,"
-            " theme, name, code OR DELETE ON areas FOR EACH ROW WHEN (current_user <> 'jingwei_loader')"
-            " EXECUTE FUNCTION area_settled()"
-        )
+        # Once a statement: a merger of two communities writes 160 areas, and settling for each took 19 s instead of 3.
+        for trigger, event, rows in (
+            ("e_settled", "INSERT", "NEW TABLE AS fresh"),
+            ("e_settled_anew", "UPDATE", "OLD TABLE AS stale NEW TABLE AS fresh"),
+            ("e_settled_last", "DELETE", "OLD TABLE AS stale"),
+        ):
+            yield (
+                f"CREATE OR REPLACE TRIGGER {trigger} AFTER {event} ON areas REFERENCING {rows} FOR EACH STATEMENT"
+                " WHEN (current_user <> 'jingwei_loader') EXECUTE FUNCTION areas_written()"
+            )
     if name == "buildings":
         yield (
             "CREATE OR REPLACE TRIGGER e_moved AFTER UPDATE OF scope, placement, geom ON buildings FOR EACH ROW"

@@ -318,3 +318,22 @@ def test_whatever_is_decided_in_whatever_order_placing_agrees(connection: sa.Con
                 east = border[max(at for at in border if at <= asked)]
                 assert answer == (town.A if x < town.at(east, 0)[0] else town.B)
         trial.rollback()
+
+
+def test_the_first_areas_of_a_level_are_asked_of_everything(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("DELETE FROM areas WHERE level = 'grid'")
+    near, far = house(connection, 0.5), house(connection, 3.5)
+    reason = sa.text("SELECT placing_reason FROM buildings WHERE id = :id")
+    assert [connection.scalar(reason, {"id": id}) for id in (near, far)] == [None, None]
+    # Two at once: neither is the first to be seen.
+    connection.execute(
+        sa.text(
+            "INSERT INTO areas (level, code, name, geom) SELECT 'grid', code, code, ST_Multi(ST_MakeEnvelope(w, :s, w + 0.005, :n, 4326))"
+            " FROM (VALUES ('g1', 122.6), ('g2', 122.605)) AS g (code, w)"
+        ),
+        {"s": town.SOUTH, "n": town.SOUTH + 0.02},
+    )
+    assert [connection.scalar(reason, {"id": id}) for id in (near, far)] == [None, "outside"]
+    connection.exec_driver_sql("UPDATE areas SET retired_at = now() WHERE level = 'grid'")
+    assert [connection.scalar(reason, {"id": id}) for id in (near, far)] == [None, None]
+    assert settled(connection)

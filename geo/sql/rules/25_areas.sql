@@ -1,27 +1,45 @@
--- After an area was drawn, moved, withdrawn or renamed by hand: re-place what lies there, or near, or names it. The first
--- or last area of a level changes on which level everything must be found, so then everything is looked at. A new name
+-- After areas were drawn, moved, withdrawn or renamed by hand: re-place what lies there, or near, or names them. The first
+-- or last areas of a level change on which level everything must be found, so then everything is looked at. A new name
 -- that records far away have stated all along is for `jingwei place`: to look for those would mean reading every record.
-CREATE OR REPLACE FUNCTION area_settled() RETURNS trigger
+CREATE OR REPLACE FUNCTION areas_written() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
 DECLARE
-    reach geometry := ST_Envelope(ST_Collect(OLD.geom, NEW.geom));
+    reach geometry;
+    touched uuid[];
+    levels text[];
     names text[];
 BEGIN
-    IF TG_OP <> 'UPDATE' OR (OLD.geom, OLD.valid_from, OLD.valid_to, OLD.retired_at, OLD.level, OLD.kind, OLD.theme)
-        IS DISTINCT FROM (NEW.geom, NEW.valid_from, NEW.valid_to, NEW.retired_at, NEW.level, NEW.kind, NEW.theme)
-    THEN
-        IF EXISTS (SELECT FROM unnest(ARRAY[OLD.level, NEW.level]) AS touched (level) WHERE touched.level IS NOT NULL AND
-                   (SELECT count(*) FROM (SELECT FROM areas WHERE level = touched.level AND area_holds(areas, now()) LIMIT 2) AS few) < 2)
-        THEN
-            PERFORM areas_settled(NULL, NULL, NULL);
-            RETURN NULL;
-        END IF;
-        IF reach IS NOT NULL THEN
-            PERFORM areas_settled(reach, NULL, NULL);
-        END IF;
+    IF TG_OP = 'INSERT' THEN
+        SELECT ST_Extent(geom), array_agg(id), array_agg(DISTINCT level), array_agg(name) || array_agg(code) || array_agg(path)
+        INTO reach, touched, levels, names FROM fresh;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT ST_Extent(geom), array_agg(id), array_agg(DISTINCT level), array_agg(name) || array_agg(code) || array_agg(path)
+        INTO reach, touched, levels, names FROM stale;
+    ELSE
+        WITH moved AS (
+            SELECT id, o.level, n.level AS to_level, ST_Collect(o.geom, n.geom) AS geom FROM stale AS o JOIN fresh AS n USING (id)
+            WHERE (o.geom, o.valid_from, o.valid_to, o.retired_at, o.level, o.kind, o.theme)
+                IS DISTINCT FROM (n.geom, n.valid_from, n.valid_to, n.retired_at, n.level, n.kind, n.theme)
+        )
+        SELECT ST_Extent(geom), array_agg(id), array_agg(DISTINCT level) || array_agg(DISTINCT to_level)
+        INTO reach, touched, levels FROM moved;
+        SELECT array_agg(o.name) || array_agg(o.code) || array_agg(n.name) || array_agg(n.code) || array_agg(n.path) INTO names
+        FROM stale AS o JOIN fresh AS n USING (id)
+        WHERE (o.name, o.code, o.valid_from, o.valid_to, o.retired_at)
+            IS DISTINCT FROM (n.name, n.code, n.valid_from, n.valid_to, n.retired_at);
     END IF;
-    names := ARRAY[OLD.name, OLD.code, OLD.path, NEW.name, NEW.code, NEW.path];
-    PERFORM claims_settled(names || ARRAY(SELECT regexp_replace(name, '(社区|街道|村)$', '') FROM unnest(names) AS name));
+    IF EXISTS (SELECT FROM unnest(levels) AS l (level) WHERE NOT EXISTS (
+        SELECT FROM areas WHERE areas.level = l.level AND area_holds(areas, now()) AND id <> ALL (touched)))
+    THEN
+        PERFORM areas_settled(NULL, NULL, NULL);
+        RETURN NULL;
+    END IF;
+    IF reach IS NOT NULL THEN
+        PERFORM areas_settled(ST_SetSRID(reach, 4326), NULL, NULL);
+    END IF;
+    IF names IS NOT NULL THEN
+        PERFORM claims_settled(names || ARRAY(SELECT regexp_replace(name, '(社区|街道|村)$', '') FROM unnest(names) AS name));
+    END IF;
     RETURN NULL;
 END
 $$;
