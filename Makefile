@@ -62,6 +62,7 @@ system-test: system
 	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing="$$missing chromium"; \
 	ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc >/dev/null 2>&1 || missing="$$missing fonts-noto-cjk"; \
 	command -v ogrinfo >/dev/null || missing="$$missing gdal-bin"; \
+	command -v curl >/dev/null || missing="$$missing curl"; \
 	$(MAKE) installed missing="$$missing"
 
 installed:

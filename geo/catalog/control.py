@@ -61,7 +61,8 @@ ZONES = Resource(
         color="#5B0F1E", by="kind", fill=0.12, zooms=(11, 21), order=50,
         shapes=(
             ("sealed", "hatch"), ("controlled", "outline"), ("precaution", "dash"), ("gas_alert", "hatch"),
-            ("flood_transfer", "outline"), ("road_closure", "dash"), ("site", "hatch"), ("fire_evacuation", "outline"),
+            ("flood_transfer", "outline"), ("road_closure", "dash"), ("site", "hatch"), ("fire_evacuation", "outline"), ("hazmat", "hatch"), ("subsidence", "outline"),
+            ("sea_wall_alert", "dash"), ("high", "hatch"), ("medium", "outline"), ("low", "dash"),
         ),
     ),
     indexes=(("state", "planned_end"),),

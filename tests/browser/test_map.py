@@ -132,7 +132,12 @@ def test_a_layer_that_does_not_come_is_said_and_asked_for_again(opened: Opened) 
     expect(page.locator("#note")).to_contain_text("正在重试")
     page.unroute("**/tiles/**")
     expect(page.locator("#note")).to_be_empty(timeout=15_000)
-    assert found(page, "areas")
+    # The note goes when the last tile has come; what is in it is drawn a moment later.
+    for _ in range(100):
+        if found(page, "areas"):
+            return
+        page.wait_for_timeout(100)
+    pytest.fail("the areas did not come back")
 
 
 def test_a_link_with_a_card_opens_it(opened: Opened) -> None:
