@@ -111,7 +111,8 @@ DECLARE
     claimed text;
 BEGIN
     scope := root;
-    IF place IS NULL OR ST_IsEmpty(place) THEN
+    -- No point, an empty one, or one that the table is about to refuse.
+    IF NOT coalesce(ST_X(place) BETWEEN -180 AND 180 AND ST_Y(place) BETWEEN -90 AND 90, false) THEN
         scope := stated_now(stated);
         reason := 'imprecise';
         RETURN;
