@@ -142,17 +142,20 @@ def identify(
 
 @routes.get("/review", dependencies=[strict("reason")])
 def review(
-    request: Request, connection: Connection, language: LanguageNow, reason: str | None = None
-) -> Response:
-    """What awaits a placing decision, nearest to a decision first."""
+    request: Request, connection: Connection, language: LanguageNow, reason: str | None = None,
+    f: Literal["html", "json"] | None = None,
+) -> Any:
+    """What awaits a placing decision, nearest to a decision first: a page to a browser, the records to a program."""
     if reason is not None and reason not in REASON_TITLES:
         raise BadQuery(parameter="reason", choices=list(REASON_TITLES))
     rows = [
         row | {"noun_title": RESOURCES[row["noun"]].title, "reason_title": REASON_TITLES[row["reason"]]}
         for row in placing.review(connection, reason=reason)
     ]
-    made = pages.review(reader(request, language), rows, _waiting(connection), reason)
-    return page(request, language, made)
+    waiting = _waiting(connection)
+    if not wants_html(request, f):
+        return {"numberWaiting": waiting, "records": rows}
+    return page(request, language, pages.review(reader(request, language), rows, waiting, reason))
 
 
 @routes.get("/boundaries", dependencies=[strict("level")])

@@ -129,6 +129,9 @@ def test_what_awaits_review_is_counted_once_and_listed(client: TestClient) -> No
     assert 'href="/review?reason=outside"' in page
     assert '<a href="/review">1</a>' in client.get("/", headers=HTML).text
     assert "孤岛" not in client.get("/review?reason=overlap", headers=HTML).text
+    told = client.get("/review?reason=outside").json()
+    assert told["numberWaiting"] == {"outside": 1}
+    assert [(row["title"], row["nearest_name"]) for row in told["records"]] == [("孤岛", "第四网格")]
 
 
 def test_the_boundary_report_measures_the_overlap(client: TestClient) -> None:
