@@ -238,7 +238,7 @@ def _disputed(
     """Houses that stand within no list's boundary, or in that of one list only though two name them."""
     for house in houses:
         for n, path in enumerate(_holders(house, claims)):
-            name = listed[path]["name"]
+            name = listed[path]["name"] or path
             if house.drawn is not None:
                 yield Unresolved(path, name, house.whole, f"在已画边界的 {house.drawn} 内")
             elif n:
@@ -285,8 +285,9 @@ Found = tuple[House, UUID | None, int | None, int | None]
 
 def _resolved(area: sa.RowMapping, houses: Sequence[House], unresolved: list[Unresolved]) -> Iterator[Found]:
     """The houses, stairwells and floors that the list of an area names."""
+    name = area["name"] or area["path"]
     members, refused = parsed(area["members"])
-    unresolved += [Unresolved(area["path"], area["name"], text, "读不懂") for text in refused]
+    unresolved += [Unresolved(area["path"], name, text, "读不懂") for text in refused]
     # A grid's list speaks of houses that no drawn boundary holds; a micro-grid's of those in its grid. Only what is not
     # found there is looked for in the whole community.
     if area["level"] == "micro_grid":
@@ -298,7 +299,7 @@ def _resolved(area: sa.RowMapping, houses: Sequence[House], unresolved: list[Unr
         found = _named(member, near, compound) or _named(member, houses, compound)
         if not found or (member.number is not None and len(found) > 1):
             reason = "没有这栋楼" if not found else f"有 {len(found)} 栋楼都叫这个名字"
-            unresolved.append(Unresolved(area["path"], area["name"], member.text, reason))
+            unresolved.append(Unresolved(area["path"], name, member.text, reason))
             continue
         for house in found:
             low, high = member.floors or (None, None)
@@ -307,7 +308,7 @@ def _resolved(area: sa.RowMapping, houses: Sequence[House], unresolved: list[Unr
             elif unit := next((id for id, number in house.units if number == member.unit), None):
                 yield house, unit, low, high
             else:
-                unresolved.append(Unresolved(area["path"], area["name"], member.text, "这栋楼没有登记这个单元"))
+                unresolved.append(Unresolved(area["path"], name, member.text, "这栋楼没有登记这个单元"))
 
 
 def _compound(members: Sequence[Member], houses: Sequence[House]) -> str | None:

@@ -212,9 +212,14 @@ def _read(rows: list[Asked], asked: Asked) -> Iterator[Finding]:
         if units := facts.pop("names", None):
             facts["units"] = "、".join(units) + ("等" if facts["count"] > len(units) else "")
         yield Finding(
-            row["kind"], tuple(Mention(**area) for area in row["areas"] or ()), row["measure"], row["geometry"],
+            row["kind"], tuple(_mentioned(**area) for area in row["areas"] or ()), row["measure"], row["geometry"],
             facts.pop("count", 1), facts, words,
         )
+
+
+def _mentioned(path: str, name: str | None, code: str | None, id: str | None) -> Mention:
+    """An area by its name, or where it came without one, by its path."""
+    return Mention(path, name or path, code, id)
 
 
 def _unplaced(connection: sa.Connection, level: str) -> Iterator[Finding]:

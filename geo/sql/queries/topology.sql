@@ -128,13 +128,13 @@ FROM areas AS a CROSS JOIN LATERAL (
     FROM code_schemes AS s, instance
     WHERE s.name = coalesce(instance.code_scheme, '6-3-3-3') AND a.code !~ ('^(' || (s.patterns ->> :level) || ')$')
     UNION ALL
-    SELECT 'code_hierarchy', jsonb_build_object('parent', p.name, 'stem', code_stem(p.code, p.level)) FROM areas AS p
+    SELECT 'code_hierarchy', jsonb_build_object('parent', coalesce(p.name, p.path), 'stem', code_stem(p.code, p.level)) FROM areas AS p
     WHERE p.scope = left(a.path, path_width(:directly)) AND p.level = :directly
       AND area_family(p.theme, p.kind) = 'governance'
       AND in_force(p.retired_at, p.valid_from, p.valid_to, :moment)
       AND NOT a.code ^@ code_stem(p.code, p.level)
     UNION ALL
-    SELECT 'retired_code', jsonb_build_object('other', gone.name)
+    SELECT 'retired_code', jsonb_build_object('other', coalesce(gone.name, gone.path))
     FROM codes_retired(:level, :moment) AS gone WHERE gone.code = a.code AND gone.path <> a.path
 ) AS faults
 WHERE a.level = :level AND area_family(a.theme, a.kind) = :theme
