@@ -59,7 +59,11 @@ def _statement(resource: Resource, audience: Audience, fine: bool) -> sa.TextCla
     style = style.replace(f"{resource.name}.", "")
     own = f"{resource.name}_labels"
     if resource.name == "areas":
-        own_rows = "areas.level = first_level(:levels) AND area_holds(areas, now())"
+        # Column by column: a function of the whole row would ask for columns that the public has no right to.
+        own_rows = (
+            "areas.level = first_level(:levels) AND areas.theme = 'governance' AND areas.kind NOT IN ('unit', 'thematic')"
+            " AND areas.valid_from <= now() AND (areas.valid_to IS NULL OR areas.valid_to > now())"
+        )
         spot = "label_point"
     else:
         own_rows, spot = resource.drawn_rows or "true", f"ST_PointOnSurface({where})"
