@@ -1,7 +1,8 @@
 """Whether the areas of a level fit together and are answered for: gaps, overlaps, codes, posts.
 
 Overlay is done in the plane of degrees, in which points are placed, by snapping to a grid; measures are taken
-on the local Gauss-Krüger plane. A report of 605 grids with 24,000 vertices takes about a second.
+on the local Gauss-Krüger plane. A report of 605 grids with 24,000 vertices takes about a second, one of 10,131
+with 640,000 about ten.
 """
 
 from collections.abc import Iterator, Mapping
@@ -64,6 +65,7 @@ OTHERWISE = {
     "blank_code": "{name}没有编码,按编码规则也推不出。",
     "no_steward": "{name}没有楼道长。",
 }
+NOWHERE = "不在任何区域内的地方"
 AREAS = RESOURCES["areas"]
 
 
@@ -96,7 +98,7 @@ class Finding:
     @property
     def subject(self) -> str:
         """What it is about, in few words: names, or the noun."""
-        return "、".join(area.name for area in self.areas) or self.words.get("noun", "")
+        return "、".join(area.name for area in self.areas) or self.words.get("noun", NOWHERE)
 
     @property
     def sentence(self) -> str:
@@ -110,7 +112,7 @@ class Finding:
             "no_steward": "units" not in self.facts,
         }
         pattern = OTHERWISE[self.kind] if lacking.get(self.kind) else KINDS[self.kind][1]
-        first = self.areas[0] if self.areas else Mention("", translated("不在任何区域内的地方", language))
+        first = self.areas[0] if self.areas else Mention("", translated(NOWHERE, language))
         facts = {
             "name": first.name, "code": first.code, "names": "、".join(area.name for area in self.areas),
             "above": self.areas[-1].name if self.areas else "", "width": f"{SLIVER:g}", "count": self.count, **self.facts,
