@@ -256,7 +256,7 @@ def areas_settled() -> str:
         if r.place is Place.SHARES
     )
     reclaimed = "".join(
-        f"    UPDATE {r.name} SET stated_area = stated_area WHERE retired_at IS NULL AND placing_reason = 'contradiction'"
+        f"    UPDATE {r.name} SET stated_area = stated_area WHERE retired_at IS NULL AND placing_reason IN ('contradiction', 'imprecise')"
         " AND btrim(stated_area) = ANY (names);\n"
         for r in RESOURCES.values()
         if r.place is Place.POINT

@@ -337,3 +337,16 @@ def test_the_first_areas_of_a_level_are_asked_of_everything(connection: sa.Conne
     connection.exec_driver_sql("UPDATE areas SET retired_at = now() WHERE level = 'grid'")
     assert [connection.scalar(reason, {"id": id}) for id in (near, far)] == [None, None]
     assert settled(connection)
+
+
+def test_what_only_states_its_area_follows_that_area(connection: sa.Connection) -> None:
+    rough = incident(connection, 0.3, MIDNIGHT, precision="region", stated_area="第一网格")
+    answers = sa.text("SELECT scope FROM incidents WHERE id = :id")
+    assert connection.scalar(answers, {"id": rough}) == town.A
+    connection.execute(sa.text("UPDATE areas SET retired_at = now() WHERE path = :a"), {"a": town.A})
+    assert connection.scalar(answers, {"id": rough}) == town.PREFIX
+    connection.execute(sa.text("UPDATE areas SET retired_at = NULL WHERE path = :a"), {"a": town.A})
+    assert connection.scalar(answers, {"id": rough}) == town.A
+    connection.execute(sa.text("UPDATE areas SET name = '头一网格' WHERE path = :a"), {"a": town.A})
+    assert connection.scalar(answers, {"id": rough}) == town.PREFIX
+    assert settled(connection)
