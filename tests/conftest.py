@@ -42,11 +42,12 @@ HASTY = {
     "lock_timeout": "15s", "statement_timeout": "120s",
 }
 
-hypothesis.register_profile(
-    "jingwei", deadline=None, max_examples=25, derandomize=False, print_blob=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-hypothesis.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "jingwei"))
+for profile, examples in (("jingwei", 25), ("long", 400)):
+    hypothesis.register_profile(
+        profile, deadline=None, max_examples=examples, print_blob=True,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )  # fmt: skip
+hypothesis.load_profile("jingwei")  # --hypothesis-profile=long for a night
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,10 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
+from api import pages
 from geo import db
 from geo.catalog import RESOURCES
 from geo.resource import Audience, Field
@@ -64,14 +66,20 @@ TEXTS = [
 
 
 def described(client: TestClient) -> dict[str, Any]:
-    """Every route, as the API tells of itself."""
+    """Every route, as the API tells of itself, and the pages, of which it does not."""
     paths: dict[str, Any] = client.get("/api").json()["paths"]
+    for route in pages.routes.routes:
+        assert isinstance(route, APIRoute)
+        known = [{"in": "query", "name": p.alias} for p in route.dependant.query_params]
+        known += [{"in": "path", "name": p.alias} for p in route.dependant.path_params]
+        paths.setdefault(route.path.replace(":path", ""), {})["get"] = {"parameters": known}
     return paths
 
 
 def filled(path: str, value: str = "parts") -> str:
     """An address with something in every place."""
-    return re.sub(r"\{(\w+)\}", lambda place: {"z": "14", "x": "1", "y": "1"}.get(place[1], value), path)
+    known = {"z": "14", "x": "1", "y": "1", "id": "01912f0e-0000-7000-8000-000000000000"}
+    return re.sub(r"\{(\w+)\}", lambda place: known.get(place[1], value), path)
 
 
 @pytest.mark.parametrize("n", range(len(TEXTS)))
@@ -83,7 +91,7 @@ def test_every_read_with_every_text(client: TestClient, n: int) -> None:
         # Two of them a text, turn by turn: forty texts come to every one.
         for parameter in {p["name"]: p for p in parameters[n % max(1, len(parameters)) :][:1] + parameters[-n % max(1, len(parameters)) :][:1]}.values():
             if parameter["in"] == "query":
-                others = {"lon": "122.6", "lat": "29.8"} if path == "/locate" else {}
+                others = {"lon": "122.6", "lat": "29.8"} if path in ("/locate", "/identify") else {}
                 query = "&".join(f"{name}={value}" for name, value in (others | {parameter["name"]: text}).items())
                 answer = client.get(f"{filled(path)}?{query}")
             else:
@@ -208,11 +216,14 @@ NOT_EVEN_A_FEATURE = [
 @pytest.mark.parametrize("body", NOT_EVEN_A_FEATURE, ids=range(len(NOT_EVEN_A_FEATURE)))
 @pytest.mark.usefixtures("unwritten")
 def test_bodies_that_are_no_feature(client: TestClient, body: bytes) -> None:
-    id = "01912f0e-0000-7000-8000-000000000000"
-    for method, path in (("POST", "/collections/parts/items"), ("PUT", f"/collections/parts/items/{id}"), ("PATCH", f"/collections/parts/items/{id}"), ("POST", "/zones")):
-        answer = client.request(method, path, content=body, headers={"Content-Type": "application/json"})
-        # An empty merge patch is one; then the feature is missing.
-        refused(answer, 400, 404 if method == "PATCH" else 422, 422)
+    asked = 0
+    for path, methods in described(client).items():
+        for method in {"post", "put", "patch"} & set(methods):
+            answer = client.request(method, filled(path), content=body, headers={"Content-Type": "application/json"})
+            # What is not there is not there, whatever is said of it; and an empty patch is a patch.
+            refused(answer, 400, 404, 422)
+            asked += 1
+    assert asked > 40
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/octet-stream", "x", ""])

@@ -27,6 +27,7 @@ from geo.resource import Place
 from tests import town
 
 SEEDS = st.integers(0, 2**32 - 1)
+FEW = settings(max_examples=settings().max_examples // 2)  # of what takes a third of a second each
 # Away from the small town, whose street they belong to by their code.
 ORIGIN = np.array([118.0, 30.0])
 STEP = 1 / 256
@@ -120,7 +121,7 @@ def test_areas_at_a_point_are_those_of_brute_force(connection: sa.Connection, se
             assert told.get((n, level), (None, None)) == found(areas, point), (point.wkt, level)
 
 
-@settings(max_examples=15)
+@FEW
 @given(SEEDS)
 def test_one_point_at_a_time_and_all_at_once_are_the_same(connection: sa.Connection, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -320,7 +321,7 @@ def test_a_record_lies_in_the_version_of_its_own_time(connection: sa.Connection,
     assert tuple(row) == (due, town.D)
 
 
-@settings(max_examples=12)
+@FEW
 @given(SEEDS)
 def test_redrawing_places_all_that_it_concerns(connection: sa.Connection, seed: int) -> None:
     # After any redrawing by hand, placing everything anew finds nothing to do.
