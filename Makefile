@@ -6,12 +6,13 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo || echo no-sudo)
+PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends
 SILENT = >$(LOG) 2>&1 || { tail -n 20 $(LOG); exit 1; }
 LOG := .setup.log
 
-.PHONY: help demo test test-long lint bench docs migration stop clean system system-test
+.PHONY: help demo test test-long lint bench docs migration stop clean system system-test system-long installed
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,7 +23,7 @@ demo: .venv/.ready maps/assets/vendor/.ready  ## set everything up and serve the
 test: system-test .venv/.ready-dev maps/assets/vendor/.ready  ## set everything up and run every test
 	@$(BIN)/python -m pytest -m "not long" $(ARGS)
 
-test-long: system-test .venv/.ready-dev maps/assets/vendor/.ready  ## the tests that take minutes: images, campaigns
+test-long: system-test system-long .venv/.ready-dev maps/assets/vendor/.ready  ## the tests that take minutes: images, campaigns
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
 lint: .venv/.ready-dev  ## style, types, imports
@@ -40,21 +41,25 @@ migration: .venv/.ready  ## draft a migration: make migration m="what changes"
 	@$(BIN)/jingwei migration "$(m)"
 
 stop:  ## stop the server and the private database
-	@$(BIN)/jingwei stop
+	@[ ! -x $(BIN)/jingwei ] || $(BIN)/jingwei stop
 
 clean: stop  ## remove what was set up here; the private database stays in .jingwei
 	@rm -rf .venv node_modules maps/assets/vendor $(LOG)
 
 # What the distribution has to bring. Only what is missing is installed. PostgreSQL's packages would start a cluster of
-# their own and open a port: they are told not to before they come.
+# their own and open a port: they are told not to before they come, and nothing of that stays behind.
+QUIETLY := /etc/postgresql-common/createcluster.d/jingwei.conf
 system:
 	@missing=""; \
-	command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || missing="$$missing python3"; \
-	python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || missing="$$missing python3"; \
+	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
-	ls /usr/share/postgresql/*/extension/postgis.control >/dev/null 2>&1 && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
-	  || [ -n "$${JINGWEI_DATABASE_URL:-}" ] || missing="$$missing postgresql-postgis"; \
+	fit=$${JINGWEI_DATABASE_URL:-}; \
+	for server in /usr/lib/postgresql/*/bin/initdb; do \
+	  major=$$(basename "$${server%/bin/initdb}"); \
+	  [ ! -e "/usr/share/postgresql/$$major/extension/postgis.control" ] || [ "$$major" -lt 15 ] || fit=$$server; \
+	done; \
+	[ -n "$$fit" ] || missing="$$missing postgresql-postgis"; \
 	$(MAKE) installed missing="$$missing"
 
 system-test: system
@@ -65,6 +70,13 @@ system-test: system
 	command -v curl >/dev/null || missing="$$missing curl"; \
 	$(MAKE) installed missing="$$missing"
 
+# Where no container engine answers, images are built without one.
+system-long: system-test
+	@missing=""; \
+	docker info >/dev/null 2>&1 || { command -v buildah >/dev/null || missing="$$missing buildah"; \
+	  command -v debootstrap >/dev/null || missing="$$missing debootstrap"; }; \
+	$(MAKE) installed missing="$$missing"
+
 installed:
 	@[ -n "$(strip $(missing))" ] || exit 0; \
 	command -v apt-get >/dev/null || { echo "缺少$(missing),请用本机的包管理器安装。Please install:$(missing)"; exit 1; }; \
@@ -72,16 +84,18 @@ installed:
 	echo "安装系统软件包:$(missing)"; \
 	$(SUDO) apt-get update -q $(SILENT); \
 	case "$(missing)" in *postgresql*) \
-	  $(SUDO) $(INSTALL) postgresql-common >>$(LOG) 2>&1 || { tail -n 20 $(LOG); exit 1; }; \
-	  echo "create_main_cluster = false" | $(SUDO) tee -a /etc/postgresql-common/createcluster.conf >/dev/null;; esac; \
-	$(SUDO) $(INSTALL) $(missing) >>$(LOG) 2>&1 || { tail -n 20 $(LOG); exit 1; }; \
-	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "需要 Python 3.11 或更新的版本。Python 3.11 or newer is needed."; exit 1; }
+	  $(SUDO) mkdir -p $(dir $(QUIETLY)); \
+	  echo "create_main_cluster = false" | $(SUDO) tee $(QUIETLY) >/dev/null;; esac; \
+	failed=; $(SUDO) $(INSTALL) $(missing) >>$(LOG) 2>&1 || failed=yes; \
+	$(SUDO) rm -f $(QUIETLY); \
+	[ -z "$$failed" ] || { tail -n 20 $(LOG); exit 1; }; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "需要 Python 3.11 或更新的版本:请用 make PYTHON=python3.12 指明。Python 3.11 or newer is needed."; exit 1; }
 
 # The `jingwei` command runs from this checkout: no build, so nothing that is not locked.
 .venv/.ready: requirements.lock | system
 	@echo "安装 Python 依赖(已锁定)"
-	@[ -x $(BIN)/python ] || python3 -m venv .venv
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock $(SILENT)
 	@printf '#!%s\nimport sys\nsys.path.insert(0, "%s")\nfrom api.cli import main\nmain()\n' \
 	  "$(CURDIR)/$(BIN)/python" "$(CURDIR)" >$(BIN)/jingwei; chmod +x $(BIN)/jingwei; touch $@
