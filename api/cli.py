@@ -39,7 +39,10 @@ def main() -> None:
         app()
     except GeoError as error:
         rest = [f"{name}: {value}" for name, value in error.facts.items() if f"{{{name}}}" not in error.sentence]
-        complain.print(error.said(partial(translated, language=spoken())), *rest, sep="\n  ", markup=False)
+        complain.print(error.said(partial(translated, language=spoken())), *rest, sep="\n  ", markup=False, soft_wrap=True)
+        if type(error) is GeoError and error.__cause__ is not None:
+            # Nobody's mistake but ours: what was behind the sentence is told too.
+            complain.print(str(error.__cause__), markup=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -137,7 +140,7 @@ def doctor() -> None:
     wrong = 0
     for finding in findings(settings().home, port=settings().port):
         wrong += not finding.well
-        console.print(f"{'✓' if finding.well else '✗'} {finding.subject}: {finding.detail}", markup=False)
+        console.print(f"{'✓' if finding.well else '✗'} {finding.subject}: {finding.detail}", markup=False, soft_wrap=True)
     raise typer.Exit(1 if wrong else 0)
 
 
