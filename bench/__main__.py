@@ -1,10 +1,13 @@
-"""`python -m bench NAME`: run one measurement; without a name, name them all."""
+"""`python -m bench [NAME …]`: run the named measurements, or all."""
 
 import sys
 from importlib import import_module
 
-NAMES = ("placing",)
+NAMES = ("placing", "loading")
 
-if len(sys.argv) != 2 or sys.argv[1] not in NAMES:
+chosen = sys.argv[1:] or NAMES
+if not set(chosen) <= set(NAMES):
     sys.exit(f"python -m bench {{{','.join(NAMES)}}}")
-import_module(f"bench.{sys.argv[1]}").run()
+for name in chosen:
+    print(f"# {name}", flush=True)
+    import_module(f"bench.{name}").run()

@@ -42,7 +42,7 @@ def measure(admin: sa.Engine, loader: sa.Engine, town: Town, folder: Path, key: 
     areas, points = written(town, folder)
     load = partial(intake.load, loader, key=key, cache=folder / "cache")
     _, seconds = timed(lambda: load(Order(areas, "areas", {}, {"level": "grid"})))
-    print(f"{len(town.areas):,} areas loaded, coded and checked: {seconds:.1f} s")
+    print(f"{len(town.areas):,} areas loaded, coded and checked: {seconds:.1f} s", flush=True)
     order = Order(points, "incidents", {}, {"channel": "patrol"})
 
     report, filling = timed(lambda: load(order))

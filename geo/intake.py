@@ -441,9 +441,9 @@ class Desk:
         placement = places.placement[good]
         out = {
             "placement": pa.array(placement, mask=placement == 0),
-            "scope": _encoded(places.scope[good]),
-            "placing_reason": _encoded(places.reason[good]),
-            "nearest_area": _encoded(places.nearest[good]),
+            "scope": pa.array(places.scope[good], pa.string()),
+            "placing_reason": pa.array(places.reason[good], pa.string()),
+            "nearest_area": pa.array(places.nearest[good], pa.string()),
             "nearest_m": pa.array(places.nearest_m[good], from_pandas=True),
         }
         if self.resource.coarse:
@@ -733,11 +733,6 @@ def _only(at: int, count: int) -> NDArray[np.bool_]:
 
 def _repeated(one: pa.Array, count: int) -> pa.Array:
     return one.take(pa.array(np.zeros(count, np.int32)))
-
-
-def _encoded(values: NDArray[np.object_]) -> pa.Array:
-    """An array of few distinct texts, made without a Python step a row."""
-    return pa.array(values, pa.string())
 
 
 def _extras(columns: Mapping[str, pa.Array]) -> pa.Array:

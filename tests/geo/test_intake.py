@@ -182,13 +182,8 @@ def test_export_and_back(load, live_engine, tmp_path):
     assert (tmp_path / "out.fields.txt").exists()
     with live_engine.begin() as connection:
         connection.execute(sa.text("UPDATE incidents SET retired_at = now()"))
-    back = intake_back(load, text)
-    assert back.stored == 1
+    assert load("back.csv", text, "incidents").stored == 1
     assert rows(live_engine, "SELECT title FROM incidents WHERE retired_at IS NULL") == [("=1+1",)]
-
-
-def intake_back(load, text):
-    return load("back.csv", text, "incidents")
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=30), min_size=1, max_size=20))

@@ -57,6 +57,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg
 DECLARE
     rows integer;
 BEGIN
+    DELETE FROM area_members WHERE (noun = 'buildings' AND building = gone) OR (noun = 'units' AND unit = gone);
     EXECUTE format('DELETE FROM %I WHERE id = $1', noun) USING gone;
     GET DIAGNOSTICS rows = ROW_COUNT;
     UPDATE changes SET patch = NULL, scope_before = NULL, scope_after = NULL WHERE changes.noun = $1 AND feature = gone;
