@@ -31,7 +31,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION index_restored(noun text, statement text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET maintenance_work_mem = '256MB' SET search_path = jingwei, public, pg_temp AS $$
 BEGIN
     IF statement !~ format('^CREATE (UNIQUE )?INDEX [a-z0-9_]+ ON (ONLY )?(jingwei\.)?%s USING (btree|gist|gin) ', noun)
        OR statement ~ ';' THEN
