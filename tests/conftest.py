@@ -68,7 +68,7 @@ Databases = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def databases(address: Address) -> Iterator[Databases]:
-    """Makes a database of this session, empty or from a template, and answers its name."""
+    """Makes a database of this test run, empty or from a template, and answers its name."""
     mine = f"test_{os.getpid()}"
     made: list[str] = []
 

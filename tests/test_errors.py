@@ -77,7 +77,7 @@ def test_every_refusal_is_a_problem_document(
         assert told[language]["type"].startswith("/problems/")
         assert told[language]["title"]
         assert told[language]["detail"]
-        assert not re.search(r"Traceback|psycopg|sqlalchemy|SELECT |/work/|\.py", answer.text)
+        assert not re.search(r"Traceback|psycopg|sqlalchemy|SELECT |site-packages|\.py", answer.text)
     assert re.search(r"[\u4e00-\u9fff]", told["zh"]["title"])
     assert not re.search(r"[\u4e00-\u9fff]", told["en"]["title"] + told["en"]["detail"])
     assert told["zh"]["type"] == told["en"]["type"]
