@@ -66,6 +66,7 @@ system-test: system
 	@missing=""; \
 	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing="$$missing chromium"; \
 	ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc >/dev/null 2>&1 || missing="$$missing fonts-noto-cjk"; \
+	ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1 || missing="$$missing libatomic1"; \
 	command -v ogrinfo >/dev/null || missing="$$missing gdal-bin"; \
 	command -v curl >/dev/null || missing="$$missing curl"; \
 	$(MAKE) installed missing="$$missing"
