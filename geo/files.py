@@ -1,17 +1,19 @@
 """Files that people send, read in a process of their own: no network, bounded memory, time and drivers.
 
 What GDAL opens may not be what its name says: a `.geojson` that is a virtual dataset reads any file or address the
-process can reach (10 of 10 tries). So the drivers are an allow-list set before GDAL starts, contents are looked at before
-GDAL is, and the reading process (`geo.reading`) can reach nothing.
+process can reach (10 of 10 tries). So contents are looked at before GDAL is, GDAL starts with the drivers of that one
+format and no other, and the reading process (`geo.reading`) can reach nothing.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,11 +23,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from geo.errors import Invalid
+from geo.errors import Invalid, Unavailable
 
-DRIVERS = {"ESRI Shapefile", "GeoJSON", "GeoJSONSeq", "GPKG", "FlatGeobuf", "KML", "LIBKML", "CSV"}
-SECONDS = 600.0
 BYTES = 2 << 30  # of the file as sent
+# Seconds of silence after which the reader is taken for lost: some, and some for each megabyte sent. A whole GeoJSON is
+# read before its first row comes, at 30 MB/s on a quiet machine and a tenth of that on a busy one.
+SILENCE, SILENCE_A_MEGABYTE = 15.0, 0.5
 # Columns of the stream that are ours, not the file's.
 ROW, LON, LAT, WKB, PROBLEM, REPAIRED = "\x01row", "\x01lon", "\x01lat", "\x01wkb", "\x01problem", "\x01repaired"
 
@@ -63,62 +66,99 @@ def opened(path: Path, **how: object) -> Iterator[tuple[Described, Iterator[Batc
         raise Invalid("没有文件 {file}。", file=path.name)
     if path.stat().st_size > BYTES:
         raise Invalid("文件超过 2 GB。", file=path.name)
-    with tempfile.TemporaryDirectory(prefix="jingwei-") as job:
-        order = {"path": str(path.resolve()), "job": job, **how}
+    with tempfile.TemporaryDirectory(prefix="jingwei-") as job, _Reader(path, Path(job), how) as reader:
+        yield reader.described(), reader.batches()
+
+
+class _Reader:
+    """The reading process, and what it tells through its pipe, its refusal and its end."""
+
+    def __init__(self, path: Path, job: Path, how: Mapping[str, object]) -> None:
+        self.path, self.job = path, job
+        self.silence = SILENCE + SILENCE_A_MEGABYTE * path.stat().st_size / 1e6
+        order = {"path": str(path.resolve()), "job": str(job), "drivers": sorted(_known()), **how}
+        # Nothing of our own environment goes along: it may hold the database's address.
         environment = {
             "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[1]),
-            "OGR_SKIP": ",".join(sorted(_known() - DRIVERS)), "GDAL_SKIP": "VRT", "SHAPE_RESTORE_SHX": "YES",
-            "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none", "TMPDIR": job,
-            "OGR_GEOJSON_MAX_OBJ_SIZE": "200", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+            "TMPDIR": str(job), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system",
         }
-        child = subprocess.Popen(
-            [sys.executable, "-m", "geo.reading", json.dumps(order)], cwd=job, env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )
+        # Complaints go to a file, which is bounded: a pipe that nobody empties would stop the process for ever.
+        with (job / "complaints").open("wb") as complaints:
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", "geo.reading", json.dumps(order)], cwd=job, env=environment,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True,
+            )
+
+    def __enter__(self) -> "_Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The whole group: a shape under repair is a process of its own.
+        with suppress(ProcessLookupError):
+            os.killpg(self.child.pid, signal.SIGKILL)
+        self.child.wait()
+        assert self.child.stdout
+        self.child.stdout.close()
+
+    def described(self) -> Described:
+        self.stream = self._heard(lambda: pa.ipc.open_stream(self.child.stdout))
+        told: dict[str, Any] = json.loads((self.stream.schema.metadata or {})[b"described"])
+        return Described(told["columns"], told["count"], told["position_columns"], told["warnings"])
+
+    def batches(self) -> Iterator[Batch]:
+        import shapely
+
+        ours = {ROW, LON, LAT, WKB, PROBLEM, REPAIRED}
+        while (part := self._heard(self._next)) is not None:
+            names = part.schema.names
+            shapes = shapely.from_wkb(np.array(part.column(WKB).to_pylist(), object)) if WKB in names else None
+            yield Batch(
+                {name: part.column(name) for name in names if name not in ours},
+                part.column(ROW).to_numpy(),
+                part.column(LON).to_numpy(zero_copy_only=False).copy() if LON in names else None,
+                part.column(LAT).to_numpy(zero_copy_only=False).copy() if LAT in names else None,
+                None if shapes is None else np.atleast_1d(np.asarray(shapes, object)),
+                _said(part, PROBLEM),
+                _said(part, REPAIRED),
+            )
+        if self.child.wait(self.silence):
+            raise self._refusal()
+
+    def _next(self) -> pa.RecordBatch | None:
         try:
-            yield _received(child, path)
-        finally:
-            child.kill()
-            child.wait()
-            assert child.stdout and child.stderr
-            child.stdout.close()
-            child.stderr.close()
-
-
-def _received(child: "subprocess.Popen[bytes]", path: Path) -> tuple[Described, Iterator[Batch]]:
-    try:
-        stream = pa.ipc.open_stream(child.stdout)
-    except pa.ArrowInvalid as error:
-        raise _refusal(child, path) from error
-    told: dict[str, Any] = json.loads((stream.schema.metadata or {})[b"described"])
-    described = Described(told["columns"], told["count"], told["position_columns"], told["warnings"])
-    return described, _batches(child, stream, path)
-
-
-def _batches(child: "subprocess.Popen[bytes]", stream: Any, path: Path) -> Iterator[Batch]:
-    import shapely
-
-    ours = {ROW, LON, LAT, WKB, PROBLEM, REPAIRED}
-    while True:
-        try:
-            part = stream.read_next_batch()
+            part = self.stream.read_next_batch()
         except StopIteration:
-            break
-        except pa.ArrowInvalid as error:
-            raise _refusal(child, path) from error
-        names = part.schema.names
-        shapes = shapely.from_wkb(np.array(part.column(WKB).to_pylist(), object)) if WKB in names else None
-        yield Batch(
-            {name: part.column(name) for name in names if name not in ours},
-            part.column(ROW).to_numpy(),
-            part.column(LON).to_numpy(zero_copy_only=False).copy() if LON in names else None,
-            part.column(LAT).to_numpy(zero_copy_only=False).copy() if LAT in names else None,
-            None if shapes is None else np.atleast_1d(np.asarray(shapes, object)),
-            _said(part, PROBLEM),
-            _said(part, REPAIRED),
-        )
-    if child.wait(SECONDS):
-        raise _refusal(child, path)
+            return None
+        # Offsets and text are checked before anything follows them: the sender has read a stranger's file.
+        part.validate(full=True)
+        return part
+
+    def _heard(self, said: Callable[[], Any]) -> Any:
+        """What the reader says next. Raises its refusal, or ends it when it says nothing for too long."""
+        lost = threading.Timer(self.silence, self.child.kill)
+        lost.start()
+        try:
+            return said()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise self._refusal() from error
+        finally:
+            lost.cancel()
+
+    def _refusal(self) -> Invalid | Unavailable:
+        """Why the reading process gave up: its own sentence, or what its end means."""
+        try:
+            code = self.child.wait(5)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            code = self.child.wait()
+        refusal = self.job / "refusal"
+        if refusal.exists():
+            told = json.loads(refusal.read_bytes())
+            kind = Unavailable if told.pop("unavailable", False) else Invalid
+            return kind(told.pop("sentence"), **{"file": self.path.name, **told})
+        if code < 0 or b"MemoryError" in (self.job / "complaints").read_bytes()[-20_000:]:
+            return Invalid("文件太大或太复杂,读取时超出了内存或时间限制。", file=self.path.name)
+        return Invalid("文件读不出来,可能已损坏,或内容与扩展名不符。", file=self.path.name)
 
 
 def _said(part: pa.RecordBatch, name: str) -> dict[int, str]:
@@ -127,26 +167,10 @@ def _said(part: pa.RecordBatch, name: str) -> dict[int, str]:
     return {at: text for at, text in enumerate(part.column(name).to_pylist()) if text}
 
 
-def _refusal(child: "subprocess.Popen[bytes]", path: Path) -> Invalid:
-    """Why the reading process gave up: its own sentence, or what its end means."""
-    assert child.stderr
-    try:
-        code = child.wait(10)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        code = child.wait()
-    last = child.stderr.read()[-20_000:].decode("utf-8", "replace").strip().splitlines()
-    if last and last[-1].startswith("{"):
-        told = json.loads(last[-1])
-        return Invalid(told.pop("sentence"), file=path.name, **told)
-    if code < 0 or any("MemoryError" in line for line in last):
-        return Invalid("文件太大或太复杂,读取时超出了内存或时间限制。", file=path.name)
-    return Invalid("文件读不出来,可能已损坏,或内容与扩展名不符。", file=path.name)
-
-
 @cache
 def _known() -> frozenset[str]:
     """Every vector driver of the GDAL at hand, asked in a process that opens nothing."""
-    code = "import json, pyogrio; print(json.dumps(list(pyogrio.list_drivers())))"
+    # pyogrio looks for geopandas, which costs two seconds and is not needed.
+    code = "import json, sys; sys.modules['geopandas'] = None; import pyogrio; print(json.dumps(list(pyogrio.list_drivers())))"
     told = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, timeout=60)
     return frozenset(json.loads(told.stdout))

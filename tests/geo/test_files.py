@@ -1,16 +1,21 @@
 """Files as bureaus send them, and files that are not what they say."""
 
+import errno
 import gzip
 import json
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
+import time
 import zipfile
 from pathlib import Path
 
 import geopandas
 import numpy as np
+import pyproj
 import pytest
 import shapely
 import xlsxwriter
@@ -23,7 +28,7 @@ SENT = Path(__file__).parents[3] / "shared" / "data" / "derived_cn_uploads"
 OUTCOMES = {
     "10_prj_says_wgs84_coords_are_metres.zip": "--crs",
     "12_two_layers.zip": "--layer",
-    "13_truncated_shp.zip": "损坏",
+    "13_truncated_shp.zip": "截断",
     "16_bowtie_null_duplicate.zip": (26, 25),
     "18_zip_slip_path.zip": "包外",
 }
@@ -166,6 +171,198 @@ def test_broken_shapes_are_mended_by_structure_or_named(tmp_path):
     assert batch.geometry[1] is None and 1 in batch.problems
     _, [batch] = read(path, repair=False)
     assert "Self-intersection" in batch.problems[0]
+
+
+def table(path, text, encoding="utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("heads", "cells", "datum"),
+    [
+        ("东经,北纬", "120.5,30.25", None),
+        ("lng_wgs84,lat_wgs84", "120.5,30.25", None),
+        ("POI_LON,POI_LAT", "120.5,30.25", None),
+        ("坐标X,坐标Y", "120.5,30.25", None),
+        ("经度(度),纬度(度)", "120°30′0″,北纬30°15′", None),
+        ("经纬度", '"120.5,30.25"', None),
+        ("location", '"[120.5, 30.25]"', None),
+        ("lat,lon", "30.25,120.5", None),
+        ("lng_gcj02,lat_gcj02,lng_wgs84,lat_wgs84", "1,1,120.5,30.25", None),
+        ("lng,lat,bd_lng,bd_lat", "120.5,30.25,1,1", None),
+        ("wkt", "POINT (120.5 30.25)", None),
+        ("geom", "SRID=4549;POINT (548122.063 3347932.816)", None),
+        ("geom", "0101000020E61000000000000000205E400000000000403E40", None),
+        ("x,y", "40548122.063,3347932.816", None),
+        ("百度经度,百度纬度", "120.51081133,30.25365601", "bd09"),
+        ("火星坐标", '"120.5043304,30.24754839"', "gcj02"),
+    ],
+)
+def test_a_position_is_found_under_its_many_titles(tmp_path, heads, cells, datum):
+    path = table(tmp_path / "p.csv", f"编号,{heads}\n1,{cells}\n")
+    _, [batch] = read(path, datum=datum)
+    x, y = (batch.lon[0], batch.lat[0]) if batch.lon is not None else (batch.geometry[0].x, batch.geometry[0].y)
+    assert (x, y) == pytest.approx((120.5, 30.25), abs=5e-6)
+    if datum:
+        with pytest.raises(Invalid) as refusal:
+            read(path)
+        assert refusal.value.facts["datum"] == datum
+
+
+def test_rows_of_another_length_are_kept_apart_with_their_numbers(tmp_path):
+    lines = [f"{n},{n % 7},备注" for n in range(1, 30_001)]
+    lines[4], lines[9], lines[19_999], lines[25_000] = "5", "10,1,a,b", "", '25001,2,"跨\n行"'
+    path = table(tmp_path / "p.csv", "编号,数,备注\n" + "\n".join(lines) + "\n")
+    _, batches = read(path)
+    numbered = {int(at): (b.columns["编号"][i].as_py(), b.problems.get(i)) for b in batches for i, at in enumerate(b.rows)}
+    assert numbered.keys() == {*range(1, 30_001)} - {20_000}  # the blank line
+    assert all(int(told) == at for at, (told, _) in numbered.items())
+    assert {at: why for at, (_, why) in numbered.items() if why} == {5: "这一行有 1 格,表头有 3 格", 10: "这一行有 4 格,表头有 3 格"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+@pytest.mark.parametrize("ending", ["csv", "tsv", "csv.gz"])
+def test_text_in_every_usual_encoding(tmp_path, encoding, ending):
+    comma = "\t" if ending == "tsv" else ","
+    text = f"某街道登记表{comma}{comma}\n名称{comma}经度{comma}纬度\n澜溪㐂社区{comma}120.5{comma}30.25\n"
+    raw = text.encode(encoding)
+    path = tmp_path / f"p.{ending}"
+    path.write_bytes(gzip.compress(raw) if ending.endswith("gz") else raw)
+    described, [batch] = read(path)
+    assert described.columns == {"名称": ["澜溪㐂社区"]}
+    assert described.position_columns == ["经度", "纬度"]
+    assert batch.lon[0] == 120.5
+
+
+def test_text_in_no_encoding_names_the_option(tmp_path):
+    with pytest.raises(Invalid) as refusal:
+        read(table(tmp_path / "p.csv", "a,b\n\xff\xfe\xfd,2\n", "latin-1"))
+    assert refusal.value.facts["option"] == "--encoding"
+
+
+def test_names_in_gbk_over_values_in_ascii(tmp_path):
+    frame = geopandas.GeoDataFrame({"网格编码": ["001"]}, geometry=[shapely.box(120, 30, 120.01, 30.01)], crs=4326)
+    described, _ = read(shapefile(tmp_path, frame, "GBK", cpg=False))
+    assert described.columns == {"网格编码": ["001"]}
+
+
+def test_a_shapefile_without_ending_or_case_in_common(tmp_path, squares):
+    (tmp_path / "in").mkdir()
+    shapefile(tmp_path / "in", squares)
+    parts = {"layer.shp": "网格.SHP", "layer.dbf": "网格.dbf", "layer.shx": "网格.Shx", "layer.cpg": "网格.cpg", "layer.prj": "网格.PRJ"}
+    described, batches = read(packed(tmp_path / "in", tmp_path / "up.zip", lambda name: parts[name].encode("gb18030").decode("cp437")))
+    assert described.columns["编码"] == ["001", "002"]
+    assert len(shapes(batches)) == 2
+
+
+def test_layers_with_long_names_in_two_folders_are_not_mixed_up(tmp_path, squares):
+    (tmp_path / "in").mkdir()
+    shapefile(tmp_path / "in", squares)
+    long = "澄汀市望汀区云汀街道社区网格划分成果数据终稿"
+    path = tmp_path / "up.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for year in ("2023", "2024"):
+            for part in (tmp_path / "in").iterdir():
+                archive.write(part, f"{year}/{long}{part.suffix}")
+    with pytest.raises(Invalid) as refusal:
+        read(path)
+    assert refusal.value.facts["choices"] == [f"2023/{long}", f"2024/{long}"]
+    assert len(shapes(read(path, layer=f"2024/{long}")[1])) == 2
+
+
+@pytest.mark.parametrize(("part", "kept"), [("shp", 0.6), ("dbf", 0.9)])
+def test_a_part_that_broke_off_is_refused(tmp_path, squares, part, kept):
+    path = shapefile(tmp_path, squares)
+    broken = path.with_suffix(f".{part}")
+    broken.write_bytes(broken.read_bytes()[: int(broken.stat().st_size * kept)])
+    with pytest.raises(Invalid, match="截断"):
+        read(path)
+
+
+def test_degrees_under_a_projection_and_a_datum_of_old(tmp_path, squares):
+    degrees = shapefile(tmp_path, squares)
+    for code in (4549, 2385):
+        (tmp_path / "layer.prj").write_text(pyproj.CRS(code).to_wkt("WKT1_ESRI"))
+        _, batches = read(degrees)  # what the .prj says cannot be
+        assert shapely.hausdorff_distance(shapes(batches)[0], squares.geometry[0]) < 1e-9
+    (tmp_path / "old").mkdir()
+    described, _ = read(shapefile(tmp_path / "old", squares.to_crs(2385)))
+    assert any("没有公开的转换参数" in said for said in described.warnings)
+
+
+def test_points_come_as_two_arrays(tmp_path):
+    frame = geopandas.GeoDataFrame({"n": [1, 2]}, geometry=[shapely.Point(120, 30, 5), None], crs=4326)
+    frame.to_file(tmp_path / "p.gpkg")
+    _, [batch] = read(tmp_path / "p.gpkg")
+    assert batch.geometry is None
+    assert (batch.lon[0], batch.lat[0]) == (120, 30)
+    assert np.isnan(batch.lon[1])
+
+
+def star(corners):
+    """A closed line in which nearly every side crosses every other: 250 corners brought a database down."""
+    turn = np.arange(corners) * (corners // 2) * 2 * np.pi / corners
+    line = [[120 + float(np.cos(t)) / 100, 30 + float(np.sin(t)) / 100] for t in turn]
+    return [*line, line[0]]
+
+
+def test_a_polygon_bomb_costs_two_seconds_and_is_named(tmp_path):
+    path = tmp_path / "bomb.geojson"
+    rings = [star(51), star(1501), [[120, 30], [120, 1e308], [121, 31], [120, 30]]]
+    features = [{"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}} for ring in rings]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    started = time.monotonic()
+    _, [batch] = read(path, crs="EPSG:4326")
+    assert time.monotonic() - started < 10
+    assert shapely.is_valid(batch.geometry[0])
+    assert "平方米" in batch.repaired[0]
+    assert "修不好" in batch.problems[1]
+    assert "不在地球上" in batch.problems[2]
+
+
+def test_the_reader_has_no_network_no_programs_and_one_driver():
+    # The same wall as of every reading, with the questions put from inside.
+    code = """
+import json, socket, subprocess, sys
+from pathlib import Path
+from geo import files, reading
+reading._walled(0)
+told = {}
+for name, tried in {
+    "socket": lambda: socket.create_connection(("127.0.0.1", 1)), "program": lambda: subprocess.run(["true"]),
+}.items():
+    try:
+        tried()
+    except OSError as error:
+        told[name] = error.errno
+told["drivers"] = list(reading._gdal(Path("a.geojson"), json.loads(sys.argv[1])).list_drivers())
+print(json.dumps(told))
+"""
+    known = sorted(files._known())
+    told = subprocess.run([sys.executable, "-c", code, json.dumps(known)], capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(told.stdout) == {"socket": errno.EPERM, "program": errno.EPERM, "drivers": ["GeoJSON"]}
+    assert len(known) > 40
+
+
+def test_a_reader_that_falls_silent_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "SILENCE", 0.01)
+    path = table(tmp_path / "p.csv", "a,b\n1,2\n")
+    started = time.monotonic()
+    with pytest.raises(Invalid, match="时间限制"):
+        read(path)
+    assert time.monotonic() - started < 10
+
+
+def test_leaving_early_leaves_no_process_and_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path / "jobs"))
+    (tmp_path / "jobs").mkdir()
+    path = table(tmp_path / "p.csv", "a,b\n" + "1,2\n" * 200_000)
+    with files.opened(path) as (_, batches):
+        next(batches)
+        [job] = (tmp_path / "jobs").iterdir()
+    assert not job.exists()
+    assert subprocess.run(["pgrep", "-f", str(job)], capture_output=True).returncode == 1
 
 
 @pytest.mark.skipif(not SENT.exists(), reason="the real packages are not beside this checkout")
