@@ -20,8 +20,8 @@ help:  ## what there is to make
 demo: .venv/.ready maps/assets/vendor/.ready  ## set everything up and serve the sample town
 	@exec $(BIN)/jingwei demo
 
-test: system-test .venv/.ready-dev maps/assets/vendor/.ready  ## set everything up and run every test
-	@$(BIN)/python -m pytest -m "not long" $(ARGS)
+test: system-test .venv/.ready-dev .venv/.ready-browser maps/assets/vendor/.ready  ## set everything up and run every test
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not long" $(ARGS)
 
 test-long: system-test system-long .venv/.ready-dev maps/assets/vendor/.ready  ## the tests that take minutes: images, campaigns
 	@$(BIN)/python -m pytest -m long $(ARGS)
@@ -62,9 +62,10 @@ system:
 	[ -n "$$fit" ] || missing="$$missing postgresql-postgis"; \
 	$(MAKE) installed missing="$$missing"
 
+BROWSER := { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 system-test: system
 	@missing=""; \
-	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing="$$missing chromium"; \
+	$(BROWSER) || grep -qi '^ID=ubuntu' /etc/os-release || missing="$$missing chromium"; \
 	ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc >/dev/null 2>&1 || missing="$$missing fonts-noto-cjk"; \
 	ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1 || missing="$$missing libatomic1"; \
 	command -v ogrinfo >/dev/null || missing="$$missing gdal-bin"; \
@@ -104,6 +105,14 @@ installed:
 .venv/.ready-dev: requirements-dev.lock .venv/.ready
 	@echo "安装测试依赖(已锁定)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock $(SILENT)
+	@touch $@
+
+# Ubuntu has Chromium as a snap only, which may not read the profile that a test makes for it.
+.venv/.ready-browser: .venv/.ready-dev | system-test
+	@$(BROWSER) || { echo "取来 Chromium"; \
+	  $(BIN)/playwright install --with-deps --no-shell chromium $(SILENT); \
+	  ln -sf "$$($(BIN)/python -c 'from playwright.sync_api import sync_playwright as driver; print(driver().start().chromium.executable_path)')" \
+	    $(BIN)/chromium; }
 	@touch $@
 
 # What pages load comes from npm, pinned and checked by hash, and is served from here.
