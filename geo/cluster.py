@@ -236,7 +236,11 @@ class Cluster:
         if os.geteuid() != 0:
             return None
         if self.data.exists() and (uid := self.data.stat().st_uid):
-            return pwd.getpwuid(uid)
+            try:
+                return pwd.getpwuid(uid)
+            except KeyError as problem:
+                sentence = "{place} 属于本机没有的用户({uid}):请用 chown -R 把它交给 postgres 或另一个普通用户。"
+                raise Unavailable(said(sentence, place=self.place, uid=uid)) from problem
         for name in ("postgres", "jingwei"):
             with contextlib.suppress(KeyError):
                 return pwd.getpwnam(name)
@@ -249,19 +253,26 @@ class Cluster:
     def _run(self, arguments: list[str], written: str = "") -> subprocess.CompletedProcess[str]:
         # Files inside the place are touched by their owner only: as root we would follow what that user links.
         owner = self._owner
-        return subprocess.run(
-            arguments,
-            cwd="/",
-            env=_environment(),
-            user=owner.pw_uid if owner else None,
-            group=owner.pw_gid if owner else None,
-            extra_groups=[] if owner else None,
-            start_new_session=True,
-            input=written,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
+        try:
+            return subprocess.run(
+                arguments,
+                cwd="/",
+                env=_environment(),
+                user=owner.pw_uid if owner else None,
+                group=owner.pw_gid if owner else None,
+                extra_groups=[] if owner else None,
+                start_new_session=True,
+                input=written,
+                text=True,
+                capture_output=True,
+                check=False,
+            )
+        except PermissionError as problem:
+            if owner is None:
+                raise
+            # A container may call us root and yet not let us become anybody else.
+            sentence = "这里不允许换成用户 {user} 来运行数据库:请以普通用户运行,或用 JINGWEI_DATABASE_URL 指向已有的 PostGIS。"
+            raise Unavailable(said(sentence, user=owner.pw_name)) from problem
 
     def _write(self, path: Path, text: str) -> None:
         done = self._run(["sh", "-c", 'umask 077; cat > "$0"', str(path)], text)

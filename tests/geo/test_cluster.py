@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -180,6 +181,16 @@ def test_lost_passwords_are_made_anew(made: tuple[Cluster, list[str]]) -> None:
         pass
 
 
+def test_a_server_upgraded_while_it_ran_is_started_anew(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    before, ours = _pid(cluster), installed()[0]
+    monkeypatch.setattr("geo.cluster.installed", lambda: [replace(ours, version=f"{ours.major}.99 (Debian)")])
+    with _connected(Cluster(cluster.home, said.append, HASTY).ensure()):
+        pass
+    assert _pid(cluster) != before
+    assert [f"升级到 {ours.major}.99" in sentence for sentence in said] == [True]
+
+
 def test_lost_keys_are_not(cluster: Cluster) -> None:
     key = field_key_path(cluster.home)
     aside = key.rename(key.with_suffix(".aside"))
@@ -198,6 +209,22 @@ def test_data_of_a_version_that_is_not_installed(home: Path) -> None:
     (home / "cluster" / "data" / "PG_VERSION").write_text("9\n")
     with pytest.raises(Unavailable, match=r"属于 PostgreSQL 9,本机只有 .*请安装 postgresql-9"):
         Cluster(home).ensure()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root gives folders away")
+def test_data_of_a_user_that_is_not_here(home: Path) -> None:
+    os.chown(home / "cluster" / "data", 54321, 54321)
+    with pytest.raises(Unavailable, match=r"属于本机没有的用户.54321.:请用 chown"):
+        Cluster(home).ensure()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root becomes somebody else")
+def test_a_root_that_may_become_nobody_else() -> None:
+    with _home() as home:
+        held = ["setpriv", "--bounding-set=-setuid,-setgid", sys.executable, "-c", ENSURED, str(home)]
+        done = subprocess.run(held, cwd=ROOT, env=os.environ | {"LC_ALL": "C.UTF-8"}, capture_output=True, text=True)
+        assert done.returncode != 0
+        assert "请以普通用户运行" in done.stderr
 
 
 FIFTEEN = Binaries(Path("/15"), "15.20 (Debian)", "3.3.2")
