@@ -8,7 +8,7 @@ import anyio
 import sqlalchemy as sa
 from fastapi import FastAPI, Request, Response
 
-from api import collections, control, docs, errors, locating, pages, redrawing, tiles, topology
+from api import collections, control, docs, door, errors, locating, pages, redrawing, tiles, topology
 from api.deps import AT_ONCE, Engines, Instance
 from geo.catalog import RESOURCES
 from geo.keys import FieldKey
@@ -17,13 +17,13 @@ BODY = 1_000_000  # bytes of a JSON request; files go through the intake
 
 
 def create_app(engines: Engines, key: FieldKey) -> FastAPI:
-    """The server over two logins of a migrated database."""
+    """The server over three logins of a migrated database."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        engines.web.dispose()
-        engines.trail.dispose()
+        for engine in (engines.web, engines.door, engines.trail):
+            engine.dispose()
 
     app = FastAPI(
         title="经纬 Jingwei", version="0.1.0", docs_url=None, redoc_url=None, openapi_url="/api", lifespan=lifespan,
@@ -37,6 +37,7 @@ def create_app(engines: Engines, key: FieldKey) -> FastAPI:
     app.include_router(collections.catalogue)
     for resource in RESOURCES.values():
         app.include_router(collections.router(resource))
+    app.include_router(door.routes)
     app.include_router(locating.routes)
     app.include_router(control.routes)
     app.include_router(topology.routes)
@@ -52,8 +53,8 @@ def instance(engines: Engines) -> Instance:
     """Who this server is, as the database says."""
     with engines.web.begin() as connection:
         connection.execute(sa.text("SELECT set_config('role', 'jingwei_public', true)"))
-        row = connection.execute(sa.text("SELECT name, prefix, demo, k FROM instance")).one()
-    return Instance(row.name, row.prefix, row.demo, row.k)
+        row = connection.execute(sa.text("SELECT id, name, prefix, demo, k FROM instance")).one()
+    return Instance(row.id, row.name, row.prefix, row.demo, row.k)
 
 
 class Bounded:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import sys
 import time
@@ -16,9 +17,11 @@ import sqlalchemy as sa
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
 
+from api import cli_account
 from api.settings import settings
-from geo import db, schema
+from geo import accounts, db, door, schema
 from geo.cluster import DATABASE, Address, Cluster, reached
 from geo.errors import GeoError, NotFound
 from geo.language import translated
@@ -27,8 +30,18 @@ from geo.terminal import said, spoken
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="经纬 Jingwei: a spatial governance server."
 )
+app.add_typer(cli_account.app, name="account")
 console = Console(highlight=False)
 complain = Console(stderr=True, highlight=False)
+
+# Four of them are a password of 26 bits that lasts as long as one demonstration on one's own machine.
+WORDS = (
+    "hill lake pine reed salt tide wind dune cove cape reef gull heron crane otter maple birch cedar fern moss brook grove"
+    " meadow harbor island lantern anchor compass beacon pebble coral amber copper silver cobalt willow orchid lotus bamboo"
+    " jasmine ginger pepper walnut almond cherry apricot quince plum persimmon kettle teapot basket ribbon thimble needle"
+    " button candle mirror ladder hammer saddle bridle wagon barrel bucket bottle pencil paper drum flute cymbal fiddle"
+    " organ banjo bugle chime gong zither harp lute"
+).split()
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 
@@ -86,6 +99,8 @@ def serve(
     from api import serving
 
     chosen = settings()
+    with engine() as made:
+        _opened(made)
     with _noted(chosen.home):
         serving.serve(port or chosen.port, workers or chosen.workers, chosen.host)
 
@@ -104,6 +119,7 @@ def demo() -> None:
         migrate()
         with engine() as made:
             _sampled(made)
+            _exhibited(made)
         url = f"http://{chosen.host}:{chosen.port}/"
         console.print(said("就绪,用时 {seconds:.0f} 秒。打开 {url} ,按 Ctrl-C 停止。", seconds=time.monotonic() - started, url=url))
         with _noted(chosen.home):
@@ -278,6 +294,29 @@ def _sampled(made: sa.Engine) -> None:
             intake.load(loader, order, key, settings().home / "cache", told)
     with db.translated(), made.begin() as connection:
         connection.exec_driver_sql("ANALYZE")
+
+
+def _opened(made: sa.Engine) -> None:
+    """The way in for the first administrator; whoever was there for a demonstration only is there no more."""
+    with db.translated(), made.begin() as connection:
+        accounts.exhibited(connection, None)
+        code = accounts.founded(connection)
+    if code:
+        link = f"{settings().own_url}/slip?code={code}"
+        console.print(said("还没有人能登录。系统管理员 admin 用这个一次性链接设口令:{link}", link=link), markup=False, soft_wrap=True)
+
+
+def _exhibited(made: sa.Engine) -> None:
+    """An account for each role, with a password made for this start."""
+    password = "-".join(secrets.choice(WORDS) for _ in range(4))
+    with db.translated(), made.begin() as connection:
+        shown = accounts.exhibited(connection, door.strong(password))
+    console.print(said("演示账号,口令都是 {password}", password=password), markup=False)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for account in shown:
+        held = account["appointments"][0]
+        table.add_row(f"  {account['login']}", translated(held["title"], spoken()), " ".join(held["names"]))
+    console.print(table)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from api import models
-from api.deps import CallerNow, Connection, Expected, Key, LanguageNow, shown, strict, wanted
+from api.deps import CallerNow, Connection, Expected, Key, LanguageNow, able, shown, strict, wanted
 from geo import query, write
 from geo.catalog import RESOURCES
 from geo.errors import BadQuery, Invalid
@@ -29,7 +29,7 @@ catalogue = APIRouter(tags=["collections"])
 @catalogue.get("/collections", summary="Every collection", dependencies=[strict()])
 def collections(request: Request, who: CallerNow, language: LanguageNow) -> dict[str, Any]:
     """The collections that the caller may know of."""
-    listed = [described(request, r, language) for r in RESOURCES.values() if r.audience <= who.audience]
+    listed = [described(request, r, language) for r in RESOURCES.values() if who.knows(r)]
     return {"links": [link(request, "/collections", "self")], "collections": listed}
 
 
@@ -72,7 +72,7 @@ def router(resource: Resource) -> APIRouter:
     # Before parameters and body are looked at: what is wrong with them tells that the noun is there.
     routes = APIRouter(
         prefix=items, tags=[resource.name], dependencies=[Depends(known)],
-        responses=dict.fromkeys((400, 403, 404, 409, 422, 503), PROBLEM),
+        responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 503), PROBLEM),
     )
     New: Any = models.feature(resource)
     Patch: Any = models.feature(resource, partial=True)
@@ -83,7 +83,7 @@ def router(resource: Resource) -> APIRouter:
         openapi_extra={"parameters": _parameters(resource)}, response_class=Response, responses={200: {"content": {GEOJSON: {}}}},
     )
     def find(request: Request, connection: Connection, want: Wanted, who: CallerNow) -> Response:
-        page = query.page(connection, resource, want, who.audience)
+        page = query.page(connection, resource, want, who.sees(resource))
         links = [link(request, f"{items}?{request.url.query}".rstrip("?"), "self", GEOJSON)]
         if page.next:
             asked = [(k, v) for k, v in request.query_params.multi_items() if k != "after"] + [("after", str(page.next))]
@@ -106,7 +106,7 @@ def router(resource: Resource) -> APIRouter:
         return Response(text, media_type=GEOJSON, headers={"ETag": etag(version)})
 
     @routes.post(
-        "", status_code=201, summary=f"Add to {resource.name}", dependencies=[strict()], response_class=Response,
+        "", status_code=201, summary=f"Add to {resource.name}", dependencies=[able("write"), strict()], response_class=Response,
         responses={201: {"content": {GEOJSON: {}}}, 413: PROBLEM},
     )
     def add(
@@ -117,31 +117,31 @@ def router(resource: Resource) -> APIRouter:
         return answered(connection, resource, id, who, 201, replayed)
 
     @routes.put(
-        "/{id}", summary=f"Replace one of {resource.name}", dependencies=[strict()], response_class=Response,
+        "/{id}", summary=f"Replace one of {resource.name}", dependencies=[able("write"), strict()], response_class=Response,
         responses={200: {"content": {GEOJSON: {}}}, 410: PROBLEM, 412: PROBLEM},
     )
     def replace(id: UUID, new: New, connection: Connection, who: CallerNow, key: Key, version: Expected) -> Response:
         write.change(
-            connection, resource, id, new.properties.model_dump(), geometry(resource, new), key, who, version
+            connection, resource, id, new.properties.model_dump(), geometry(resource, new), key, version
         )
         return answered(connection, resource, id, who, 200)
 
     @routes.patch(
-        "/{id}", summary=f"Change one of {resource.name}", dependencies=[strict()], response_class=Response,
+        "/{id}", summary=f"Change one of {resource.name}", dependencies=[able("write"), strict()], response_class=Response,
         responses={200: {"content": {GEOJSON: {}}}, 410: PROBLEM, 412: PROBLEM},
         openapi_extra={"requestBody": {"description": "A merge patch (RFC 7396)."}},
     )
     def patch(id: UUID, new: Patch, connection: Connection, who: CallerNow, key: Key, version: Expected) -> Response:
         values = new.properties.model_dump(exclude_unset=True) if new.properties else {}
-        write.change(connection, resource, id, values, geometry(resource, new), key, who, version)
+        write.change(connection, resource, id, values, geometry(resource, new), key, version)
         return answered(connection, resource, id, who, 200)
 
     @routes.delete(
-        "/{id}", status_code=204, summary=f"Retire one of {resource.name}", dependencies=[strict()],
+        "/{id}", status_code=204, summary=f"Retire one of {resource.name}", dependencies=[able("write"), strict()],
         responses={410: PROBLEM, 412: PROBLEM},
     )
     def retire(id: UUID, connection: Connection, who: CallerNow, version: Expected) -> Response:
-        write.retire(connection, resource, id, who, version)
+        write.retire(connection, resource, id, version)
         return Response(status_code=204)
 
     return routes

@@ -9,9 +9,12 @@ import anyio
 import sqlalchemy as sa
 from fastapi import Depends, Header, Query, Request
 
-from geo import db, query
+from api.settings import settings
+from geo import db, door, query
+from geo.catalog.roles import Ability
 from geo.db import Caller
-from geo.errors import BadQuery, Forbidden, NotFound, Unavailable
+from geo.door import Presence
+from geo.errors import BadQuery, Forbidden, NotFound, Unauthorised, Unavailable
 from geo.keys import FieldKey
 from geo.language import Language, preferred
 from geo.resource import Resource
@@ -25,9 +28,10 @@ QUEUE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Engines:
-    """The two logins of a web process: one that asks and writes, one that only appends to the trail."""
+    """The logins of a web process: one that asks and writes, one that lets in, one that only appends to the trail."""
 
     web: sa.Engine
+    door: sa.Engine
     trail: sa.Engine
 
 
@@ -35,34 +39,14 @@ class Engines:
 class Instance:
     """Who this server is."""
 
+    id: UUID
     name: str
     prefix: str
     demo: bool
     k: int
 
 
-def caller(request: Request) -> Caller:
-    """Who asks. Until there are accounts every request is public, and only a demonstration may be written to.
-
-    A refusal is written to the trail before it is told.
-    """
-    instance: Instance = request.app.state.instance
-    if request.method in READS:
-        return Caller(path=instance.prefix)
-    if not instance.demo:
-        refused(request, Caller())
-        raise Forbidden("这个实例还没有账号,只能看,不能改。")
-    return Caller("demo", "jingwei_area", instance.prefix)
-
-
-def refused(request: Request, who: Caller) -> None:
-    """Append a refusal to the trail, on its own login and committed before the answer."""
-    engines: Engines = request.app.state.engines
-    with db.translated(), engines.trail.begin() as connection:
-        connection.execute(
-            sa.text("SELECT trail_appended(:actor, :acting_as, :action, '', '', :scope, '', 'refused')"),
-            {"actor": who.actor, "acting_as": who.acting_as, "action": f"{request.method} {request.url.path}"[:500], "scope": who.path},
-        )
+ANYBODY = Presence(Caller())
 
 
 async def turn(request: Request) -> AsyncIterator[None]:
@@ -80,10 +64,107 @@ async def turn(request: Request) -> AsyncIterator[None]:
         turns.release()
 
 
+def presence(request: Request, _: Annotated[None, Depends(turn, scope="function")]) -> Presence:
+    """Who has come in, by token or by session; nobody in particular without either.
+
+    Raises `Unauthorised` for a credential that does not hold. A write by cookie must come from a page of ours.
+    """
+    known: Presence | None = request.scope.get("presence")
+    if known is None:
+        known = request.scope["presence"] = _presence(request)
+    return known
+
+
+def _presence(request: Request) -> Presence:
+    engines: Engines = request.app.state.engines
+    said = request.headers.get("authorization")
+    if said is not None:
+        kind, _, token = said.partition(" ")
+        if kind.lower() != "bearer" or not token.isascii():
+            raise Unauthorised()
+        return door.by_token(engines.door, token.strip())
+    token = request.cookies.get(cookie_name(request), "")
+    if not token:
+        return ANYBODY
+    if request.method not in READS:
+        from_own_page(request)
+    return door.by_session(engines.door, token)
+
+
+def from_own_page(request: Request) -> None:
+    """`Forbidden` for a write that a page of another origin makes the browser send. A browser says where it comes from;
+    what does not say so has no business with a cookie."""
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    ours = {str(request.base_url).rstrip("/"), settings().own_url}
+    if not (origin in ours if origin is not None else site in ("same-origin", "none")):
+        raise Forbidden("这个请求不是从本站的页面发出的,已拒绝。", rule="csrf")
+
+
+def cookie_name(request: Request) -> str:
+    """The name of the session's cookie. `__Host-` holds it to this host, and browsers take that over TLS only."""
+    return "__Host-jingwei" if settings().secure else "jingwei"
+
+
+def asked(here: Annotated[Presence, Depends(presence)]) -> Caller:
+    """The policy of most routes: bound as the caller, who sees and writes what their one appointment allows."""
+    return here.caller
+
+
+def anyone() -> Caller:
+    """The policy of what is public: bound as the public, whoever asks, so that one answer serves all."""
+    return ANYBODY.caller
+
+
+def able(ability: Ability) -> Any:
+    """What a verb asks for beside its policy: a caller who has the ability."""
+
+    def allowed(who: Annotated[Caller, Depends(asked)]) -> None:
+        if who.account is None:
+            raise Unauthorised()
+        if ability not in who.may:
+            raise Forbidden()
+
+    return Depends(allowed)
+
+
+def noted(
+    request: Request, action: str, noun: str = "", feature: str = "", purpose: str = "", result: str = "done", actor: str = ""
+) -> None:
+    """Append to the trail who does what, on its own login and committed before anything is answered."""
+    engines: Engines = request.app.state.engines
+    here: Presence = request.scope.get("presence") or ANYBODY
+    who = here.caller
+    with db.translated(), engines.trail.begin() as connection:
+        connection.execute(
+            sa.text("SELECT trail_appended(:actor, :acting_as, :action, :noun, :feature, :scope, :purpose, :result)"),
+            {
+                "actor": actor or who.actor, "acting_as": who.acting_as, "action": action, "noun": noun, "feature": feature,
+                "scope": ",".join(who.scope), "purpose": purpose[:500], "result": result,
+            },
+        )
+
+
+def refused(request: Request, slug: str) -> None:
+    """Append a refusal to the trail: what was asked for, and why it was not given."""
+    noted(request, "refused", purpose=f"{request.method} {request.url.path}", result=slug)
+
+
 def connection(
-    request: Request, who: Annotated[Caller, Depends(caller)], _: Annotated[None, Depends(turn, scope="function")]
+    request: Request, who: Annotated[Caller, Depends(asked)], _: Annotated[None, Depends(turn, scope="function")]
 ) -> Iterator[sa.Connection]:
     """The one transaction of a request, read-only for reads, committed before the answer leaves."""
+    yield from _bound(request, who)
+
+
+def public_connection(
+    request: Request, who: Annotated[Caller, Depends(anyone)], _: Annotated[None, Depends(turn, scope="function")]
+) -> Iterator[sa.Connection]:
+    """The same, bound as the public."""
+    yield from _bound(request, who)
+
+
+def _bound(request: Request, who: Caller) -> Iterator[sa.Connection]:
     engines: Engines = request.app.state.engines
     with db.transaction(engines.web, who, read_only=request.method in READS) as open_connection:
         yield open_connection
@@ -151,10 +232,11 @@ def wanted(resource: Resource) -> Callable[..., query.Filter]:
         limit: Annotated[int, Query(ge=1, description="at most 10,000; more is taken as 10,000")] = 100,
         after: Annotated[UUID | None, Query(description="the id after which the page begins")] = None,
     ) -> query.Filter:
-        names = {field.name for field in resource.seen_by(who.audience)}
+        audience = who.sees(resource)
+        names = {field.name for field in resource.seen_by(audience)}
         check_known(request, names | {"bbox", "limit", "after"})
         equals = {
-            name: query.parsed(query.filterable(resource, name, who.audience), value)
+            name: query.parsed(query.filterable(resource, name, audience), value)
             for name, value in request.query_params.items()
             if name in names
         }
@@ -174,12 +256,14 @@ def expected(if_match: Annotated[str | None, Header()] = None) -> int | None:
 
 def shown(resource: Resource, who: Caller) -> None:
     """404 for a noun that this caller may not know of."""
-    if resource.audience > who.audience:
+    if not who.knows(resource):
         raise NotFound()
 
 
 Connection = Annotated[sa.Connection, Depends(connection, scope="function")]
-CallerNow = Annotated[Caller, Depends(caller)]
+PublicConnection = Annotated[sa.Connection, Depends(public_connection, scope="function")]
+CallerNow = Annotated[Caller, Depends(asked)]
+PresenceNow = Annotated[Presence, Depends(presence)]
 LanguageNow = Annotated[Language, Depends(language)]
 Key = Annotated[FieldKey, Depends(field_key)]
 Expected = Annotated[int | None, Depends(expected)]

@@ -1,8 +1,8 @@
 """`GET /docs`: the API to read and try, from our own files."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
-from api.deps import LanguageNow, strict
+from api.deps import LanguageNow, anyone, strict
 from api.pages import nonce, page
 from maps.links import link
 
@@ -29,7 +29,7 @@ SwaggerUIBundle({{url: "/api", dom_id: "#docs", deepLinking: true, validatorUrl:
 """
 
 
-@routes.get("/docs", dependencies=[strict()])
+@routes.get("/docs", dependencies=[Depends(anyone), strict()])
 def docs(request: Request, language: LanguageNow) -> Response:
     """A page made of the OpenAPI document at `/api`."""
     text = PAGE.format(

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from api import deps
 from geo import errors
 from geo.errors import GeoError
 from geo.language import preferred, translated
@@ -24,6 +25,8 @@ STATUS: dict[type[GeoError], int] = {
     errors.Invalid: 422,
     errors.Conflict: 409,
     errors.Stale: 412,
+    errors.Unauthorised: 401,
+    errors.TooMany: 429,
     errors.Forbidden: 403,
     errors.TooLarge: 413,
     errors.Unavailable: 503,
@@ -43,7 +46,11 @@ def install(app: FastAPI) -> None:
         status = STATUS[type(error)]
         if status >= 500 and not isinstance(error, errors.Unavailable):
             log.exception("%s %s", request.method, request.url.path, exc_info=error)
-        headers = {"Retry-After": "1"} if status == 503 else {}
+        headers = {"Retry-After": str(error.facts.get("retry_after", 1))} if status in (429, 503) else {}
+        if status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        if status in (401, 403):
+            deps.refused(request, type(error).slug())
         said = error.said(partial(translated, language=preferred(request.headers.get("accept-language"))))
         return problem(request, status, type(error).slug(), type(error).__doc__ or "", said, error.facts, headers)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from api.collections import PROBLEM
-from api.deps import Connection, strict
+from api.deps import PublicConnection, strict
 from geo import locating
 from geo.crs import Datum
 
@@ -16,7 +16,7 @@ routes = APIRouter(tags=["locate"])
     "/locate", summary="The areas at a point", dependencies=[strict("lon", "lat", "datum")], responses={400: PROBLEM}
 )
 def locate(
-    connection: Connection,
+    connection: PublicConnection,
     lon: Annotated[float, Query(ge=-180, le=180, allow_inf_nan=False)],
     lat: Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)],
     datum: Datum = Datum.CGCS2000,

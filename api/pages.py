@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 
 import shapely
 import sqlalchemy as sa
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
 
 from api.collections import link
-from api.deps import CallerNow, Connection, LanguageNow, strict
+from api.deps import CallerNow, Connection, LanguageNow, anyone, strict
 from geo import cards, placing, tiles
 from geo import topology as reports
 from geo.catalog import RESOURCES
@@ -54,7 +54,7 @@ def install(app: FastAPI) -> None:
     app.add_middleware(Guarded)
 
 
-@routes.get(PREFIX + "/{path:path}")
+@routes.get(PREFIX + "/{path:path}", dependencies=[Depends(anyone)])
 def asset(path: str, request: Request, v: str | None = None) -> Response:
     """A file of ours. With the fingerprint of its content in the address it may be kept for ever."""
     if path not in _assets():
@@ -261,7 +261,7 @@ def _drawings(
     connection: sa.Connection, who: Caller, language: Language, layers: str | None, levels: set[str]
 ) -> list[Drawing]:
     drawn = {
-        name: noun for name, noun in RESOURCES.items() if noun.geometry and noun.audience <= who.audience
+        name: noun for name, noun in RESOURCES.items() if noun.geometry and who.knows(noun)
     }
     chosen = None if layers is None else set(filter(None, layers.split(",")))
     if chosen is not None and not chosen <= set(drawn):

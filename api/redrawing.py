@@ -4,12 +4,12 @@ import json
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import models
 from api.collections import PROBLEM
-from api.deps import Connection, strict
+from api.deps import Connection, able, strict
 from geo import redrawing
 from geo.catalog import RESOURCES
 from geo.errors import Invalid
@@ -29,19 +29,19 @@ class Redrawing(BaseModel):
     also: Annotated[dict[str, models.Geometry], Field(max_length=20, description="path of a neighbour → its new boundary")] = {}
 
 
-routes = APIRouter(tags=["areas"], responses=dict.fromkeys((400, 403, 404, 409, 422, 503), PROBLEM))
+routes = APIRouter(tags=["areas"], responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 503), PROBLEM))
 
 
-@routes.post("/areas/{path}/redraw", summary="Redraw an area", dependencies=[strict("apply")])
+@routes.post("/areas/{path}/redraw", summary="Redraw an area", dependencies=[able("write"), strict("apply")])
 def redraw(
-    path: AreaPath, new: Redrawing, request: Request, connection: Connection,
+    path: AreaPath, new: Redrawing, connection: Connection,
     apply: Annotated[bool, Query(description="false: only tell the difference")] = False,
 ) -> dict[str, Any]:
     """The records that come to another area, from which to which; the ground that would be in no area or in two (m²). With
-    `apply=true` it is done, and `batch` takes it back. Counts of households below `k` are not told (null)."""
+    `apply=true` it is done, and `batch` takes it back."""
     also = {neighbour: _drawn(shape, f"also.{neighbour}") for neighbour, shape in new.also.items()}
     told = redrawing.redraw(connection, path, _drawn(new.geometry, "geometry"), new.at, also=also, apply=apply)
-    return _written(told, request.app.state.instance.k)
+    return _written(told)
 
 
 def _drawn(shape: models.Geometry, field: str) -> bytes:
@@ -52,10 +52,7 @@ def _drawn(shape: models.Geometry, field: str) -> bytes:
         raise
 
 
-def _written(told: Difference, k: int) -> dict[str, Any]:
-    def enough(count: int) -> int | None:
-        return None if 0 < count < k else count
-
+def _written(told: Difference) -> dict[str, Any]:
     return {
         "at": told.at.isoformat(),
         "level": told.level,
@@ -64,12 +61,12 @@ def _written(told: Difference, k: int) -> dict[str, Any]:
         "moved": [
             {
                 "noun": move.noun, "from": move.source, "to": move.target, "count": move.count, "earlier": move.earlier,
-                "households": enough(move.households) if move.noun == "buildings" else None,
+                "households": move.households if move.noun == "buildings" else None,
             }
             for move in told.moved
         ],
         "buildings": told.buildings,
-        "households": enough(told.households),
+        "households": told.households,
         "gaps": [_strip(strip) for strip in told.gaps],
         "overlaps": [_strip(strip) for strip in told.overlaps],
         "applied": told.applied,

@@ -33,7 +33,9 @@ def web() -> FastAPI:
     """The application of one web process."""
     chosen = settings()
     address = reached(chosen.home)
-    engines = Engines(db.engine(address.url("jingwei_web")), db.engine(address.url("jingwei_trail"), pool=1))
+    engines = Engines(
+        db.engine(address.url("jingwei_web")), db.engine(address.url("jingwei_door")), db.engine(address.url("jingwei_trail"), pool=1)
+    )
     return create_app(engines, field_key(chosen.home))
 
 

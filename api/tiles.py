@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from api.collections import PROBLEM
-from api.deps import CallerNow, Connection, shown, strict
+from api.deps import CallerNow, Connection, PublicConnection, shown, strict
 from geo import tiles
 from geo.catalog import RESOURCES
 from geo.errors import NotFound
@@ -24,12 +24,12 @@ def tile(layer: str, z: int, x: int, y: int, connection: Connection, who: Caller
     if resource is None or not resource.geometry:
         raise NotFound()
     shown(resource, who)
-    found = tiles.tile(connection, resource, z, x, y, who.audience)
+    found = tiles.tile(connection, resource, z, x, y, who.sees(resource))
     keep = "public, max-age=31536000, immutable" if v is not None else "no-cache"
     return Response(found or None, 200 if found else 204, {"Cache-Control": keep}, MVT)
 
 
 @routes.get("/tiles", summary="The version of every layer", dependencies=[strict()])
-def versions(connection: Connection) -> dict[str, int]:
+def versions(connection: PublicConnection) -> dict[str, int]:
     """What `v` in a tile's address should be now."""
     return tiles.versions(connection)

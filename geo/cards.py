@@ -1,7 +1,7 @@
 """What a leader is told of a place and of the whole: people, homes, ground, matters and things, in numbers.
 
-Everything here is for the public until there are accounts: names are masked by the database, and a count of
-people or households between one and k-1 is None, which says "too few to tell" and never zero.
+Names and counts are as the database tells them to the caller: to who works in the area in full, to anybody else names
+masked, and a count of people or households between one and k-1 None, which says "too few to tell" and never zero.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,16 +29,18 @@ def card(
     """The area at a place (degrees, CGCS2000) of the level that the map shows at `zoom`, and what is in it.
 
     Where no area of that level covers the place, `area` is None and `nearest` tells the nearest and how
-    many metres it is away. Counts as above; `square_metres` is geodesic.
+    many metres it is away; where the caller does not answer for the one that does, `elsewhere` is its name. Counts as above; `square_metres` is geodesic.
     """
     found = _rows(connection, "card_areas", lon=lon, lat=lat)
     deepest = connection.scalar(sa.select(sa.func.placing_level(sa.func.now())))
     wanted = _level_at(zoom, deepest)
     area = next((row for row in found if row["level"] == wanted), None)
+    elsewhere = area["name"] if area and area["id"] is None else None
+    area = None if elsewhere else area
     here = {"lon": lon, "lat": lat}
     [instance] = _rows(connection, "headline_instance")
     told: dict[str, Any] = {
-        "longitude": lon, "latitude": lat, "k": instance["k"], "area": None, "nearest": None,
+        "longitude": lon, "latitude": lat, "k": instance["k"], "area": None, "nearest": None, "elsewhere": elsewhere,
         "path": [{"name": row["name"], "level": row["level"], "path": row["path"]} for row in found],
         "zones": [
             _zone(row, instance, language)
@@ -46,6 +48,8 @@ def card(
         ],
         "findings": [],
     }  # fmt: skip
+    if elsewhere:
+        return told
     if area is None:
         for nearest in _rows(connection, "card_nearest", level=deepest, **here):
             told["nearest"] = {"name": nearest["name"], "metres": round(nearest["metres"])}
@@ -58,7 +62,7 @@ def card(
             "level_title": _title(LEVELS, area["level"]),
             "management_title": _title(modes, area["management_mode"]),
         },
-        "counts": _suppressed(_rows(connection, "card_counts", path=area["path"])[0], instance["k"]),
+        "counts": _counted(_rows(connection, "card_counts", path=area["path"])[0]),
         "responsible": list(_posts(connection, above)),
         "incidents": list(_incidents(connection, area["path"], instance)),
         "findings": list(_findings(connection, area)),
@@ -103,7 +107,7 @@ def listing(connection: sa.Connection, language: str, within: str = "") -> dict[
         level = next((code for code in drawn if WIDTHS[code] > len(within)), "")
         rows = _rows(connection, "headline_areas", level=level, within=within)
     counted = {
-        row["path"]: _suppressed(row, instance["k"])
+        row["path"]: _counted(row)
         for row in _rows(connection, "listed_areas", areas=[row["id"] for row in rows])
     }
     return told | {
@@ -139,12 +143,8 @@ def _rows(connection: sa.Connection, statement: str, **values: object) -> list[d
     return [dict(row) for row in run(connection, statement, **values).mappings()]
 
 
-def _suppressed(row: Mapping[str, Any], k: int) -> dict[str, Any]:
-    def enough(count: int) -> int | None:
-        return None if 0 < count < k else count
-
-    rest = {name: value for name, value in row.items() if name != "residents"}
-    return rest | {"people": enough(row["residents"]), "households": enough(row["households"])}
+def _counted(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "residents"} | {"people": row["residents"]}
 
 
 def _posts(connection: sa.Connection, paths: list[str]) -> Iterator[dict[str, Any]]:

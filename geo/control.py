@@ -6,6 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from geo import statements
+from geo.errors import NotFound
 
 
 def touched(connection: sa.Connection, zone: UUID) -> list[dict[str, Any]]:
@@ -13,8 +14,12 @@ def touched(connection: sa.Connection, zone: UUID) -> list[dict[str, Any]]:
     return list(statements.run(connection, "touched_areas", noun="zones", feature=zone).scalars())
 
 
-def affected(connection: sa.Connection, zone: UUID, k: int) -> dict[str, float | None]:
-    """Counts of what stands in the zone. Counts of people and homes below `k` are not told (None)."""
-    row = statements.run(connection, "affected", feature=zone).mappings().one()
-    people = ("dwellings", "households", "residents")
-    return {name: None if name in people and 0 < value < k else value for name, value in row.items()}
+def affected(connection: sa.Connection, zone: UUID) -> dict[str, float | None]:
+    """Counts of what stands in the zone. Counts of people and homes below k are None, save to who works in all of it.
+
+    Raises `NotFound` for a zone that the caller may not see.
+    """
+    row = statements.run(connection, "affected", feature=zone).mappings().one_or_none()
+    if row is None:
+        raise NotFound()
+    return dict(row)

@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
 from psycopg import errors as pg
 
 from geo.catalog import RESOURCES
+from geo.catalog.roles import Ability
 from geo.errors import BadQuery, Conflict, Forbidden, GeoError, Invalid, NotFound, TooLarge, Unavailable
-from geo.resource import Audience
+from geo.resource import Audience, Resource
 
 SEARCH_PATH = "jingwei,public"
 TIME_ZONE = "Asia/Shanghai"  # of what people read; what is stored has none
@@ -40,13 +41,42 @@ TRANSLATION: tuple[tuple[type[psycopg.Error], type[GeoError]], ...] = (
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the name in the trail, the rights role, the stretch of paths, and what they may see."""
+    """Who asks: the name in the trail, the database role whose rights they have, the areas they answer for.
+
+    `scope` holds paths; each stands for its subtree and nothing else. `categories` are the matters of a department.
+    `acting_as` is the one appointment of this request, `role@path`, as pages and the trail show it.
+    """
 
     actor: str = "anonymous"
-    role: Literal["jingwei_public", "jingwei_area"] = "jingwei_public"
-    path: str = ""
+    role: str = "jingwei_public"
+    scope: tuple[str, ...] = ()
     audience: Audience = Audience.PUBLIC
     acting_as: str = ""
+    account: UUID | None = None
+    appointment: UUID | None = None
+    categories: tuple[str, ...] = ()
+    may: frozenset[Ability] = frozenset()
+
+    def sees(self, resource: Resource) -> Audience:
+        """As whom the caller looks at a noun: a department works on its category, and is the public for the rest."""
+        if self.role.startswith("jingwei_organisation") and not resource.category:
+            return Audience.PUBLIC
+        return self.audience
+
+    def knows(self, resource: Resource) -> bool:
+        """Whether the caller may know that there is such a noun at all."""
+        return resource.audience <= self.sees(resource)
+
+    @property
+    def hull(self) -> tuple[str, str]:
+        """The stretch of paths from the first area to the last; empty for who answers for none."""
+        return (min(self.scope), max(path + "~" for path in self.scope)) if self.scope else ("", "")
+
+    @property
+    def bound_role(self) -> str:
+        """The database role to take. One area is a bare range; several are the range around them and a policy on top."""
+        scoped = self.role not in ("jingwei_public", "jingwei_own")
+        return f"{self.role}_several" if scoped and len(self.scope) > 1 else self.role
 
 
 def engine(url: str | sa.URL, pool: int = 5) -> sa.Engine:
@@ -60,26 +90,31 @@ def engine(url: str | sa.URL, pool: int = 5) -> sa.Engine:
     )
 
 
+# In their order: the transaction is made read-only and the role taken before anything else is known of the caller.
+BINDING = sa.text(
+    "SELECT set_config(name, value, true) FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS bound (name, value)"
+)
+
+
 @contextmanager
 def transaction(source: sa.Engine, caller: Caller, read_only: bool = False) -> Iterator[sa.Connection]:
     """One request, one transaction, one caller. Everything about the caller ends with the transaction, so that a
     pooled connection never carries one into the next."""
+    lo, hi = caller.hull
+    bound = {
+        "transaction_read_only": "on" if read_only else "off",
+        "role": caller.bound_role,
+        "jingwei.actor": caller.actor,
+        "jingwei.acting_as": caller.acting_as,
+        "jingwei.account": str(caller.account or ""),
+        "jingwei.appointment": str(caller.appointment or ""),
+        "jingwei.lo": lo,
+        "jingwei.hi": hi,
+        "jingwei.scopes": ",".join(caller.scope),
+        "jingwei.categories": ",".join(caller.categories),
+    }
     with translated(), source.begin() as connection:
-        connection.execute(
-            sa.text(
-                "SELECT set_config('transaction_read_only', :read_only, true), set_config('role', :role, true),"
-                " set_config('jingwei.actor', :actor, true), set_config('jingwei.acting_as', :acting_as, true),"
-                " set_config('jingwei.lo', :lo, true), set_config('jingwei.hi', :hi, true)"
-            ),
-            {
-                "read_only": "on" if read_only else "off",
-                "role": caller.role,
-                "actor": caller.actor,
-                "acting_as": caller.acting_as,
-                "lo": caller.path,
-                "hi": caller.path + "~",
-            },
-        )
+        connection.execute(BINDING, {"names": list(bound), "values": list(bound.values())})
         yield connection
 
 
@@ -137,6 +172,11 @@ def _sentence(table: str, rule: str) -> str:
 
 
 SENTENCES = {
+    "appointments_administrators_excl": "系统、安全、审计三员互斥,一个人只能任其中之一。",
+    "accounts_login_key": "这个登录名已被占用。",
+    "accounts_login_check": "登录名为 2 至 64 个小写字母、数字、点、横线、下划线或 @,以字母或数字开头。",
+    "appointment_areas_path_fkey": "没有这个区域。",
+    "appointments_role_fkey": "没有这个角色。",
     "areas_code_retired_check": "这个编码属于已注销的区域,不能再给别的区域。",
     "batches_undo_check": "这一批里有的行后来被人改过,不能整批撤回。",
 }

@@ -32,7 +32,10 @@ ROOMY = 2 << 30  # bytes: the sample town with its log takes 0.3 GB, a load as m
 VENDOR = Path(__file__).parents[1] / "maps" / "assets" / "vendor"
 ASSETS = ("leaflet/leaflet.js", "leaflet/leaflet.css", "htmx/htmx.min.js", "swagger/swagger-ui-bundle.js")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ROLES = ("owner", "definer", "public", "area", "organisation", "own", "direct", "web", "loader", "trail")
+ROLES = (
+    "owner", "definer", "public", "own", "partner", "area", "leader", "organisation", "several", "partner_several", "area_several",
+    "leader_several", "organisation_several", "direct", "web", "door", "loader", "trail",
+)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,14 @@ class Stale(GeoError):
     """您看到的版本已经过时,请刷新后再改。"""
 
 
+class Unauthorised(GeoError):
+    """登录已失效或凭证无效,请重新登录。"""
+
+
+class TooMany(GeoError):
+    """尝试过于频繁,请稍后再试。"""
+
+
 class Forbidden(GeoError):
     """没有权限做这件事。"""
 

@@ -61,7 +61,7 @@ def selected(resource: Resource, fields: Sequence[str] | None, audience: Audienc
         if name not in known:
             raise BadQuery("{noun} 没有字段 {field}。", noun=resource.title, field=name, parameter=name, fields=list(known))
         field = known[name]
-        columns.append(t.c[f"{name}_masked"].label(name) if field.secret else expression(resource, field).label(name))
+        columns.append(t.c[f"{name}_masked"].label(name) if field.masked_to(audience) else expression(resource, field).label(name))
     source: sa.FromClause = t
     if resource.place in (Place.POINT, Place.INHERITS):
         placements = sa.table("placements", *[sa.column(c) for c in ("id", *LEVELS)])

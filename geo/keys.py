@@ -15,7 +15,7 @@ from pathlib import Path
 from geo.errors import Unavailable
 from geo.terminal import said
 
-LOGINS = ("jingwei_admin", "jingwei_web", "jingwei_loader", "jingwei_trail")
+LOGINS = ("jingwei_admin", "jingwei_web", "jingwei_door", "jingwei_loader", "jingwei_trail")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from geo.crs import SRID
 from geo.db import Caller
-from geo.errors import BadQuery, Gone, NotFound
+from geo.errors import BadQuery, Forbidden, Gone, NotFound
 from geo.resource import Audience, Field, Place, Resource
 from geo.tables import TABLES
 
@@ -68,21 +68,24 @@ def page(connection: sa.Connection, resource: Resource, want: Filter, audience: 
 def one(connection: sa.Connection, resource: Resource, id: UUID, caller: Caller) -> tuple[str, int]:
     """One feature as GeoJSON text, and its version. Raises `Gone` when it is retired, `NotFound` when it is not there."""
     t = TABLES[resource.name]
-    rows = matching(resource, Filter(), caller.audience).where(t.c.id == id).subquery("row")
+    rows = matching(resource, Filter(), caller.sees(resource)).where(t.c.id == id).subquery("row")
     written, source = feature(resource, rows)
     found = connection.execute(
         sa.select(sa.cast(written, sa.Text), rows.c.version).select_from(source)
     ).one_or_none()
     if found is None:
-        raise missing(connection, resource, id, caller)
+        raise missing(connection, resource, id)
     return found[0], found[1]
 
 
-def missing(connection: sa.Connection, resource: Resource, id: UUID, caller: Caller) -> NotFound | Gone:
-    """What to say of an id that no row answers to: gone if it was there for this caller, else unknown."""
+def missing(connection: sa.Connection, resource: Resource, id: UUID) -> NotFound | Gone | Forbidden:
+    """What to say of an id that no row answers to: gone if it was there for this caller, not theirs if everybody may know
+    that it is there, else unknown."""
     fate = connection.scalar(
-        sa.select(sa.func.feature_fate(sa.cast(resource.name, _Regclass), id, caller.path, caller.path + "~", resource.public_rows))
+        sa.select(sa.func.feature_fate(resource.name, id))
     )
+    if fate == "elsewhere":
+        return Forbidden("这一项不在您负责的区域内。", id=str(id))
     return Gone(id=str(id)) if fate == "retired" else NotFound(id=str(id))
 
 
@@ -122,7 +125,7 @@ def feature(resource: Resource, row: sa.Subquery) -> tuple[sa.ColumnElement[Any]
 def filterable(resource: Resource, name: str, audience: Audience) -> Field:
     """The field by which this audience may filter, or `BadQuery`: no filter on what one may not see."""
     for candidate in resource.seen_by(audience):
-        if candidate.name == name and not candidate.secret and not (candidate.name_of_person and audience < Audience.WORKER):
+        if candidate.name == name and not candidate.masked_to(audience):
             if resource.coarse and audience < Audience.WORKER and name == "nearest_m":
                 break
             return candidate
@@ -191,7 +194,7 @@ def _columns(resource: Resource, audience: Audience) -> tuple[sa.ColumnElement[A
     for shown in resource.seen_by(audience):
         if resource.coarse and audience < Audience.WORKER and shown.name == "nearest_m":
             continue
-        if shown.secret or (shown.name_of_person and audience < Audience.WORKER):
+        if shown.masked_to(audience):
             found.append(t.c[f"{shown.name}_masked"].label(shown.name))
         else:
             found.append(expression(resource, shown).label(shown.name))
@@ -213,10 +216,3 @@ def _inside(geometry: sa.ColumnElement[Any], bbox: Bbox) -> sa.ColumnElement[boo
         for box in boxes
     ]
     return sa.or_(*[sa.and_(geometry.op("&&")(box), sa.func.ST_Intersects(geometry, box)) for box in drawn])
-
-
-class _Regclass(sa.types.UserDefinedType[str]):
-    cache_ok = True
-
-    def get_col_spec(self, **_: object) -> str:
-        return "regclass"

@@ -69,7 +69,8 @@ class Field:
     writable: bool = True
     audience: Audience = Audience.PUBLIC
     secret: bool = False  # kept as masked, cipher and keyed hash; never as plain text
-    name_of_person: bool = False  # 张* to those below WORKER
+    name_of_person: bool = False  # 张*, to everybody but those of `clear`
+    clear: Audience | None = None  # who sees the name without asking: of people who hold an office, never of residents
     purpose: str | None = None  # why a personal field is kept, and for how long
     retention_days: int | None = None
     derived: str | None = None  # SQL over the row, computed when read; not stored
@@ -80,8 +81,14 @@ class Field:
             raise ValueError(f"{self.name!r} is not a field name")
         if (self.secret or self.name_of_person) and not (self.purpose and self.retention_days):
             raise ValueError(f"{self.name}: personal, so it names its purpose and retention")
+        if self.clear is not None and not self.name_of_person:
+            raise ValueError(f"{self.name}: only a person's name is masked, so only that can be clear")
         if self.secret and self.audience < Audience.WORKER:
             raise ValueError(f"{self.name}: secret, so not for {self.audience.name}")
+
+    def masked_to(self, audience: Audience) -> bool:
+        """Whether this audience is given the mask in place of the value."""
+        return self.secret or (self.name_of_person and (self.clear is None or audience < self.clear))
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -158,6 +165,9 @@ class Resource:
     coarse: str | None = None  # level whose representative point is the place for those below WORKER
     key: tuple[str, ...] = ()  # unique among the living, where all of it is given
     public_rows: str | None = None  # SQL: the rows the public may see at all
+    written_by: Audience = Audience.WORKER  # who may write it, inside their scope
+    category: str | None = None  # the field by which departments are given theirs
+    owned: bool = False  # a resident may have reported it, and then follows it
     drawn_rows: str | None = None  # SQL: the rows a map shows, where not all
     rules: tuple[Rule, ...] = ()
     style: Style = Style()
@@ -169,7 +179,7 @@ class Resource:
             raise ValueError(f"{self.name}: a field is declared twice")
         if taken := {rule.name for rule in self.rules} & {*names, "geom", "version"}:
             raise ValueError(f"{self.name}: a rule and a field are both called {taken}")
-        for name in (*self.key, *filter(None, (self.style.by, self.moment, self.label))):
+        for name in (*self.key, *filter(None, (self.style.by, self.moment, self.label, self.category))):
             if name not in names:
                 raise ValueError(f"{self.name}: unknown field {name!r}")
         if (self.place in (Place.POINT, Place.SHARES)) != (self.geometry is not None) and self.name != "areas":
@@ -187,6 +197,11 @@ class Resource:
     def all_fields(self) -> tuple[Field, ...]:
         """The declared fields, and those that every placed resource has."""
         return self.fields + (PLACED if self.place in (Place.POINT, Place.SHARES) else ())
+
+    @property
+    def personal(self) -> bool:
+        """Whether a row is about a person, so that whoever reads it is written down."""
+        return self.element == "人"
 
     def seen_by(self, audience: Audience) -> tuple[Field, ...]:
         """The fields this audience may read, filter and sort by."""

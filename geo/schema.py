@@ -18,30 +18,46 @@ from psycopg import sql
 
 from geo import codes, db
 from geo.catalog import CODE_LISTS, RESOURCES
-from geo.resource import Audience, Place, Resource
+from geo.catalog.roles import ROLES
+from geo.resource import Audience, Field, Place, Resource
 from geo.spine import READABLE
-from geo.tables import TABLES, metadata
+from geo.tables import TABLES, columns, metadata
 
 CODES = Path(__file__).parents[1] / "data" / "codes"
 
-# Functions that the web roles call by name; every other is a trigger's or another function's.
+# Everybody who asks through the web server; a leader and whoever has several areas are members of these.
+EVERYBODY = "jingwei_public, jingwei_own, jingwei_partner, jingwei_area, jingwei_organisation"
+
+# Functions that roles call by name; every other is a trigger's or another function's.
 CALLED = {
-    "jingwei_public, jingwei_area": (
+    EVERYBODY: (
         "areas_at", "nearest_area", "area_holds", "placing_level", "feature_fate", "metric_srid", "path_width", "instance_prefix", "uuid_v7",
-        "areas_named", "acting", "area_counts", "shares_of", "zone_affected",
-        "review_queue", "review_counts", "first_level",
+        "acting", "area_counts_told", "area_title", "shares_of", "zone_affected", "posts_told",
+        "review_queue", "review_counts", "first_level", "scopes_hold", "caller_may", "features_here", "incident_reported", "report_followed",
+        "accounts_told", "account_made", "account_disabled", "slip_made", "appointed", "appointment_ended",
+        "handed_over", "sessions_told", "session_ended", "token_made", "token_ended", "tokens_told",
     ),
-    "jingwei_public, jingwei_area, jingwei_loader": ("in_force", "area_family", "code_stem", "codes_retired", "codes_proposed", "micro_grid_of"),
-    "jingwei_area": ("areas_redrawn", "places_in", "local_midnight"),
+    f"{EVERYBODY}, jingwei_loader": ("in_force", "area_family", "code_stem", "codes_retired", "codes_proposed", "micro_grid_of"),
+    "jingwei_area": ("local_midnight",),
+    "jingwei_leader": ("areas_redrawn", "places_in"),
     "jingwei_loader": (
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
         "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "members_written", "area_derived", "stated_now",
     ),
     "jingwei_web": ("relayed", "clock_struck"),
+    "jingwei_door": (
+        "account_asked", "account_of_subject", "sign_in_failed", "session_opened", "caller_of_session", "caller_of_token", "session_closed",
+        "acting_chosen", "slip_asked", "slip_used", "password_changed", "subject_set", "totp_set", "totp_used",
+    ),
     "jingwei_trail": ("trail_appended",),
-    "jingwei_direct": ("uuid_v7", "metric_srid", "direct_lo", "direct_hi"),
+    "jingwei_direct": ("uuid_v7", "metric_srid", "direct_lo", "direct_hi", "features_here"),
 }
+
+# The bare range by which an index is used; on a connection that has not been told a caller both ends are '' or NULL.
+SCOPED = "scope >= current_setting('jingwei.lo', true) AND scope < current_setting('jingwei.hi', true)"
+DIRECT = "scope >= direct_lo() AND scope < direct_hi()"
+OWN = "owner = nullif(current_setting('jingwei.account', true), '')::uuid"
 
 
 def migrate(engine: sa.Engine, passwords: Mapping[str, str] | None = None) -> None:
@@ -106,11 +122,12 @@ def rules(connection: sa.Connection) -> None:
     for resource in RESOURCES.values():
         for statement in (*triggers(resource), *policies(resource), *grants(resource)):
             db.run_script(connection, statement)
-    for statement in (areas_settled(), review_functions()):
+    for statement in (areas_settled(), review_functions(), fates(), *spine_policies()):
         db.run_script(connection, statement)
     for statement in (*_owners(connection), *_called(), *_spine_grants()):
         db.run_script(connection, statement)
     _code_lists(connection)
+    _roles(connection)
     codes.load(connection)
     connection.exec_driver_sql("INSERT INTO instance DEFAULT VALUES ON CONFLICT DO NOTHING")
     connection.exec_driver_sql("INSERT INTO relay (snapshot) VALUES (pg_current_snapshot()) ON CONFLICT DO NOTHING")
@@ -184,63 +201,131 @@ def triggers(resource: Resource) -> Iterator[str]:
 
 
 def policies(resource: Resource) -> Iterator[str]:
-    """Who may see and write which rows. One condition each, a bare range or a column: anything else costs the index."""
+    """Who may see and write which rows: a bare range or a column for each right, because anything else costs the index.
+
+    What lies in several areas is seen by all of them, whole, and written by whoever answers for all of it.
+    """
     name = resource.name
     yield f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY; ALTER TABLE {name} FORCE ROW LEVEL SECURITY"
-    for policy in ("public", "area", "direct"):
-        yield f"DROP POLICY IF EXISTS {name}_{policy} ON {name}"
+    yield (
+        f"DO $$ DECLARE old record; BEGIN FOR old IN SELECT policyname FROM pg_policies WHERE schemaname = 'jingwei' AND tablename = '{name}'"
+        f" LOOP EXECUTE format('DROP POLICY %I ON {name}', old.policyname); END LOOP; END $$"
+    )
+    touching = f" OR id IN (SELECT features_here('{name}'))" if resource.place is Place.SHARES else ""
+    public = " AND ".join(filter(None, ("retired_at IS NULL", resource.public_rows)))
+    writer = "jingwei_leader" if resource.written_by is Audience.LEADER else "jingwei_area"
     if resource.audience is Audience.PUBLIC:
-        seen = " AND ".join(filter(None, ("retired_at IS NULL", resource.public_rows)))
-        yield f"CREATE POLICY {name}_public ON {name} FOR SELECT TO jingwei_public USING ({seen})"
-    lo, hi = "current_setting('jingwei.lo', true)", "current_setting('jingwei.hi', true)"
+        looking = ["jingwei_public", *([] if resource.owned else ["jingwei_own"]), *([] if resource.category else ["jingwei_organisation"])]
+        yield f"CREATE POLICY {name}_public ON {name} FOR SELECT TO {', '.join(looking)} USING ({public})"
+    if resource.owned:
+        yield f"CREATE POLICY {name}_own ON {name} FOR SELECT TO jingwei_own USING ({OWN} AND retired_at IS NULL)"
+    if resource.audience <= Audience.PARTNER:
+        yield f"CREATE POLICY {name}_partner ON {name} FOR SELECT TO jingwei_partner USING (({SCOPED}{touching}) AND {public})"
+    yield f"CREATE POLICY {name}_area ON {name} FOR SELECT TO jingwei_area USING ({SCOPED}{touching})"
+    yield f"CREATE POLICY {name}_area_add ON {name} FOR INSERT TO {writer} WITH CHECK ({SCOPED})"
+    yield f"CREATE POLICY {name}_area_change ON {name} FOR UPDATE TO {writer} USING ({SCOPED}) WITH CHECK ({SCOPED})"
+    if resource.category:
+        theirs = f"{SCOPED} AND {resource.category} = ANY (string_to_array(current_setting('jingwei.categories', true), ','))"
+        yield f"CREATE POLICY {name}_organisation ON {name} FOR SELECT TO jingwei_organisation USING ({theirs})"
+        yield f"CREATE POLICY {name}_organisation_change ON {name} FOR UPDATE TO jingwei_organisation USING ({theirs}) WITH CHECK ({theirs})"
+        yield (
+            f"CREATE POLICY {name}_organisation_several ON {name} AS RESTRICTIVE TO jingwei_organisation_several"
+            " USING (scopes_hold(scope)) WITH CHECK (scopes_hold(scope))"
+        )
     yield (
-        f"CREATE POLICY {name}_area ON {name} TO jingwei_area USING (scope >= {lo} AND scope < {hi})"
-        f" WITH CHECK (scope >= {lo} AND scope < {hi})"
+        f"CREATE POLICY {name}_several ON {name} AS RESTRICTIVE TO jingwei_several USING (scopes_hold(scope){touching})"
+        " WITH CHECK (scopes_hold(scope))"
     )
-    yield (
-        f"CREATE POLICY {name}_direct ON {name} TO jingwei_direct USING (scope >= direct_lo() AND scope < direct_hi())"
-        " WITH CHECK (scope >= direct_lo() AND scope < direct_hi())"
-    )
+    if not resource.personal:
+        yield f"CREATE POLICY {name}_direct ON {name} FOR SELECT TO jingwei_direct USING ({DIRECT}{touching})"
+        yield f"CREATE POLICY {name}_direct_add ON {name} FOR INSERT TO jingwei_direct WITH CHECK ({DIRECT})"
+        yield f"CREATE POLICY {name}_direct_change ON {name} FOR UPDATE TO jingwei_direct USING ({DIRECT}) WITH CHECK ({DIRECT})"
 
 
 def grants(resource: Resource) -> Iterator[str]:
     """Which columns which role may read and write."""
     name, every = resource.name, [c.name for c in TABLES[resource.name].c]
-    for role in ("jingwei_public", "jingwei_area", "jingwei_direct", "jingwei_loader", "jingwei_definer"):
+    for role in (*EVERYBODY.split(", "), "jingwei_leader", "jingwei_direct", "jingwei_loader", "jingwei_definer"):
         yield f"REVOKE ALL ON {name} FROM {role}"
+    if resource.audience is Audience.PUBLIC:
+        looking = ["jingwei_public", "jingwei_own", *([] if resource.category else ["jingwei_organisation"])]
+        yield f"GRANT SELECT ({', '.join(columns_seen(resource, Audience.PUBLIC))}) ON {name} TO {', '.join(looking)}"
+    if resource.audience <= Audience.PARTNER:
+        yield f"GRANT SELECT ({', '.join(columns_seen(resource, Audience.PARTNER))}) ON {name} TO jingwei_partner"
     written = [*(c for f in resource.writable for c in stored_columns(f)), "id", "source", "extras", "retired_at"]
     if resource.geometry:
         written.append("geom")
-    if resource.audience is Audience.PUBLIC:
-        yield f"GRANT SELECT ({', '.join(public_columns(resource))}) ON {name} TO jingwei_public"
-    for role in ("jingwei_area", "jingwei_direct"):
-        readable = [c for c in every if role == "jingwei_area" or not c.endswith(("_cipher", "_hash"))]
-        yield f"GRANT SELECT ({', '.join(readable)}) ON {name} TO {role}"
-        allowed = ", ".join(c for c in written if c in every)
-        yield f"GRANT INSERT ({allowed}), UPDATE ({allowed}) ON {name} TO {role}"
+    allowed = ", ".join(c for c in written if c in every)
+    working = ["jingwei_area", *(["jingwei_organisation"] if resource.category else [])]
+    yield f"GRANT SELECT ({', '.join(columns_worked_with(resource))}) ON {name} TO {', '.join(working)}"
+    yield f"GRANT INSERT ({allowed}), UPDATE ({allowed}) ON {name} TO {'jingwei_leader' if resource.written_by is Audience.LEADER else 'jingwei_area'}"
+    if resource.category:
+        yield f"GRANT UPDATE ({allowed}) ON {name} TO jingwei_organisation"
+    if not resource.personal:
+        # No reading of a person's record without a trail, and a login of one's own leaves none: no row about a person there.
+        yield f"GRANT SELECT ({', '.join(c for c in columns_worked_with(resource) if not c.endswith('_hash'))}) ON {name} TO jingwei_direct"
+        yield f"GRANT INSERT ({allowed}), UPDATE ({allowed}) ON {name} TO jingwei_direct"
     yield f"GRANT SELECT, INSERT, UPDATE ON {name} TO jingwei_loader"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO jingwei_definer"
 
 
-def stored_columns(field: object) -> list[str]:
+def stored_columns(field: Field) -> list[str]:
     """The columns in which a field is stored."""
-    from geo.tables import columns
-
-    return [c.name for c in columns(field) if c.computed is None]  # type: ignore[arg-type]
+    return [c.name for c in columns(field) if c.computed is None]
 
 
-def public_columns(resource: Resource) -> list[str]:
-    """What the public may select: masked names for names, the coarse point for the point, never a secret."""
-    columns = ["id", "version", "scope", "retired_at"]
-    columns += ["placement"] if resource.place in (Place.POINT, Place.INHERITS) else []
-    for field in resource.seen_by(Audience.PUBLIC):
+def columns_seen(resource: Resource, audience: Audience) -> list[str]:
+    """What those below WORKER may select: masks for names, the coarse point for the point, never a secret."""
+    seen = ["id", "version", "scope", "retired_at"]
+    seen += ["placement"] if resource.place in (Place.POINT, Place.INHERITS) else []
+    for field in resource.seen_by(audience):
         if field.stored and not (resource.coarse and field.name == "nearest_m"):
-            columns.append(f"{field.name}_masked" if field.name_of_person else field.name)
+            seen.append(f"{field.name}_masked" if field.masked_to(audience) else field.name)
     if resource.geometry:
-        columns.append("geom_coarse" if resource.coarse else "geom")
+        seen.append("geom_coarse" if resource.coarse else "geom")
     if resource.name == "areas":
-        columns.append("label_point")
-    return columns
+        seen.append("label_point")
+    return seen
+
+
+def columns_worked_with(resource: Resource) -> list[str]:
+    """What a worker may select: all but the ciphers and the names of residents, which are asked for one by one."""
+    hidden = {field.name for field in resource.all_fields if field.name_of_person and field.masked_to(Audience.LEADER)}
+    return [c.name for c in TABLES[resource.name].c if c.name not in hidden and not c.name.endswith("_cipher")]
+
+
+def fates() -> str:
+    """The function that tells an id that is retired from one that never was, to those who could have seen the row."""
+    branches = ""
+    for r in RESOURCES.values():
+        public = " AND ".join(filter(None, (f"{str(r.audience is Audience.PUBLIC).lower()}", r.public_rows)))
+        branches += (
+            f"    WHEN '{r.name}' THEN (SELECT CASE WHEN NOT caller_holds(scope) AND caller_right() NOT IN ('public', 'own', 'organisation')"
+            f" THEN CASE WHEN retired_at IS NULL AND {public} THEN 'elsewhere' END"
+            f" WHEN caller_holds(scope) OR {public} THEN CASE WHEN retired_at IS NULL THEN 'living' ELSE 'retired' END END"
+            f" FROM {r.name} WHERE id = feature)\n"
+        )
+    return f"""
+DROP FUNCTION IF EXISTS feature_fate(regclass, uuid, text, text, text);
+CREATE OR REPLACE FUNCTION feature_fate(noun text, feature uuid) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT coalesce(CASE noun
+{branches}    END, 'absent')
+$$;
+"""
+
+
+def spine_policies() -> Iterator[str]:
+    """Who may see which rows of the spine: shares with the feature they are of, replies with who was answered."""
+    shared = [r.name for r in RESOURCES.values() if r.place is Place.SHARES]
+    visible = " ".join(f"WHEN '{name}' THEN feature IN (SELECT id FROM {name})" for name in shared)
+    for table, role, using in (
+        ("area_shares", f"{EVERYBODY}, jingwei_direct", f"CASE noun {visible} END"),
+        ("idempotency", "jingwei_area, jingwei_organisation", "actor = current_setting('jingwei.actor', true)"),
+    ):
+        yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
+        yield f"DROP POLICY IF EXISTS {table}_seen ON {table}"
+        yield f"CREATE POLICY {table}_seen ON {table} TO {role} USING ({using}) WITH CHECK ({using})"
 
 
 def areas_settled() -> str:
@@ -285,8 +370,9 @@ $$;
 
 
 def review_functions() -> str:
-    """The functions that list and count what waits for a second look. As definer, telling what the public may know:
-    a distance finer than ten metres would give a coarsened point away."""
+    """The functions that list and count what waits for a second look, to the public everywhere and to who answers for an
+    area there. As definer, telling what the public may know: a distance finer than ten metres would give a coarsened
+    point away."""
     listed, counted = [], []
     for r in RESOURCES.values():
         if r.place not in (Place.POINT, Place.SHARES) or r.audience is not Audience.PUBLIC:
@@ -294,7 +380,8 @@ def review_functions() -> str:
         point = "geom_coarse" if r.coarse else "ST_PointOnSurface(geom)"
         near = "nearest_area" if r.place is Place.POINT else "NULL::uuid"
         metres = "round(nearest_m / 10) * 10" if r.coarse else "nearest_m"
-        living = " AND ".join(filter(None, ("n.retired_at IS NULL", "n.placing_reason IS NOT NULL", r.public_rows)))
+        public = " AND ".join(filter(None, ("caller_right() IN ('public', 'own', 'organisation')", r.public_rows)))
+        living = f"n.retired_at IS NULL AND n.placing_reason IS NOT NULL AND (({public}) OR caller_holds(n.scope))"
         listed.append(
             f"SELECT '{r.name}'::text AS noun, n.id, coalesce(n.{r.label}, '') AS title, n.placing_reason AS reason,"
             f" n.stated_area, n.scope, n.{near} AS nearest, {metres} AS nearest_m, {point} AS point FROM {r.name} AS n"
@@ -353,10 +440,26 @@ def _called() -> Iterator[str]:
 def _spine_grants() -> Iterator[str]:
     yield "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA jingwei TO jingwei_definer"
     yield "GRANT USAGE ON ALL SEQUENCES IN SCHEMA jingwei TO jingwei_definer, jingwei_loader"
-    readers = "jingwei_public, jingwei_area, jingwei_direct, jingwei_loader"
-    yield f"GRANT SELECT ON {', '.join((*READABLE, *CODE_LISTS))} TO {readers}"
-    yield "GRANT SELECT, INSERT ON idempotency TO jingwei_area; GRANT SELECT ON batches, load_problems TO jingwei_area"
+    for role in (*EVERYBODY.split(", "), "jingwei_direct"):
+        yield f"REVOKE ALL ON {', '.join((*READABLE, 'idempotency', 'batches', 'load_problems', 'roles', *CODE_LISTS))} FROM {role}"
+    yield f"GRANT SELECT ON {', '.join((*READABLE, 'roles', *CODE_LISTS))} TO {EVERYBODY}, jingwei_direct, jingwei_loader"
+    yield "GRANT SELECT, INSERT ON idempotency TO jingwei_area, jingwei_organisation"
     yield "GRANT SELECT, INSERT, UPDATE ON batches, load_problems, area_paths, placements, area_members TO jingwei_loader"
+
+
+def _roles(connection: sa.Connection) -> None:
+    # A role that is declared no longer stays for the appointments that name it, and gives nothing.
+    connection.exec_driver_sql("UPDATE roles SET may = '{}'")
+    connection.execute(
+        sa.text(
+            "INSERT INTO roles (code, title, \"right\", audience, rank, administrator, may)"
+            " SELECT * FROM json_to_recordset(CAST(:roles AS json)) AS r"
+            " (code text, title text, \"right\" text, audience integer, rank integer, administrator boolean, may text[])"
+            " ON CONFLICT (code) DO UPDATE SET title = excluded.title, \"right\" = excluded.right, audience = excluded.audience,"
+            " rank = excluded.rank, administrator = excluded.administrator, may = excluded.may"
+        ),
+        {"roles": json.dumps([vars(role) for role in ROLES.values()])},
+    )
 
 
 def _code_lists(connection: sa.Connection) -> None:

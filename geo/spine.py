@@ -125,6 +125,9 @@ AREA_SHARES = sa.Table(
     sa.Column("measure", sa.Float, nullable=False, comment="m² of a polygon, m of a line, inside this area"),
     sa.Column("share", sa.Float, nullable=False, comment="of the feature that lies in this area"),
     sa.Column("area_share", sa.Float, nullable=False, comment="of the area that is covered"),
+    # Again, so that a policy finds what touches a scope without reading the areas.
+    sa.Column("path", Code, nullable=False),
+    sa.Index("area_shares_noun_path_feature_idx", "noun", "path", "feature"),
     comment="面和线接触到的每一个区域及占比。",
 )
 

@@ -120,6 +120,8 @@ def _spine(resource: Resource) -> Iterator[sa.Column[object]]:
     yield sa.Column("batch", pg.UUID(), index=True)
     yield sa.Column("retired_at", Moment)
     yield sa.Column("extras", pg.JSONB, nullable=False, server_default=sa.text("'{}'"))
+    if resource.owned:
+        yield sa.Column("owner", pg.UUID(), sa.ForeignKey("accounts.id"), index=True)
     if resource.place in (Place.POINT, Place.INHERITS):
         # No foreign key: 1 M of its checks cost a quarter of a load. Only the placing definer and the loader write it,
         # and the loader's batch is compared with `placements` once, as a set, before it commits.

@@ -93,6 +93,6 @@ def _statement(resource: Resource, audience: Audience, fine: bool) -> sa.TextCla
 
 def _label(resource: Resource, audience: Audience) -> str:
     field = resource[resource.label]
-    masked = field.name_of_person and audience < Audience.WORKER
+    masked = field.masked_to(audience)
     # What a public incident is about is in its card; on the map it is a sign.
     return "''" if resource.name == "incidents" else f"coalesce({field.name}{'_masked' if masked else ''}, '')"

@@ -29,15 +29,15 @@ def add(
 
 def change(
     connection: sa.Connection, resource: Resource, id: UUID, values: Mapping[str, object], shape: bytes | None,
-    key: FieldKey, caller: Caller, expected: int | None = None,
+    key: FieldKey, expected: int | None = None,
 ) -> None:
     """Change the given fields, and the geometry if there is one. Raises `Stale` when the version is not `expected`."""
-    _settled(connection, resource, id, _stored(resource, values, shape, key, id), caller, expected)
+    _settled(connection, resource, id, _stored(resource, values, shape, key, id), expected)
 
 
-def retire(connection: sa.Connection, resource: Resource, id: UUID, caller: Caller, expected: int | None = None) -> None:
+def retire(connection: sa.Connection, resource: Resource, id: UUID, expected: int | None = None) -> None:
     """Take a feature off the lists. It answers 410 from now on, and its codes are free again."""
-    _settled(connection, resource, id, {"retired_at": sa.func.now()}, caller, expected)
+    _settled(connection, resource, id, {"retired_at": sa.func.now()}, expected)
 
 
 def remembered(connection: sa.Connection, caller: Caller, key: str, route: str, body_hash: bytes) -> UUID | None:
@@ -98,13 +98,13 @@ def sealed(resource: Resource, name: str, value: str | None, key: FieldKey, id: 
 
 
 def _settled(
-    connection: sa.Connection, resource: Resource, id: UUID, row: dict[str, object], caller: Caller, expected: int | None
+    connection: sa.Connection, resource: Resource, id: UUID, row: dict[str, object], expected: int | None
 ) -> None:
     t = TABLES[resource.name]
     found = sa.and_(t.c.id == id, t.c.retired_at.is_(None))
     version = connection.scalar(sa.select(t.c.version).where(found).with_for_update())
     if version is None:
-        raise query.missing(connection, resource, id, caller)
+        raise query.missing(connection, resource, id)
     if expected is not None and version != expected:
         raise Stale(version=version)
     if row:

@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -112,6 +113,7 @@ def peopled(address: Address, databases: Databases, migrated: str) -> str:
     engine = db.engine(address.url(database=name))
     with engine.begin() as connection:
         town.build(connection)
+        town.staff(connection)
     engine.dispose()
     return name
 
@@ -169,14 +171,29 @@ def web(connection: sa.Connection) -> Within:
 @pytest.fixture(scope="session")
 def application(engine: sa.Engine, key: FieldKey) -> FastAPI:
     """The server, put together once: that takes longer than most tests."""
-    return create_app(Engines(engine, engine), key)
+    return create_app(Engines(engine, engine, engine), key)
+
+
+class Client(TestClient):
+    """Asks as anybody, and writes as the town's leader unless it is told otherwise."""
+
+    def request(self, method: str, url: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """A request; `headers` may hold another `Authorization`, or an empty one for nobody's."""
+        headers = dict(kwargs.pop("headers", None) or {})
+        if method not in ("GET", "HEAD") and "Authorization" not in headers:
+            headers["Authorization"] = f"Bearer {town.LEADER}"
+        if not headers.get("Authorization"):
+            headers.pop("Authorization", None)
+        return super().request(method, url, headers=headers, **kwargs)
 
 
 @pytest.fixture
-def client(application: FastAPI, connection: sa.Connection, web: Within) -> TestClient:
+def client(application: FastAPI, connection: sa.Connection, web: Within) -> Client:
     """The server on the test's own transaction, with the roles, scopes and read-only reads of the real one."""
-    application.state.engines = Engines(web, Within(connection, "jingwei_trail"))  # type: ignore[arg-type]
-    return TestClient(application)
+    application.state.engines = Engines(  # type: ignore[arg-type]
+        web, Within(connection, "jingwei_door"), Within(connection, "jingwei_trail")
+    )
+    return Client(application)
 
 
 @pytest.fixture
@@ -196,11 +213,13 @@ def live_engine(live: Address) -> Iterator[sa.Engine]:
 
 
 @pytest.fixture
-def live_client(live: Address, key: FieldKey) -> Iterator[TestClient]:
+def live_client(live: Address, key: FieldKey) -> Iterator[Client]:
     """The server with real logins and real commits."""
-    engines = Engines(db.engine(live.url("jingwei_web"), pool=8), db.engine(live.url("jingwei_trail"), pool=1))
+    engines = Engines(
+        db.engine(live.url("jingwei_web"), pool=8), db.engine(live.url("jingwei_door"), pool=8), db.engine(live.url("jingwei_trail"), pool=1)
+    )
     # Entered, so that all its requests share one event loop, and closed, so that its connections are.
-    with TestClient(create_app(engines, key)) as client:
+    with Client(create_app(engines, key)) as client:
         yield client
 
 

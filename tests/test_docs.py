@@ -95,7 +95,7 @@ def served(address: Address, databases: Databases, migrated: str, tmp_path: Path
         "JINGWEI_HOME": str(home), "JINGWEI_PORT": port, "JINGWEI_DATABASE_URL": url.render_as_string(hide_password=False),
         "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8",
     }
-    process = subprocess.Popen([sys.executable, "-m", "api.cli", "serve"], cwd=ROOT, env=environ, start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-m", "api.cli", "demo"], cwd=ROOT, env=environ, start_new_session=True)
     try:
         for _ in range(300):
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/collections", timeout=5):

@@ -11,6 +11,7 @@ from babel.messages.pofile import read_po
 
 from geo import errors
 from geo.catalog import CODE_LISTS, LEVELS, RESOURCES
+from geo.catalog.roles import ROLES
 from geo.errors import GeoError
 from geo.language import translated
 
@@ -27,6 +28,8 @@ SOURCES = {
 # or the text itself; `None` is a whole module. Filled-in notes of one load are kept with it as they are, and stay so.
 READ: dict[str, set[str] | None] = {
     "geo/spine.py": None,
+    "geo/identity.py": None,
+    "geo/catalog/roles.py": {"ROLES"},
     "geo/intake.py": {"BOOLEANS", "SPELLED", "日"},
     "geo/members.py": {
         "NUMERAL", "HOUSE", "UNIT", "LEVEL", "PARITY", "STOREYS", "WHOLE", "SEPARATORS", "Token", "_completed", "_plain", "_kind",
@@ -46,6 +49,7 @@ READ: dict[str, set[str] | None] = {
 def declared() -> Iterator[str]:
     """What the declarations say: of nouns, fields, choices, rules, and what is told of a personal field."""
     yield from (level.title for level in LEVELS)
+    yield from (role.title for role in ROLES.values())
     for resource in RESOURCES.values():
         yield from (resource.title, resource.about, resource.element)
         yield from (rule.message for rule in resource.rules)

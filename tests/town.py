@@ -5,14 +5,16 @@ D is in no grid. Coordinates are degrees at sea off Zhejiang, x and y below coun
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from geo import accounts
 from geo.catalog import CODE_LISTS, RESOURCES
+from geo.door import digest
 from geo.resource import Field, Resource
 
 WEST, SOUTH = 122.6, 29.8
@@ -61,6 +63,32 @@ def build(connection: sa.Connection) -> None:
         )
     for level, code, name, west, east in AREAS:
         area(connection, level, code, name, west, 0, east, 2)
+
+
+LEADER = "jw_test_leader-of-the-town"
+NOBODY = {"Authorization": ""}
+
+
+def staff(connection: sa.Connection) -> None:
+    """The town's leader, who has a token whose text is known."""
+    appointment = post(connection, "leader", "street", PREFIX)
+    token(connection, appointment, LEADER)
+
+
+def post(connection: sa.Connection, login: str, role: str, *areas: str, categories: Sequence[str] = ()) -> UUID:
+    """An account of its own with one appointment, as the owner makes it. The appointment."""
+    return accounts.appoint(connection, accounts.make(connection, login, login.title()), role, areas, categories)
+
+
+def token(connection: sa.Connection, appointment: UUID, text: str) -> None:
+    """A token of an appointment, with a text that a test chooses."""
+    connection.execute(
+        sa.text(
+            "INSERT INTO tokens (hash, account, appointment, title, made_by, ends_at)"
+            " SELECT :hash, account, id, 'test', 'test', now() + interval '1 day' FROM appointments WHERE id = :appointment"
+        ),
+        {"hash": digest(text), "appointment": appointment},
+    )
 
 
 def area(

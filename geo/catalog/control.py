@@ -45,6 +45,7 @@ ZONES = Resource(
     geometry="MULTIPOLYGON",
     place=Place.SHARES,
     key=("code",),
+    written_by=Audience.LEADER,
     public_rows="state <> 'draft'",
     drawn_rows="state = 'active'",
     rules=(

@@ -48,6 +48,8 @@ INCIDENTS = Resource(
     place=Place.POINT,
     moment="occurred_at",
     coarse="grid",
+    category="matter",
+    owned=True,
     key=("number",),
     rules=(Rule("order", "closed_at IS NULL OR reported_at IS NULL OR closed_at >= reported_at", "结案时间不能早于上报时间。"),),
     style=Style(

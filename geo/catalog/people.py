@@ -82,7 +82,7 @@ ORGANISATIONS = Resource(
         Field("address", str, "地址", aliases=("DZ",)),
         Field("members", int, "人数", minimum=0, aliases=("RS", "成员数")),
         Field(
-            "contact", str, "联系人", name_of_person=True, audience=Audience.WORKER, purpose="工作联系", retention_days=730,
+            "contact", str, "联系人", name_of_person=True, clear=Audience.WORKER, audience=Audience.WORKER, purpose="工作联系", retention_days=730,
             aliases=("LXR",),
         ),
         Field(
@@ -114,10 +114,10 @@ POSTS = Resource(
         Field("area", str, "责任区域", required=True, refers="area_paths", aliases=("区域编码", "网格编码", "WGBM", "责任网格")),
         Field("unit", UUID, "责任单元", refers="units", aliases=("单元编码", "DYBM")),
         Field(
-            "holder", str, "责任人", name_of_person=True, purpose="公示责任人", retention_days=730, aliases=("姓名", "XM", "ZRR"),
+            "holder", str, "责任人", name_of_person=True, clear=Audience.WORKER, purpose="公示责任人", retention_days=730, aliases=("姓名", "XM", "ZRR"),
         ),
         Field("organisation", UUID, "责任单位", refers="organisations", aliases=("单位代码", "单位名称")),
-        Field("deputy", str, "副岗", name_of_person=True, purpose="公示责任人", retention_days=730, aliases=("B岗", "代理人")),
+        Field("deputy", str, "副岗", name_of_person=True, clear=Audience.WORKER, purpose="公示责任人", retention_days=730, aliases=("B岗", "代理人")),
         Field(
             "phone", str, "电话", secret=True, audience=Audience.WORKER, purpose="工作联系", retention_days=730,
             aliases=("联系电话", "手机", "LXDH"),

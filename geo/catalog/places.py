@@ -40,6 +40,7 @@ AREAS = Resource(
     element="地",
     geometry="MULTIPOLYGON",
     geometry_required=False,
+    written_by=Audience.LEADER,
     indexes=(("path",), ("code",), ("name",)),
     rules=(
         Rule("validity", "valid_to IS NULL OR valid_to > valid_from", "失效时间须晚于生效时间。"),
@@ -157,7 +158,7 @@ DWELLINGS = Resource(
         Field("area_m2", float, "面积", minimum=0, maximum=100000, unit="m²", aliases=("MJ", "建筑面积")),
     ),
     element="房",
-    audience=Audience.WORKER,
+    audience=Audience.PARTNER,
     place=Place.INHERITS,
     key=("code",),
 )

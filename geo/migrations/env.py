@@ -6,7 +6,8 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from geoalchemy2 import alembic_helpers
 
-import geo.spine  # noqa: F401  (its tables are part of the metadata)
+import geo.identity
+import geo.spine  # noqa: F401  (their tables are part of the metadata)
 from geo.tables import metadata
 
 

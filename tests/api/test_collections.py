@@ -154,23 +154,17 @@ def test_a_time_without_a_zone_is_local(client: TestClient) -> None:
 # Who may write
 
 
-def test_only_a_demonstration_is_written_to(client: TestClient, application: Any, connection: sa.Connection) -> None:
+def test_nobody_writes_unknown(client: TestClient, connection: sa.Connection) -> None:
     id = town.add(connection, "parts")
-    demonstration = application.state.instance
-    application.state.instance = type(demonstration)(demonstration.name, demonstration.prefix, False, demonstration.k)
-    try:
-        before = connection.scalar(sa.text("SELECT count(*) FROM trail"))
-        for method, path in (("POST", ITEMS), ("PUT", f"{ITEMS}/{id}"), ("PATCH", f"{ITEMS}/{id}"), ("DELETE", f"{ITEMS}/{id}"), ("POST", "/zones")):
-            refused = client.request(method, path, json=part())
-            assert (refused.status_code, refused.json()["type"]) == (403, "/problems/forbidden")
-        assert client.get(f"{ITEMS}/{id}").status_code == 200
-    finally:
-        application.state.instance = demonstration
-    told = connection.execute(sa.text("SELECT action, result FROM trail ORDER BY id OFFSET :n"), {"n": before}).all()
-    assert [tuple(row) for row in told] == [
-        (f"{method} {path}", "refused")
-        for method, path in (("POST", ITEMS), ("PUT", f"{ITEMS}/{id}"), ("PATCH", f"{ITEMS}/{id}"), ("DELETE", f"{ITEMS}/{id}"), ("POST", "/zones"))
-    ]
+    asked = (("POST", ITEMS), ("PUT", f"{ITEMS}/{id}"), ("PATCH", f"{ITEMS}/{id}"), ("DELETE", f"{ITEMS}/{id}"), ("POST", "/zones"))
+    before = connection.scalar(sa.text("SELECT count(*) FROM trail"))
+    for method, path in asked:
+        refused = client.request(method, path, json=part(), headers=town.NOBODY)
+        assert (refused.status_code, refused.json()["type"]) == (401, "/problems/unauthorised")
+        assert refused.headers["www-authenticate"] == "Bearer"
+    assert client.get(f"{ITEMS}/{id}").status_code == 200
+    told = connection.execute(sa.text("SELECT action, purpose, result FROM trail ORDER BY id OFFSET :n"), {"n": before}).all()
+    assert [tuple(row) for row in told] == [("refused", f"{method} {path}", "unauthorised") for method, path in asked]
 
 
 def test_a_read_is_read_only(live_client: TestClient, live_engine: sa.Engine) -> None:

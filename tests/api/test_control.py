@@ -6,7 +6,10 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from geo import control, db
 from geo.catalog import RESOURCES
+from geo.db import Caller
+from geo.errors import NotFound
 from tests import town
 
 ZONES = RESOURCES["zones"]
@@ -55,10 +58,17 @@ def test_a_building_on_the_border_is_one_building_with_a_share(client: TestClien
 
 
 @pytest.mark.parametrize(("residents", "told"), [(0, 0), (1, None), (4, None), (5, 5)])
-def test_a_few_people_are_not_counted_aloud(client: TestClient, connection: sa.Connection, residents: int, told: int | None) -> None:
+def test_a_few_people_are_not_counted_aloud(
+    client: TestClient, connection: sa.Connection, web: Any, residents: int, told: int | None
+) -> None:
     town.add(connection, "buildings", town.box(0.1, 0.1, 0.2, 0.2), residents=residents, households=residents)
-    affected = drawn(client, 0, 0, 0.5, 0.5)["affected"]
-    assert (affected["residents"], affected["households"], affected["buildings"]) == (told, told, 1)
+    zone = drawn(client, 0, 0, 0.5, 0.5)
+    for caller, counted in ((Caller(), told), (Caller("x", "jingwei_area", (town.A,)), residents)):
+        with db.transaction(web, caller, read_only=True) as bound:
+            affected = control.affected(bound, zone["id"])
+        assert (affected["residents"], affected["households"], affected["buildings"]) == (counted, counted, 1)
+    with pytest.raises(NotFound), db.transaction(web, Caller("x", "jingwei_area", (town.C,)), read_only=True) as bound:
+        control.affected(bound, zone["id"])
 
 
 @pytest.mark.parametrize("field", AUTHORITY)
@@ -123,7 +133,7 @@ def test_a_zone_never_extends_itself(client: TestClient) -> None:
 def test_a_zone_redrawn_touches_other_areas(client: TestClient, connection: sa.Connection) -> None:
     made = drawn(client, 0.1, 0.1, 0.9, 0.9)["id"]
     client.patch(f"/collections/zones/items/{made}", json={"geometry": town.box(2.1, 0.1, 2.9, 0.9)})
-    paths = sa.text("SELECT array_agg(path ORDER BY path) FROM area_shares JOIN areas ON areas.id = area WHERE feature = :id")
+    paths = sa.text("SELECT array_agg(areas.path ORDER BY areas.path) FROM area_shares JOIN areas ON areas.id = area WHERE feature = :id")
     assert connection.scalar(paths, {"id": made}) == [town.PREFIX, town.C[:12], town.C]
 
 

@@ -1,11 +1,9 @@
 """`POST /areas/{path}/redraw` tells a difference and writes nothing unless told to."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from tests import town
@@ -27,13 +25,7 @@ def test_the_difference_is_told_then_made(client: TestClient, connection: sa.Con
     done = client.post(f"/areas/{town.A}/redraw", params={"apply": "true"}, json=NEW).json()
     assert done["applied"]
     assert connection.scalar(placed, {"path": town.B}) == 2
-    assert connection.scalar(sa.text("SELECT actor FROM batches WHERE id = :batch"), {"batch": done["batch"]}) == "demo"
-
-
-def test_few_households_are_not_told(client: TestClient, connection: sa.Connection) -> None:
-    town.add(connection, "buildings", town.box(0.8, 0.1, 0.82, 0.12), households=3)
-    told = client.post(f"/areas/{town.A}/redraw", json=NEW).json()
-    assert (told["buildings"], told["households"], told["moved"][0]["households"]) == (1, None, None)
+    assert connection.scalar(sa.text("SELECT actor FROM batches WHERE id = :batch"), {"batch": done["batch"]}) == "leader"
 
 
 def test_strips_come_as_features(client: TestClient) -> None:
@@ -68,10 +60,10 @@ def test_what_cannot_be_is_refused(client: TestClient, path: str, query: str, bo
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
 
 
-def test_only_a_demonstration_may_be_redrawn(client: TestClient, application: FastAPI) -> None:
-    demonstration = application.state.instance
-    application.state.instance = replace(demonstration, demo=False)
-    try:
-        assert client.post(f"/areas/{town.A}/redraw", json=NEW).status_code == 403
-    finally:
-        application.state.instance = demonstration
+@pytest.mark.parametrize(("role", "status"), [("", 401), ("grid_worker", 403), ("community_leader", 200)])
+def test_areas_are_redrawn_by_who_leads_them(client: TestClient, connection: sa.Connection, role: str, status: int) -> None:
+    headers = town.NOBODY
+    if role:
+        town.token(connection, town.post(connection, "somebody", role, town.A[:12]), "jw_somebody")
+        headers = {"Authorization": "Bearer jw_somebody"}
+    assert client.post(f"/areas/{town.A}/redraw", json=NEW, headers=headers).status_code == status

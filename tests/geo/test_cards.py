@@ -24,7 +24,7 @@ Card = Callable[..., dict[str, Any]]
 @pytest.fixture
 def public(web: Any) -> Iterator[sa.Connection]:
     """What a request of the public runs in: its role, its scope, reading only."""
-    with db.transaction(web, db.Caller(path=town.PREFIX), read_only=True) as connection:
+    with db.transaction(web, db.Caller(), read_only=True) as connection:
         yield connection
 
 
@@ -32,7 +32,7 @@ def public(web: Any) -> Iterator[sa.Connection]:
 def card(connection: sa.Connection, web: Any) -> Card:
     def asked(place: tuple[float, float], language: str = "zh", zoom: float = 16) -> dict[str, Any]:
         lon, lat = town.at(*place)
-        with db.transaction(web, db.Caller(path=town.PREFIX), read_only=True) as public:
+        with db.transaction(web, db.Caller(), read_only=True) as public:
             return cards.card(public, lon, lat, language, zoom)
 
     return asked
@@ -59,7 +59,7 @@ def test_few_people_are_not_told(
 
 def test_the_list_keeps_few_people_to_itself_too(connection: sa.Connection, web: Any) -> None:
     town.add(connection, "buildings", town.box(0.4, 0.4, 0.6, 0.6), residents=3, households=1)
-    with db.transaction(web, db.Caller(path=town.PREFIX), read_only=True) as public:
+    with db.transaction(web, db.Caller(), read_only=True) as public:
         told = cards.listing(public, "zh")
     row = next(row for row in told["communities"] if row["name"] == "澜溪社区")
     assert (row["people"], row["households"], row["buildings"], row["grids"]) == (None, None, 1, 2)
@@ -156,7 +156,7 @@ def test_a_zone_past_its_end_awaits_review(connection: sa.Connection, card: Card
     past = AUTHORITY | {"planned_end": "2026-01-02T00:00:00+08:00"}
     town.add(connection, "zones", town.box(0.5, 0.0, 1.5, 2.0), kind="sample", **past)
     assert card(IN_A)["zones"][0]["standing_title"] == "逾期待审"
-    with db.transaction(web, db.Caller(path=town.PREFIX), read_only=True) as public:
+    with db.transaction(web, db.Caller(), read_only=True) as public:
         assert (told := cards.headlines(public))["zones"] == told["zones_overdue"] == 1
 
 

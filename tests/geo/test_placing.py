@@ -407,7 +407,7 @@ def test_shares_are_those_of_the_plane_and_make_a_whole(connection: sa.Connectio
     with connection.begin_nested() as stage:
         id = town.add(connection, "zones", {"type": "Polygon", "coordinates": [ring]})
         rows = connection.execute(
-            sa.text("SELECT level, path, measure, share, area_share, metric_srid(z.geom) AS srid, ST_AsBinary(a.geom) AS area"
+            sa.text("SELECT level, a.path, measure, share, area_share, metric_srid(z.geom) AS srid, ST_AsBinary(a.geom) AS area"
                     " FROM area_shares JOIN areas AS a ON a.id = area JOIN zones AS z ON z.id = feature WHERE feature = :id"),
             {"id": id},
         ).all()  # fmt: skip
@@ -436,13 +436,13 @@ def test_shares_are_those_of_the_plane_and_make_a_whole(connection: sa.Connectio
 def test_a_line_has_shares_by_length(connection: sa.Connection) -> None:
     id = town.add(connection, "roads", town.line((0.5, 1), (2.5, 1)))
     rows = connection.execute(
-        sa.text("SELECT path, share, area_share FROM area_shares JOIN areas ON areas.id = area WHERE feature = :id AND level = 'grid'"
-                " ORDER BY path"), {"id": id}
+        sa.text("SELECT areas.path, share, area_share FROM area_shares JOIN areas ON areas.id = area WHERE feature = :id AND level = 'grid'"
+                " ORDER BY areas.path"), {"id": id}
     ).all()  # fmt: skip
     assert [(row.path, round(row.share, 4), row.area_share) for row in rows] == [(town.A, 0.25, 0), (town.B, 0.5, 0), (town.C, 0.25, 0)]
 
 
 def test_touching_along_an_edge_is_no_share(connection: sa.Connection) -> None:
     id = town.add(connection, "zones", town.box(0.2, 0.2, 1.0, 0.8))
-    paths = sa.text("SELECT array_agg(path ORDER BY path) FROM area_shares JOIN areas ON areas.id = area WHERE feature = :id")
+    paths = sa.text("SELECT array_agg(areas.path ORDER BY areas.path) FROM area_shares JOIN areas ON areas.id = area WHERE feature = :id")
     assert connection.scalar(paths, {"id": id}) == [town.PREFIX, town.A[:12], town.A]

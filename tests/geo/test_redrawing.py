@@ -286,7 +286,7 @@ def test_what_cannot_be_is_refused(connection: sa.Connection, what: str) -> None
 
 
 def test_nobody_redraws_beyond_their_own(connection: sa.Connection, web: Within) -> None:
-    theirs = Caller("主任", "jingwei_area", C2)
+    theirs = Caller("主任", "jingwei_leader", (C2,))
     with db.transaction(web, theirs) as mine:  # type: ignore[arg-type]
         assert redrawing.redraw(mine, town.D, drawn(3, 4), DAY, apply=True).applied
     with pytest.raises(Forbidden), db.transaction(web, theirs) as mine:  # type: ignore[arg-type]

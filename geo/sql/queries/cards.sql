@@ -1,8 +1,9 @@
 -- card_areas --
--- The area of every level at a point, coarse to fine. `areas_at` settles edges and overlaps.
-SELECT a.level, a.path, a.reason, areas.id, areas.name, areas.code, areas.kind, areas.derived, areas.management_mode,
+-- The area of every level at a point, coarse to fine. `areas_at` settles edges and overlaps. Of an area that the caller does
+-- not answer for only the name is known, and id is NULL.
+SELECT a.level, a.path, a.reason, areas.id, coalesce(areas.name, area_title(a.path)) AS name, areas.code, areas.kind, areas.derived, areas.management_mode,
     areas.lead_body, ST_Area(areas.geom::geography) AS square_metres
-FROM areas_at(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), now()) AS a JOIN areas ON areas.id = a.area
+FROM areas_at(ST_SetSRID(ST_MakePoint(:lon, :lat), 4326), now()) AS a LEFT JOIN areas ON areas.id = a.area
 ORDER BY length(a.path);
 
 -- card_nearest --
@@ -13,19 +14,12 @@ SELECT name, path, metres FROM nearest_area(ST_SetSRID(ST_MakePoint(:lon, :lat),
 SELECT c.buildings, c.households, c.residents, c.facilities + c.parts AS things, c.open_incidents AS open,
     (SELECT count(*) FROM incidents WHERE scope >= :path AND scope < :path || '~' AND retired_at IS NULL
         AND precision <> 'region' AND due_at < now() AND state NOT IN ('closed', 'feedback')) AS overdue
-FROM area_counts(:path) AS c;
+FROM area_counts_told(:path) AS c;
 
 -- card_posts --
 -- Who answers here: those of this very area first, then of those it lies in. Stairwells have their own.
-SELECT posts.role, posts.area, areas.name AS area_name, posts.holder_masked AS holder, posts.deputy_masked AS deputy,
-    organisations.name AS organisation
-FROM posts
-LEFT JOIN organisations ON organisations.id = posts.organisation
-LEFT JOIN areas ON areas.path = posts.area AND areas.retired_at IS NULL
-    AND areas.valid_from <= now() AND (areas.valid_to IS NULL OR areas.valid_to > now())
-WHERE posts.area = ANY (:paths) AND posts.unit IS NULL AND posts.retired_at IS NULL
-  AND (posts.starts_at IS NULL OR posts.starts_at <= now()) AND (posts.ends_at IS NULL OR posts.ends_at > now())
-ORDER BY length(posts.area) DESC, array_position(:roles, posts.role), posts.id
+SELECT role, area, area_name, holder, deputy, organisation FROM posts_told(:paths)
+ORDER BY length(area) DESC, array_position(:roles, role), id
 LIMIT 12;
 
 -- card_incidents --
@@ -123,7 +117,7 @@ SELECT areas.path, c.buildings, c.residents, c.households, c.facilities + c.part
         AND g.valid_from <= now() AND (g.valid_to IS NULL OR g.valid_to > now())) AS grids,
     (SELECT count(DISTINCT s.feature) FROM area_shares AS s JOIN zones ON zones.id = s.feature
      WHERE s.noun = 'zones' AND s.area = areas.id AND zones.state = 'active' AND zones.retired_at IS NULL) AS zones
-FROM areas CROSS JOIN LATERAL area_counts(areas.path) AS c
+FROM areas CROSS JOIN LATERAL area_counts_told(areas.path) AS c
 WHERE areas.id = ANY (:areas);
 
 -- listed_zones --

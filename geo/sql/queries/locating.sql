@@ -4,11 +4,9 @@ SELECT json_build_object(
     'level', a.level, 'id', a.area, 'path', a.path, 'code', areas.code, 'name', areas.name, 'reason', a.reason,
     'management_mode', areas.management_mode, 'lead_body', areas.lead_body,
     'responsible', coalesce((
-        SELECT json_agg(json_build_object('role', posts.role, 'holder', posts.holder_masked, 'deputy', posts.deputy_masked,
-                                          'organisation', organisations.name) ORDER BY posts.role, posts.id)
-        FROM posts LEFT JOIN organisations ON organisations.id = posts.organisation
-        WHERE posts.area = a.path AND posts.retired_at IS NULL AND posts.unit IS NULL
-          AND (posts.starts_at IS NULL OR posts.starts_at <= now()) AND (posts.ends_at IS NULL OR posts.ends_at > now())
+        SELECT json_agg(json_build_object('role', p.role, 'holder', p.holder, 'deputy', p.deputy, 'organisation', p.organisation)
+            ORDER BY p.role, p.id)
+        FROM posts_told(ARRAY[a.path]) AS p
     ), '[]'::json))
 FROM areas_at(ST_SetSRID(ST_Point(:lon, :lat), 4326), now()) AS a
 JOIN areas ON areas.id = a.area

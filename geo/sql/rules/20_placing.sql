@@ -262,8 +262,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS 
 BEGIN
     DELETE FROM area_shares WHERE noun = TG_TABLE_NAME AND feature = coalesce(NEW.id, OLD.id);
     IF TG_OP <> 'DELETE' THEN
-        INSERT INTO area_shares (noun, feature, area, measure, share, area_share)
-        SELECT TG_TABLE_NAME, NEW.id, s.* FROM shares_of(NEW.geom) AS s;
+        INSERT INTO area_shares (noun, feature, area, measure, share, area_share, path)
+        SELECT TG_TABLE_NAME, NEW.id, s.*, areas.path FROM shares_of(NEW.geom) AS s JOIN areas ON areas.id = s.area;
     END IF;
     RETURN NULL;
 END

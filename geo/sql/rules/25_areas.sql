@@ -53,17 +53,6 @@ BEGIN
 END
 $$;
 
--- People who come with a login of their own (QGIS, psql): their scope is looked up by who they are, never by a setting.
-CREATE OR REPLACE FUNCTION direct_lo() RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT (SELECT path FROM direct_logins WHERE login = session_user)
-$$;
-
-CREATE OR REPLACE FUNCTION direct_hi() RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT (SELECT path || '~' FROM direct_logins WHERE login = session_user)
-$$;
-
 -- What is in an area, for its card and for sums: buildings, homes, people, things. Records located only to a region are
 -- no location and are not counted.
 CREATE OR REPLACE FUNCTION area_counts(lo text)
@@ -86,6 +75,43 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
          (SELECT count(*) AS n, count(*) FILTER (WHERE state <> 'closed') AS open
           FROM jingwei.incidents AS t WHERE t.scope >= lo AND t.scope < lo || '~' AND t.retired_at IS NULL
             AND t.precision <> 'region') AS i
+$$;
+
+-- A number of people or homes, or NULL where it is so small that it tells of somebody.
+CREATE OR REPLACE FUNCTION enough(number bigint, exact boolean) RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT CASE WHEN exact OR number = 0 OR number >= (SELECT k FROM instance) THEN number END
+$$;
+
+-- The same as told: to who works in the area as they are, to anybody else without numbers of people below k, for which NULL
+-- stands and never zero.
+CREATE OR REPLACE FUNCTION area_counts_told(lo text)
+RETURNS TABLE (buildings bigint, dwellings bigint, households bigint, residents bigint, non_local bigint,
+               facilities bigint, parts bigint, organisations bigint, incidents bigint, open_incidents bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT c.buildings, enough(c.dwellings, exact), enough(c.households, exact), enough(c.residents, exact),
+        enough(c.non_local, exact), c.facilities, c.parts, c.organisations, c.incidents, c.open_incidents
+    FROM area_counts(lo) AS c, (SELECT caller_right() IN ('owner', 'direct', 'area', 'leader') AND caller_holds(lo) AS exact) AS asked
+$$;
+
+-- The name of an area for whoever may not read its row: which areas there are, and where, everybody may know.
+CREATE OR REPLACE FUNCTION area_title(wanted text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT name FROM areas WHERE scope = wanted AND retired_at IS NULL
+    ORDER BY valid_from <= now() AND (valid_to IS NULL OR valid_to > now()) DESC, valid_from DESC LIMIT 1
+$$;
+
+-- Who answers for some areas now, those of stairwells left out. Everybody may know that there is somebody; the name in full
+-- is for those who work in that very area.
+CREATE OR REPLACE FUNCTION posts_told(paths text[])
+RETURNS TABLE (id uuid, role text, area text, area_name text, holder text, deputy text, organisation text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT p.id, p.role, p.area, area_title(p.area), CASE WHEN here.holds THEN p.holder ELSE p.holder_masked END,
+        CASE WHEN here.holds THEN p.deputy ELSE p.deputy_masked END, o.name
+    FROM posts AS p LEFT JOIN organisations AS o ON o.id = p.organisation,
+        LATERAL (SELECT caller_right() IN ('area', 'leader') AND caller_holds(p.area) AS holds) AS here
+    WHERE p.area = ANY (paths) AND p.unit IS NULL AND p.retired_at IS NULL
+      AND (p.starts_at IS NULL OR p.starts_at <= now()) AND (p.ends_at IS NULL OR p.ends_at > now())
 $$;
 
 -- The first of some levels at which there are areas now: what a map draws in place of a level that nobody has.

@@ -1,10 +1,13 @@
--- What a zone affects. As definer, because the counts of people are told (suppressed) to those who may not see rows.
+-- What a zone affects. As definer, because the counts of people are told to those who may not see rows: as they are to who
+-- works in the whole of it, to anybody else without those below k. Of a zone that the caller may not see, nothing.
 CREATE OR REPLACE FUNCTION zone_affected(zone uuid)
 RETURNS TABLE (buildings bigint, buildings_inside bigint, buildings_straddling bigint, building_share double precision,
                units bigint, dwellings bigint, households bigint, residents bigint, entrances bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     WITH z AS (
-        SELECT geom FROM zones WHERE id = zone
+        SELECT geom, caller_right() IN ('owner', 'direct', 'area', 'leader') AND caller_holds(scope) AS exact FROM zones
+        WHERE id = zone AND retired_at IS NULL
+          AND (caller_holds(scope) OR id IN (SELECT features_here('zones')) OR (caller_right() IN ('public', 'own', 'organisation') AND state <> 'draft'))
     ), touched AS (
         SELECT b.id, b.households, b.residents,
             CASE WHEN ST_Covers(z.geom, b.geom) THEN 1 ELSE ST_Area(ST_Intersection(z.geom, b.geom)) / ST_Area(b.geom) END AS share
@@ -14,8 +17,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     )
     SELECT count(*), count(*) FILTER (WHERE share >= 1), count(*) FILTER (WHERE share < 1), coalesce(sum(share), 0),
         (SELECT count(*) FROM units WHERE building IN (SELECT id FROM counted) AND units.retired_at IS NULL),
-        (SELECT count(*) FROM dwellings WHERE building IN (SELECT id FROM counted) AND dwellings.retired_at IS NULL),
-        coalesce(sum(households), 0), coalesce(sum(residents), 0),
-        (SELECT count(*) FROM entrances AS e, z WHERE e.geom && z.geom AND ST_Intersects(e.geom, z.geom) AND e.retired_at IS NULL)
-    FROM counted
+        (SELECT enough(count(*), exact) FROM dwellings WHERE building IN (SELECT id FROM counted) AND dwellings.retired_at IS NULL),
+        enough(coalesce(sum(households), 0), exact), enough(coalesce(sum(residents), 0), exact),
+        (SELECT count(*) FROM entrances AS e WHERE e.geom && z.geom AND ST_Intersects(e.geom, z.geom) AND e.retired_at IS NULL)
+    FROM z LEFT JOIN counted ON true GROUP BY z.geom, z.exact
 $$;

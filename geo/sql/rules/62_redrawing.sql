@@ -68,17 +68,15 @@ $$;
 CREATE OR REPLACE FUNCTION areas_redrawn(closing text[], opening jsonb, at timestamptz) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
 DECLARE
-    lo constant text := coalesce(current_setting('jingwei.lo', true), '');
-    hi constant text := coalesce(current_setting('jingwei.hi', true), '');
     done uuid := uuid_v7();
     part jsonb;
     given text;
     drawn jsonb := '[]';
     closed jsonb;
 BEGIN
-    IF session_user = 'jingwei_web' AND EXISTS (
+    IF EXISTS (
         SELECT FROM (SELECT unnest(closing) UNION ALL SELECT p ->> 'parent' FROM jsonb_array_elements(opening) AS p) AS t (path)
-        WHERE NOT coalesce(path >= lo AND path < hi, path IS NULL))
+        WHERE path IS NOT NULL AND NOT caller_holds(path))
     THEN
         RAISE insufficient_privilege USING MESSAGE = 'an area outside the scope of the caller';
     END IF;
@@ -207,7 +205,7 @@ END
 $$;
 
 -- Where the points of a noun within reach are at a moment, at one level: ids and paths, for the difference that a redrawing
--- makes. `earlier` are those whose own time is before the moment: they keep the area of their time. Houses bring their
+-- makes, to who answers for them. `earlier` are those whose own time is before the moment: they keep the area of their time. Houses bring their
 -- households and residents along.
 CREATE OR REPLACE FUNCTION places_in(noun regclass, of_moment text, wanted text, reach geometry, moment timestamptz)
 RETURNS TABLE (id uuid, path text, earlier boolean, households integer, residents integer)
@@ -215,7 +213,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_t
 BEGIN
     RETURN QUERY EXECUTE format($sql$
         SELECT s.id, (SELECT a.path FROM areas_at(ST_PointOnSurface(s.geom), $2) AS a WHERE a.level = $3), %s, %s
-        FROM %s AS s WHERE s.retired_at IS NULL AND s.precision <> 'region' AND s.geom && $1
+        FROM %s AS s WHERE s.retired_at IS NULL AND s.precision <> 'region' AND s.geom && $1 AND caller_holds(s.scope)
     $sql$, CASE WHEN of_moment = '' THEN 'false' ELSE format('coalesce(s.%I, now()) < $2', of_moment) END,
         CASE WHEN noun = 'buildings'::regclass THEN 's.households, s.residents' ELSE 'NULL::integer, NULL::integer' END, noun)
     USING reach, moment, wanted;

@@ -1,0 +1,147 @@
+"""`jingwei account`: people and systems that may come in, as the machine's own administrator gives them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from api.settings import settings
+from geo import accounts, db
+from geo.cluster import reached
+from geo.errors import Invalid, NotFound
+from geo.terminal import said
+
+app = typer.Typer(no_args_is_help=True, help="Accounts: who may come in, as what, where and until when.")
+console = Console(highlight=False)
+
+Areas = Annotated[list[str] | None, typer.Option("--area", help="path of an area; may be given again")]
+Categories = Annotated[list[str] | None, typer.Option("--category", help="matter of a department; may be given again")]
+
+
+@contextmanager
+def owner() -> Iterator[sa.Connection]:
+    """A transaction of the machine's administrator, who is asked nothing."""
+    made = db.engine(reached(settings().home).url(), pool=1)
+    try:
+        with db.translated(), made.begin() as connection:
+            yield connection
+    finally:
+        made.dispose()
+
+
+@app.command("list")
+def listed() -> None:
+    """Every account, with what each is appointed to now."""
+    table = Table("login", "name", "as", "where", "until", "seen", box=None, pad_edge=False)
+    with owner() as connection:
+        for account in accounts.told(connection):
+            held = [a for a in account["appointments"] if a["current"]] or [{}]
+            for n, appointment in enumerate(held):
+                state = "disabled" if account["disabled"] else "locked" if account["locked"] else "" if account["password"] else "no password"
+                table.add_row(
+                    account["login"] if n == 0 else "", account["name"] if n == 0 else "", appointment.get("role", state or "-"),
+                    " ".join(appointment.get("names", [])), str(appointment.get("to") or "")[:10], str(account["seen_at"] or state)[:16],
+                )
+    console.print(table)
+
+
+@app.command()
+def make(
+    login: str,
+    name: Annotated[str, typer.Option(help="how people call them")] = "",
+    system: Annotated[bool, typer.Option("--system", help="for another system: no password, tokens only")] = False,
+    role: Annotated[str | None, typer.Option(help="appoint at once")] = None,
+    area: Areas = None,
+    category: Categories = None,
+) -> None:
+    """Make an account, and print the one-time link by which its holder sets a password."""
+    with owner() as connection:
+        account = accounts.make(connection, login, name, "system" if system else "person")
+        if role:
+            accounts.appoint(connection, account, role, area or [], category or [])
+        code = None if system else accounts.slip(connection, account)
+    if code:
+        _slip(*code)
+
+
+@app.command()
+def appoint(
+    login: str, role: str, area: Areas = None, category: Categories = None,
+    until: Annotated[datetime | None, typer.Option(help="the last moment, local time")] = None,
+) -> None:
+    """Appoint an account to a role in some areas. Prints the appointment's id."""
+    with owner() as connection:
+        account = accounts.known(connection, login)
+        console.print(str(accounts.appoint(connection, account["id"], role, area or [], category or [], until=_local(until))))
+
+
+@app.command()
+def dismiss(appointment: UUID) -> None:
+    """End an appointment now."""
+    with owner() as connection:
+        accounts.dismiss(connection, appointment)
+
+
+@app.command("hand-over")
+def hand_over(giver: str, taker: str, at: Annotated[datetime | None, typer.Option(help="local time; without, now")] = None) -> None:
+    """Give all that one account is appointed to to another."""
+    with owner() as connection:
+        one, other = accounts.known(connection, giver), accounts.known(connection, taker)
+        count = accounts.hand_over(connection, one["id"], other["id"], _local(at))
+    console.print(said("移交 {count} 项任职", count=count))
+
+
+@app.command()
+def disable(login: str) -> None:
+    """Close an account, with every session and token it has open."""
+    with owner() as connection:
+        accounts.disable(connection, accounts.known(connection, login)["id"])
+
+
+@app.command()
+def enable(login: str) -> None:
+    """Open a closed account again."""
+    with owner() as connection:
+        accounts.disable(connection, accounts.known(connection, login)["id"], False)
+
+
+@app.command()
+def slip(login: str) -> None:
+    """Print a one-time link by which the holder sets a new password; older ones are void."""
+    with owner() as connection:
+        code = accounts.slip(connection, accounts.known(connection, login)["id"])
+    _slip(*code)
+
+
+@app.command()
+def token(
+    login: str,
+    title: Annotated[str, typer.Option(help="what it is for")] = "api",
+    days: Annotated[int, typer.Option(min=1, max=366)] = 90,
+    role: Annotated[str | None, typer.Option(help="which of its appointments, where there are several")] = None,
+) -> None:
+    """Print a token by which a system asks as an account. It is shown this once."""
+    with owner() as connection:
+        account = accounts.known(connection, login)
+        held = [a for a in account["appointments"] if a["current"] and role in (None, a["role"])]
+        if not held:
+            raise NotFound("账号 {login} 没有这样的任职。", login=login)
+        if len(held) > 1:
+            raise Invalid("账号 {login} 有几项任职,请用 --role 指明一项:{roles}", login=login, roles=[a["role"] for a in held])
+        text = accounts.token(connection, UUID(held[0]["id"]), title, timedelta(days=days))
+    typer.echo(text)
+
+
+def _slip(code: str, ends: datetime) -> None:
+    address = f"{settings().own_url}/slip?code={code}"
+    console.print(said("一次性链接,{ends} 前有效:{address}", ends=f"{ends:%Y-%m-%d %H:%M}", address=address), markup=False, soft_wrap=True)
+
+
+def _local(moment: datetime | None) -> datetime | None:
+    return moment.astimezone(UTC) if moment else None

@@ -1,0 +1,131 @@
+"""Coming in and going out: sessions for people, as programs ask for them. The pages of the same are `api/entrance.py`."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api import models
+from api.collections import PROBLEM
+from api.deps import (
+    CallerNow,
+    Connection,
+    Engines,
+    Key,
+    PresenceNow,
+    anyone,
+    cookie_name,
+    from_own_page,
+    noted,
+    strict,
+    turn,
+)
+from api.settings import settings
+from geo import accounts, door
+from geo.catalog.roles import ROLES
+from geo.door import LASTING, Presence
+from geo.errors import GeoError, Unauthorised
+from geo.language import translated
+
+routes = APIRouter(tags=["door"], responses=dict.fromkeys((400, 401, 403, 422, 429, 503), PROBLEM))
+
+
+class Credentials(BaseModel):
+    """What a person proves themself by; `code` is that of the second factor, where there is one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    login: Annotated[models.Text, Field(max_length=64)]
+    password: Annotated[models.Text, Field(max_length=1000)]
+    code: Annotated[models.Text, Field(max_length=20)] = ""
+
+
+class Acting(BaseModel):
+    """One of one's own appointments, or none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    appointment: UUID | None
+
+
+@routes.post("/sessions", status_code=201, summary="Sign in", dependencies=[strict(), Depends(anyone), Depends(turn, scope="function")])
+def open_session(given: Credentials, request: Request, key: Key) -> Response:
+    """Open a session. Its token is in the cookie of the answer and nowhere else."""
+    from_own_page(request)
+    answer = Response(status_code=201)
+    enter(request, answer, given.login, given.password, given.code, key)
+    return answer
+
+
+@routes.delete("/sessions/current", status_code=204, summary="Sign out", dependencies=[strict()])
+def close_session(request: Request, here: PresenceNow, who: CallerNow) -> Response:
+    """Close the session of this request."""
+    answer = Response(status_code=204)
+    leave(request, answer, here)
+    return answer
+
+
+@routes.get("/me", summary="Who asks, and as what", dependencies=[strict()])
+def me(here: PresenceNow, who: CallerNow, connection: Connection) -> dict[str, Any]:
+    """The account and appointment that this request is bound to, and the others it might be."""
+    return present(here) | {"sessions": accounts.sessions(connection) if who.account else []}
+
+
+@routes.put("/me/acting", status_code=204, summary="Act as another of one's appointments", dependencies=[strict()])
+def act(new: Acting, request: Request, here: PresenceNow, who: CallerNow) -> Response:
+    """From the next request on this session acts as that appointment."""
+    if here.session is None:
+        raise Unauthorised()
+    engines: Engines = request.app.state.engines
+    door.act(engines.door, request.cookies[cookie_name(request)], new.appointment)
+    noted(request, "account", purpose=str(new.appointment or ""))
+    return Response(status_code=204)
+
+
+def present(here: Presence) -> dict[str, Any]:
+    """A presence as a program reads it."""
+    return {
+        "login": here.caller.actor if here.caller.account else None,
+        "name": here.name,
+        "role": here.role,
+        "scope": list(here.caller.scope),
+        "categories": list(here.caller.categories),
+        "may": sorted(here.caller.may),
+        "acting_as": here.caller.acting_as,
+        "needs_second_factor": here.withheld,
+        "appointments": [dict(other) | {"title": translated(ROLES[other["role"]].title, "zh")} for other in here.others],
+    }
+
+
+def enter(request: Request, answer: Response, login: str, password: str, code: str, key: Any) -> None:
+    """Sign in, with a row in the trail either way, and put the session's cookie on the answer."""
+    engines: Engines = request.app.state.engines
+    origin = request.client.host if request.client else ""
+    try:
+        token = door.sign_in(engines.door, login, password, code, origin, key)
+    except GeoError:
+        noted(request, "sign_in", result="refused", actor=login[:64])
+        raise
+    admit(request, answer, token)
+
+
+def admit(request: Request, answer: Response, token: str) -> None:
+    """Put the cookie of an opened session on the answer. Whatever session there was before is another's, or nobody's."""
+    engines: Engines = request.app.state.engines
+    here = door.by_session(engines.door, token)
+    request.scope["presence"] = here
+    noted(request, "sign_in")
+    answer.set_cookie(
+        cookie_name(request), token, max_age=int(LASTING.total_seconds()), path="/", secure=settings().secure, httponly=True, samesite="lax",
+    )
+
+
+def leave(request: Request, answer: Response, here: Presence) -> None:
+    """Close the session and take the cookie back, with all that the browser has kept of it."""
+    engines: Engines = request.app.state.engines
+    if here.session is not None:
+        door.close(engines.door, request.cookies[cookie_name(request)])
+        noted(request, "sign_out")
+    answer.delete_cookie(cookie_name(request), path="/", secure=settings().secure, httponly=True, samesite="lax")
+    answer.headers["Clear-Site-Data"] = '"cache"'
