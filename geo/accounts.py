@@ -128,7 +128,8 @@ def exhibited(connection: sa.Connection, password_hash: str | None) -> list[dict
     mine = sa.text("SELECT array_agg(login) FROM accounts WHERE made_by = 'demo'")
     if password_hash is not None:
         grounds = connection.execute(
-            sa.text("SELECT DISTINCT ON (level) level, path FROM areas WHERE retired_at IS NULL AND kind = 'base' ORDER BY level, path")
+            sa.text("SELECT DISTINCT ON (level) level, path FROM areas WHERE retired_at IS NULL AND theme = 'governance'"
+            " AND kind NOT IN ('unit', 'thematic') ORDER BY level, path")
         )
         first = {row.level: row.path for row in grounds}
         there = connection.scalar(mine) or []
