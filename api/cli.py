@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import sys
@@ -35,7 +36,14 @@ console = Console(highlight=False)
 complain = Console(stderr=True, highlight=False)
 
 # Four of them are a password of 26 bits that lasts as long as one demonstration on one's own machine.
-WORDS = ["hill", "lake", "pine", "reed", "salt", "tide", "wind", "dune", "cove", "cape", "reef", "gull", "heron", "crane", "otter", "maple", "birch", "cedar", "fern", "moss", "brook", "grove", "meadow", "harbor", "island", "lantern", "anchor", "compass", "beacon", "pebble", "coral", "amber", "copper", "silver", "cobalt", "willow", "orchid", "lotus", "bamboo", "jasmine", "ginger", "pepper", "walnut", "almond", "cherry", "apricot", "quince", "plum", "persimmon", "kettle", "teapot", "basket", "ribbon", "thimble", "needle", "button", "candle", "mirror", "ladder", "hammer", "saddle", "bridle", "wagon", "barrel", "bucket", "bottle", "pencil", "paper", "drum", "flute", "cymbal", "fiddle", "organ", "banjo", "bugle", "chime", "gong", "zither", "harp", "lute"]
+WORDS = re.findall(
+    r"\w+",
+    "hill lake pine reed salt tide wind dune cove cape reef gull heron crane otter maple birch cedar fern moss brook grove"
+    " meadow harbor island lantern anchor compass beacon pebble coral amber copper silver cobalt willow orchid lotus bamboo"
+    " jasmine ginger pepper walnut almond cherry apricot quince plum persimmon kettle teapot basket ribbon thimble needle"
+    " button candle mirror ladder hammer saddle bridle wagon barrel bucket bottle pencil paper drum flute cymbal fiddle"
+    " organ banjo bugle chime gong zither harp lute",
+)
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 
