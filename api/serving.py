@@ -1,4 +1,4 @@
-"""The processes of a running server: some that answer, and one worker (clock, relay)."""
+"""The processes of a running server: some that answer, and one worker (clock, relay, sums)."""
 
 import logging
 import os
@@ -89,6 +89,7 @@ def work() -> None:
         try:
             with db.translated():
                 relay.step(engine)
+                relay.fold(engine)
                 if time.monotonic() - struck > CLOCK_SECONDS:
                     relay.strike(engine)
                     struck = time.monotonic()

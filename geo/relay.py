@@ -1,4 +1,4 @@
-"""The worker's two duties that never end: publish what changed, and notice when a boundary comes into force."""
+"""The worker's duties that never end: publish what changed, keep the sums, notice when a boundary comes into force."""
 
 import sqlalchemy as sa
 
@@ -10,6 +10,12 @@ def step(engine: sa.Engine) -> list[str]:
     """
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
         return list(connection.execute(sa.text("SELECT relayed()")).scalars())
+
+
+def fold(engine: sa.Engine) -> int:
+    """Take the differences since the last time into the sums of every area. Returns how many there were."""
+    with engine.begin() as connection:
+        return int(connection.scalar(sa.text("SELECT tallies_folded()")) or 0)
 
 
 def strike(engine: sa.Engine) -> int:

@@ -166,6 +166,8 @@ class Resource:
     key: tuple[str, ...] = ()  # unique among the living, where all of it is given
     public_rows: str | None = None  # SQL: the rows the public may see at all
     written_by: Audience = Audience.WORKER  # who may write it, inside their scope
+    # What is summed for every area, beside the number of rows: a name, and SQL over the row.
+    tallied: tuple[tuple[str, str], ...] = ()
     category: str | None = None  # the field by which departments are given theirs
     owned: bool = False  # a resident may have reported it, and then follows it
     drawn_rows: str | None = None  # SQL: the rows a map shows, where not all

@@ -32,7 +32,7 @@ EVERYBODY = "jingwei_public, jingwei_own, jingwei_partner, jingwei_area, jingwei
 CALLED = {
     EVERYBODY: (
         "areas_at", "nearest_area", "area_holds", "placing_level", "feature_fate", "metric_srid", "path_width", "instance_prefix", "uuid_v7",
-        "acting", "area_counts_told", "area_title", "shares_of", "zone_affected", "posts_told",
+        "acting", "tally_here", "area_counts_told", "area_title", "shares_of", "zone_affected", "posts_told",
         "review_queue", "review_counts", "first_level", "scopes_hold", "caller_may", "features_here", "incident_reported", "report_followed",
         "accounts_told", "account_made", "account_disabled", "slip_made", "appointed", "appointment_ended",
         "handed_over", "sessions_told", "session_ended", "token_made", "token_ended", "tokens_told",
@@ -45,7 +45,7 @@ CALLED = {
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
         "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "members_written", "area_derived", "stated_now",
     ),
-    "jingwei_web": ("relayed", "clock_struck"),
+    "jingwei_web": ("relayed", "clock_struck", "tallies_folded"),
     "jingwei_door": (
         "account_asked", "account_of_subject", "sign_in_failed", "session_opened", "caller_of_session", "caller_of_token", "session_closed",
         "acting_chosen", "slip_asked", "slip_used", "password_changed", "subject_set", "totp_set", "totp_used",
@@ -122,7 +122,7 @@ def rules(connection: sa.Connection) -> None:
     for resource in RESOURCES.values():
         for statement in (*triggers(resource), *policies(resource), *grants(resource)):
             db.run_script(connection, statement)
-    for statement in (areas_settled(), review_functions(), fates(), *spine_policies()):
+    for statement in (areas_settled(), review_functions(), fates(), *tallies(), *spine_policies()):
         db.run_script(connection, statement)
     for statement in (*_owners(connection), *_called(), *_spine_grants()):
         db.run_script(connection, statement)
@@ -130,6 +130,11 @@ def rules(connection: sa.Connection) -> None:
     _roles(connection)
     codes.load(connection)
     connection.exec_driver_sql("INSERT INTO instance DEFAULT VALUES ON CONFLICT DO NOTHING")
+    # Of a database that was there before its tallies.
+    connection.exec_driver_sql(
+        "SELECT tallies_made_anew() WHERE NOT EXISTS (SELECT FROM tallies) AND NOT EXISTS (SELECT FROM tally_changes)"
+        " AND EXISTS (SELECT FROM changes)"
+    )
     connection.exec_driver_sql("INSERT INTO relay (snapshot) VALUES (pg_current_snapshot()) ON CONFLICT DO NOTHING")
 
 
@@ -311,6 +316,56 @@ CREATE OR REPLACE FUNCTION feature_fate(noun text, feature uuid) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     SELECT coalesce(CASE noun
 {branches}    END, 'absent')
+$$;
+"""
+
+
+def tallies() -> Iterator[str]:
+    """What is summed of each noun for every area, kept up by what changes: a statement adds its differences, and the worker
+    folds them in. Counting a million incidents anew took 0.3 s, and would at every look."""
+    every = []
+    for r in RESOURCES.values():
+        if r.name == "areas":
+            continue
+        located = (("located", "(precision <> 'region')::integer"),) if r.place in (Place.POINT, Place.SHARES) else ()
+        quantities = (("rows", "1"), *located, *r.tallied)
+        summed = ", ".join(f"sum(sign * ({sql})) FILTER (WHERE retired_at IS NULL) AS {name}" for name, sql in quantities)
+        named = ", ".join(f"('{name}', t.{name})" for name, _ in quantities)
+        differences = (
+            f"INSERT INTO tally_changes (scope, noun, quantity, value) SELECT t.scope, '{r.name}', q.quantity, q.value"
+            f" FROM (SELECT s.scope, {summed} FROM ({{rows}}) AS s GROUP BY s.scope) AS t"
+            f" CROSS JOIN LATERAL (VALUES {named}) AS q (quantity, value) WHERE q.value <> 0"
+        )
+        fresh, stale = "SELECT 1 AS sign, * FROM fresh", "SELECT -1 AS sign, * FROM stale"
+        yield f"""
+CREATE OR REPLACE FUNCTION {r.name}_tallied() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        {differences.format(rows=fresh)};
+    ELSIF TG_OP = 'UPDATE' THEN
+        {differences.format(rows=f"{fresh} UNION ALL {stale}")};
+    ELSE
+        {differences.format(rows=stale)};
+    END IF;
+    RETURN NULL;
+END
+$$;
+"""
+        for event, tables in (("INSERT", "NEW TABLE AS fresh"), ("UPDATE", "OLD TABLE AS stale NEW TABLE AS fresh"), ("DELETE", "OLD TABLE AS stale")):
+            yield (
+                f"CREATE OR REPLACE TRIGGER y_tallied_{event.lower()} AFTER {event} ON {r.name} REFERENCING {tables}"
+                f" FOR EACH STATEMENT EXECUTE FUNCTION {r.name}_tallied()"
+            )
+        every.append(differences.format(rows=f"SELECT 1 AS sign, * FROM {r.name}"))
+    counting = ";\n    ".join(every)
+    yield f"""
+CREATE OR REPLACE FUNCTION tallies_made_anew() RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    DELETE FROM tallies;
+    DELETE FROM tally_changes;
+    {counting};
+    SELECT tallies_folded()
 $$;
 """
 

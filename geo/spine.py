@@ -131,6 +131,27 @@ AREA_SHARES = sa.Table(
     comment="面和线接触到的每一个区域及占比。",
 )
 
+TALLIES = sa.Table(
+    "tallies",
+    metadata,
+    sa.Column("path", Code, primary_key=True),
+    sa.Column("noun", sa.Text, primary_key=True),
+    sa.Column("quantity", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+    comment="每个区域各有多少:由改动累加,不必每次重数。",
+)
+
+TALLY_CHANGES = sa.Table(
+    "tally_changes",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("scope", Code, nullable=False, index=True),
+    sa.Column("noun", sa.Text, nullable=False),
+    sa.Column("quantity", sa.Text, nullable=False),
+    sa.Column("value", sa.BigInteger, nullable=False),
+    comment="还没有并入合计的增减。",
+)
+
 BATCHES = sa.Table(
     "batches",
     metadata,

@@ -48,6 +48,10 @@ INCIDENTS = Resource(
     place=Place.POINT,
     moment="occurred_at",
     coarse="grid",
+    tallied=(
+        ("open", "(state <> 'closed')::integer"),
+        ("open_located", "(state <> 'closed' AND precision <> 'region')::integer"),
+    ),
     category="matter",
     owned=True,
     key=("number",),

@@ -121,6 +121,10 @@ BUILDINGS = Resource(
     element="房",
     geometry="MULTIPOLYGON",
     place=Place.POINT,
+    # A record located only to a region is no location: nobody is counted there.
+    tallied=tuple(
+        (name, f"CASE WHEN precision <> 'region' THEN {name} END") for name in ("households", "residents", "non_local")
+    ),
     key=("code",),
     style=Style(color="#8A97A3", fill=0.75, zooms=(15, 21), order=20),
 )

@@ -59,22 +59,26 @@ CREATE OR REPLACE FUNCTION area_counts(lo text)
 RETURNS TABLE (buildings bigint, dwellings bigint, households bigint, residents bigint, non_local bigint,
                facilities bigint, parts bigint, organisations bigint, incidents bigint, open_incidents bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT b.n, (SELECT count(*) FROM dwellings AS d WHERE d.scope >= lo AND d.scope < lo || '~' AND d.retired_at IS NULL),
-        b.households, b.residents, b.non_local,
-        (SELECT count(*) FROM facilities AS f WHERE f.scope >= lo AND f.scope < lo || '~' AND f.retired_at IS NULL
-            AND f.precision <> 'region'),
-        (SELECT count(*) FROM parts AS p WHERE p.scope >= lo AND p.scope < lo || '~' AND p.retired_at IS NULL
-            AND p.precision <> 'region'),
-        (SELECT count(*) FROM organisations AS o WHERE o.scope >= lo AND o.scope < lo || '~' AND o.retired_at IS NULL
-            AND o.precision <> 'region'),
-        i.n, i.open
-    FROM (SELECT count(*) AS n, coalesce(sum(s.households), 0) AS households, coalesce(sum(s.residents), 0) AS residents,
-              coalesce(sum(s.non_local), 0) AS non_local
-          FROM jingwei.buildings AS s WHERE s.scope >= lo AND s.scope < lo || '~' AND s.retired_at IS NULL
-            AND s.precision <> 'region') AS b,
-         (SELECT count(*) AS n, count(*) FILTER (WHERE state <> 'closed') AS open
-          FROM jingwei.incidents AS t WHERE t.scope >= lo AND t.scope < lo || '~' AND t.retired_at IS NULL
-            AND t.precision <> 'region') AS i
+    SELECT coalesce((t ->> 'buildings.located')::bigint, 0),
+        coalesce((t ->> 'dwellings.rows')::bigint, 0),
+        coalesce((t ->> 'buildings.households')::bigint, 0),
+        coalesce((t ->> 'buildings.residents')::bigint, 0),
+        coalesce((t ->> 'buildings.non_local')::bigint, 0),
+        coalesce((t ->> 'facilities.located')::bigint, 0),
+        coalesce((t ->> 'parts.located')::bigint, 0),
+        coalesce((t ->> 'organisations.located')::bigint, 0),
+        coalesce((t ->> 'incidents.located')::bigint, 0),
+        coalesce((t ->> 'incidents.open_located')::bigint, 0)
+    FROM tallies_of(lo) AS t
+$$;
+
+-- How many rows of a noun, or of another quantity, the caller may see: of the public everything, of who answers for areas
+-- what is in them.
+CREATE OR REPLACE FUNCTION tally_here(of_noun text, of_quantity text) RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT coalesce(sum((tallies_of(path) ->> (of_noun || '.' || of_quantity))::bigint), 0)::bigint
+    FROM unnest(CASE WHEN caller_right() IN ('partner', 'area', 'leader')
+        THEN string_to_array(current_setting('jingwei.scopes', true), ',') ELSE '{""}' END) AS path
 $$;
 
 -- A number of people or homes, or NULL where it is so small that it tells of somebody.
