@@ -33,7 +33,7 @@ VENDOR = Path(__file__).parents[1] / "maps" / "assets" / "vendor"
 ASSETS = ("leaflet/leaflet.js", "leaflet/leaflet.css", "htmx/htmx.min.js", "swagger/swagger-ui-bundle.js")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ROLES = (
-    "owner", "definer", "public", "own", "partner", "area", "leader", "organisation", "several", "partner_several", "area_several",
+    "owner", "definer", "public", "own", "partner", "area", "leader", "organisation", "partner_several", "area_several",
     "leader_several", "organisation_several", "direct", "web", "door", "loader", "trail",
 )
 

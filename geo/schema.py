@@ -25,8 +25,11 @@ from geo.tables import TABLES, columns, metadata
 
 CODES = Path(__file__).parents[1] / "data" / "codes"
 
-# Everybody who asks through the web server; a leader and whoever has several areas are members of these.
-EVERYBODY = "jingwei_public, jingwei_own, jingwei_partner, jingwei_area, jingwei_organisation"
+# Everybody who asks through the web server; leaders are members of these.
+EVERYBODY = (
+    "jingwei_public, jingwei_own, jingwei_partner, jingwei_partner_several, jingwei_area, jingwei_area_several, jingwei_organisation,"
+    " jingwei_organisation_several"
+)
 
 # Functions that roles call by name; every other is a trigger's or another function's.
 CALLED = {
@@ -38,8 +41,7 @@ CALLED = {
         "handed_over", "sessions_told", "session_ended", "token_made", "token_ended", "tokens_told",
     ),
     f"{EVERYBODY}, jingwei_loader": ("in_force", "area_family", "code_stem", "codes_retired", "codes_proposed", "micro_grid_of"),
-    "jingwei_area": ("local_midnight",),
-    "jingwei_leader": ("areas_redrawn", "places_in"),
+    "jingwei_leader, jingwei_leader_several": ("areas_redrawn", "places_in", "local_midnight"),
     "jingwei_loader": (
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
@@ -56,6 +58,10 @@ CALLED = {
 
 # The bare range by which an index is used; on a connection that has not been told a caller both ends are '' or NULL.
 SCOPED = "scope >= current_setting('jingwei.lo', true) AND scope < current_setting('jingwei.hi', true)"
+# The same for several areas, each of which the index is asked for; those not given are '' to '' and hold nothing.
+SEVERAL = " OR ".join(SCOPED.replace(".lo'", f".lo{n}'").replace(".hi'", f".hi{n}'") for n in range(1, db.AREAS + 1))
+RANGES = (("", SCOPED), ("_several", f"({SEVERAL})"))
+DEPARTMENTS = ["jingwei_organisation", "jingwei_organisation_several"]
 DIRECT = "scope >= direct_lo() AND scope < direct_hi()"
 OWN = "owner = nullif(current_setting('jingwei.account', true), '')::uuid"
 
@@ -220,27 +226,21 @@ def policies(resource: Resource) -> Iterator[str]:
     public = " AND ".join(filter(None, ("retired_at IS NULL", resource.public_rows)))
     writer = "jingwei_leader" if resource.written_by is Audience.LEADER else "jingwei_area"
     if resource.audience is Audience.PUBLIC:
-        looking = ["jingwei_public", *([] if resource.owned else ["jingwei_own"]), *([] if resource.category else ["jingwei_organisation"])]
+        looking = ["jingwei_public", *([] if resource.owned else ["jingwei_own"]), *([] if resource.category else DEPARTMENTS)]
         yield f"CREATE POLICY {name}_public ON {name} FOR SELECT TO {', '.join(looking)} USING ({public})"
     if resource.owned:
         yield f"CREATE POLICY {name}_own ON {name} FOR SELECT TO jingwei_own USING ({OWN} AND retired_at IS NULL)"
-    if resource.audience <= Audience.PARTNER:
-        yield f"CREATE POLICY {name}_partner ON {name} FOR SELECT TO jingwei_partner USING (({SCOPED}{touching}) AND {public})"
-    yield f"CREATE POLICY {name}_area ON {name} FOR SELECT TO jingwei_area USING ({SCOPED}{touching})"
-    yield f"CREATE POLICY {name}_area_add ON {name} FOR INSERT TO {writer} WITH CHECK ({SCOPED})"
-    yield f"CREATE POLICY {name}_area_change ON {name} FOR UPDATE TO {writer} USING ({SCOPED}) WITH CHECK ({SCOPED})"
-    if resource.category:
-        theirs = f"{SCOPED} AND {resource.category} = ANY (string_to_array(current_setting('jingwei.categories', true), ','))"
-        yield f"CREATE POLICY {name}_organisation ON {name} FOR SELECT TO jingwei_organisation USING ({theirs})"
-        yield f"CREATE POLICY {name}_organisation_change ON {name} FOR UPDATE TO jingwei_organisation USING ({theirs}) WITH CHECK ({theirs})"
-        yield (
-            f"CREATE POLICY {name}_organisation_several ON {name} AS RESTRICTIVE TO jingwei_organisation_several"
-            " USING (scopes_hold(scope)) WITH CHECK (scopes_hold(scope))"
-        )
-    yield (
-        f"CREATE POLICY {name}_several ON {name} AS RESTRICTIVE TO jingwei_several USING (scopes_hold(scope){touching})"
-        " WITH CHECK (scopes_hold(scope))"
-    )
+    for several, held in RANGES:
+        if resource.audience <= Audience.PARTNER:
+            yield f"CREATE POLICY {name}_partner{several} ON {name} FOR SELECT TO jingwei_partner{several} USING (({held}{touching}) AND {public})"
+        yield f"CREATE POLICY {name}_area{several} ON {name} FOR SELECT TO jingwei_area{several} USING ({held}{touching})"
+        yield f"CREATE POLICY {name}_area_add{several} ON {name} FOR INSERT TO {writer}{several} WITH CHECK ({held})"
+        yield f"CREATE POLICY {name}_area_change{several} ON {name} FOR UPDATE TO {writer}{several} USING ({held}) WITH CHECK ({held})"
+        if resource.category:
+            theirs = f"{held} AND {resource.category} = ANY (string_to_array(current_setting('jingwei.categories', true), ','))"
+            to = f"ON {name} FOR {{}} TO jingwei_organisation{several} USING ({theirs})"
+            yield f"CREATE POLICY {name}_organisation{several} {to.format('SELECT')}"
+            yield f"CREATE POLICY {name}_organisation_change{several} {to.format('UPDATE')} WITH CHECK ({theirs})"
     if not resource.personal:
         yield f"CREATE POLICY {name}_direct ON {name} FOR SELECT TO jingwei_direct USING ({DIRECT}{touching})"
         yield f"CREATE POLICY {name}_direct_add ON {name} FOR INSERT TO jingwei_direct WITH CHECK ({DIRECT})"
@@ -250,22 +250,23 @@ def policies(resource: Resource) -> Iterator[str]:
 def grants(resource: Resource) -> Iterator[str]:
     """Which columns which role may read and write."""
     name, every = resource.name, [c.name for c in TABLES[resource.name].c]
-    for role in (*EVERYBODY.split(", "), "jingwei_leader", "jingwei_direct", "jingwei_loader", "jingwei_definer"):
+    for role in (*EVERYBODY.split(", "), "jingwei_leader", "jingwei_leader_several", "jingwei_direct", "jingwei_loader", "jingwei_definer"):
         yield f"REVOKE ALL ON {name} FROM {role}"
+    departments = ", ".join(DEPARTMENTS)
     if resource.audience is Audience.PUBLIC:
-        looking = ["jingwei_public", "jingwei_own", *([] if resource.category else ["jingwei_organisation"])]
+        looking = ["jingwei_public", "jingwei_own", *([] if resource.category else DEPARTMENTS)]
         yield f"GRANT SELECT ({', '.join(columns_seen(resource, Audience.PUBLIC))}) ON {name} TO {', '.join(looking)}"
     if resource.audience <= Audience.PARTNER:
-        yield f"GRANT SELECT ({', '.join(columns_seen(resource, Audience.PARTNER))}) ON {name} TO jingwei_partner"
+        yield f"GRANT SELECT ({', '.join(columns_seen(resource, Audience.PARTNER))}) ON {name} TO jingwei_partner, jingwei_partner_several"
     written = [*(c for f in resource.writable for c in stored_columns(f)), "id", "source", "extras", "retired_at"]
     if resource.geometry:
         written.append("geom")
     allowed = ", ".join(c for c in written if c in every)
-    working = ["jingwei_area", *(["jingwei_organisation"] if resource.category else [])]
-    yield f"GRANT SELECT ({', '.join(columns_worked_with(resource))}) ON {name} TO {', '.join(working)}"
-    yield f"GRANT INSERT ({allowed}), UPDATE ({allowed}) ON {name} TO {'jingwei_leader' if resource.written_by is Audience.LEADER else 'jingwei_area'}"
+    writer = "jingwei_leader" if resource.written_by is Audience.LEADER else "jingwei_area"
+    yield f"GRANT SELECT ({', '.join(columns_worked_with(resource))}) ON {name} TO jingwei_area, jingwei_area_several"
+    yield f"GRANT INSERT ({allowed}), UPDATE ({allowed}) ON {name} TO {writer}, {writer}_several"
     if resource.category:
-        yield f"GRANT UPDATE ({allowed}) ON {name} TO jingwei_organisation"
+        yield f"GRANT SELECT ({', '.join(columns_worked_with(resource))}), UPDATE ({allowed}) ON {name} TO {departments}"
     if not resource.personal:
         # No reading of a person's record without a trail, and a login of one's own leaves none: no row about a person there.
         yield f"GRANT SELECT ({', '.join(c for c in columns_worked_with(resource) if not c.endswith('_hash'))}) ON {name} TO jingwei_direct"
@@ -376,7 +377,7 @@ def spine_policies() -> Iterator[str]:
     visible = " ".join(f"WHEN '{name}' THEN feature IN (SELECT id FROM {name})" for name in shared)
     for table, role, using in (
         ("area_shares", f"{EVERYBODY}, jingwei_direct", f"CASE noun {visible} END"),
-        ("idempotency", "jingwei_area, jingwei_organisation", "actor = current_setting('jingwei.actor', true)"),
+        ("idempotency", f"jingwei_area, jingwei_area_several, {', '.join(DEPARTMENTS)}", "actor = current_setting('jingwei.actor', true)"),
     ):
         yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
         yield f"DROP POLICY IF EXISTS {table}_seen ON {table}"
@@ -498,7 +499,7 @@ def _spine_grants() -> Iterator[str]:
     for role in (*EVERYBODY.split(", "), "jingwei_direct"):
         yield f"REVOKE ALL ON {', '.join((*READABLE, 'idempotency', 'batches', 'load_problems', 'roles', *CODE_LISTS))} FROM {role}"
     yield f"GRANT SELECT ON {', '.join((*READABLE, 'roles', *CODE_LISTS))} TO {EVERYBODY}, jingwei_direct, jingwei_loader"
-    yield "GRANT SELECT, INSERT ON idempotency TO jingwei_area, jingwei_organisation"
+    yield f"GRANT SELECT, INSERT ON idempotency TO jingwei_area, jingwei_area_several, {', '.join(DEPARTMENTS)}"
     yield "GRANT SELECT, INSERT, UPDATE ON batches, load_problems, area_paths, placements, area_members TO jingwei_loader"
 
 

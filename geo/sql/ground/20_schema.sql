@@ -5,7 +5,8 @@ CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
 
 CREATE SCHEMA IF NOT EXISTS jingwei AUTHORIZATION jingwei_owner;
 GRANT USAGE ON SCHEMA jingwei TO
-    jingwei_definer, jingwei_public, jingwei_own, jingwei_partner, jingwei_area, jingwei_organisation, jingwei_direct,
+    jingwei_definer, jingwei_public, jingwei_own, jingwei_partner, jingwei_partner_several, jingwei_area, jingwei_area_several,
+    jingwei_organisation, jingwei_organisation_several, jingwei_direct,
     jingwei_web, jingwei_door, jingwei_loader, jingwei_trail;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES FOR ROLE jingwei_owner IN SCHEMA jingwei REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;

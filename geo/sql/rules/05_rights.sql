@@ -24,7 +24,7 @@ LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = jingwei, pu
         ELSE 'none' END
 $$;
 
--- Whether a path lies in one of the areas that the caller answers for. For a policy that stands on top of the hull range.
+-- Whether a path lies in one of the areas that the caller answers for.
 CREATE OR REPLACE FUNCTION scopes_hold(path text) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = jingwei, public, pg_temp AS $$
     SELECT EXISTS (

@@ -130,7 +130,7 @@ BEGIN
     IF NOT (may_appoint($2, areas) OR lending.account IS NOT DISTINCT FROM caller_account() AND lent IS NOT NULL) THEN
         PERFORM refuse('no right to give this role here');
     END IF;
-    IF (kind.right IN ('public', 'own')) <> (areas = '{}') OR ('organisation' = kind.right) <> (categories <> '{}') THEN
+    IF (kind.right IN ('public', 'own')) <> (areas = '{}') OR cardinality(areas) > 8 OR ('organisation' = kind.right) <> (categories <> '{}') THEN
         RAISE check_violation USING MESSAGE = 'a role that works somewhere needs areas, a department needs categories, and no other has any',
             CONSTRAINT = 'appointments_areas_check', TABLE = 'appointments', COLUMN = 'areas';
     END IF;
