@@ -2,22 +2,37 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
 import sqlalchemy as sa
 from fastapi import FastAPI, Request, Response
 
-from api import collections, control, docs, door, errors, locating, pages, redrawing, tiles, topology
+from api import (
+    collections,
+    control,
+    docs,
+    door,
+    errors,
+    locating,
+    pages,
+    redrawing,
+    retention,
+    rights_requests,
+    tiles,
+    topology,
+)
 from api.deps import AT_ONCE, Engines, Instance
+from api.settings import settings
 from geo.catalog import RESOURCES
 from geo.keys import FieldKey
 
 BODY = 1_000_000  # bytes of a JSON request; files go through the intake
 
 
-def create_app(engines: Engines, key: FieldKey) -> FastAPI:
-    """The server over three logins of a migrated database."""
+def create_app(engines: Engines, key: FieldKey, home: Path | None = None) -> FastAPI:
+    """The server over three logins of a migrated database; `home` is where it keeps what lies outside of that."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -32,6 +47,7 @@ def create_app(engines: Engines, key: FieldKey) -> FastAPI:
     app.state.engines = engines
     app.state.turns = anyio.Semaphore(AT_ONCE)
     app.state.field_key = key
+    app.state.home = home or settings().home
     app.state.instance = instance(engines)
     errors.install(app)
     app.include_router(collections.catalogue)
@@ -42,6 +58,8 @@ def create_app(engines: Engines, key: FieldKey) -> FastAPI:
     app.include_router(control.routes)
     app.include_router(topology.routes)
     app.include_router(redrawing.routes)
+    app.include_router(rights_requests.routes)
+    app.include_router(retention.routes)
     app.include_router(tiles.routes)
     app.include_router(docs.routes)
     pages.install(app)

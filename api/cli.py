@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from api import cli_account
+from api import cli_account, cli_retention
 from api.settings import settings
 from geo import accounts, db, door, schema
 from geo.cluster import DATABASE, Address, Cluster, reached
@@ -32,6 +32,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="经纬 Jingwei: a spatial governance server."
 )
 app.add_typer(cli_account.app, name="account")
+app.add_typer(cli_retention.app, name="retention")
 console = Console(highlight=False)
 complain = Console(stderr=True, highlight=False)
 
@@ -89,6 +90,7 @@ def migrate() -> None:
     made = db.engine(found.url(), pool=1)
     with db.translated():
         schema.migrate(made, found.passwords)
+        cli_retention.replayed(made)
     made.dispose()
 
 
@@ -101,7 +103,9 @@ def serve(
     from api import serving
 
     chosen = settings()
+    # Before anybody is answered: a restored backup may have brought back what was destroyed.
     with engine() as made:
+        cli_retention.replayed(made)
         _opened(made)
     with _noted(chosen.home):
         serving.serve(port or chosen.port, workers or chosen.workers, chosen.host)
@@ -239,13 +243,14 @@ def undo(batch: UUID) -> None:
 @app.command()
 def destroy(resource: str, id: UUID) -> None:
     """Destroy one record for privacy's sake, with its past. Not to be taken back."""
-    from geo import ends
+    from geo import retention
     from geo.catalog import RESOURCES
 
     if resource not in RESOURCES:
         raise NotFound()
     with engine() as made, db.translated(), made.begin() as connection:
-        ends.destroy(connection, RESOURCES[resource], id)
+        [issued] = retention.destroy(connection, settings().home, RESOURCES[resource], [id])
+    console.print(said("已销毁,证明编号 {id}", id=issued.id), markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -184,6 +185,12 @@ def field_key(request: Request) -> FieldKey:
     return key
 
 
+def home(request: Request) -> Path:
+    """The folder of what this server keeps outside the database."""
+    kept: Path = request.app.state.home
+    return kept
+
+
 def strict(*allowed: str) -> Any:
     """Refuse query parameters that a route does not know, and any given twice: a mistyped filter must not widen a list."""
 
@@ -266,4 +273,5 @@ CallerNow = Annotated[Caller, Depends(asked)]
 PresenceNow = Annotated[Presence, Depends(presence)]
 LanguageNow = Annotated[Language, Depends(language)]
 Key = Annotated[FieldKey, Depends(field_key)]
+Home = Annotated[Path, Depends(home)]
 Expected = Annotated[int | None, Depends(expected)]

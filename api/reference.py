@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from csv import DictReader
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -16,7 +17,8 @@ from geo.db import SENTENCES
 from geo.errors import GeoError
 from geo.exporting import FORMATS
 from geo.language import translated
-from geo.resource import Field, Place, Resource, Style
+from geo.resource import BASES, RETIRED_DAYS, Field, Keeping, Place, Resource, Style
+from geo.retention import BESIDE, TRACES, UNTOUCHED
 from geo.statements import HEAD
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +55,7 @@ def pages() -> dict[str, str]:
     """Every reference page by its file name."""
     made = {
         "resources.md": _resources(), "errors.md": _errors(), "code-lists.md": _code_lists(), "cli.md": _commands(),
-        "statements.md": _statements(), "settings.md": _settings(),
+        "statements.md": _statements(), "settings.md": _settings(), "personal-data.md": _personal(),
     }
     whole = {name: "\n".join([NOTE, "", *lines]).rstrip() + "\n" for name, lines in made.items()}
     return {name: re.sub(r"\n{3,}", "\n\n", text) for name, text in whole.items()}
@@ -114,20 +116,9 @@ def _resource(resource: Resource) -> Iterator[str]:
                 for rule in resource.rules
             ),
         )
-    personal = [field for field in resource.all_fields if field.purpose]
-    if personal:
-        yield "Personal fields, why they are kept and for how long:"
+    if resource.keeps_personal:
+        yield f"Personal fields, why they are kept and for how long: [personal data](personal-data.md#{resource.name})."
         yield ""
-        yield from _table(
-            ("field", "kept as", "purpose", "days"),
-            (
-                (
-                    f"`{field.name}`", "mask, cipher and keyed hash" if field.secret else "name; 张* below worker",
-                    _both(field.purpose or ""), str(field.retention_days),
-                )
-                for field in personal
-            ),
-        )
     if resource.geometry:
         yield f"Drawn: {_drawn(resource.style)}"
 
@@ -155,6 +146,61 @@ def _field(resource: Resource, field: Field) -> tuple[str, ...]:
     kind = "choice" if field.choices else TYPES[field.type.__name__]
     spellings = ", ".join(field.spellings[1:]) if field.writable and field.stored else ""
     return f"`{field.name}`", _both(field.title), kind, "; ".join(rules), field.audience.name.lower(), spellings
+
+
+def _personal() -> Iterator[str]:
+    yield "# Personal data"
+    yield ""
+    yield "Every field that tells of a person: why it is kept, on what ground (个人信息保护法 Art 13), for how long and from when on, who"
+    yield "sees it, and how it is stored. Written from the declarations that the database destroys by: what is not here is not"
+    yield "kept. What to do with it: [data protection](../howto/data-protection.md)."
+    yield ""
+    yield f"What is taken off the lists (retired) is kept {RETIRED_DAYS} days at most. What was gathered for an emergency (`activation`) goes"
+    yield "when the review after its end is over, whatever its period. A record about a person goes whole, with its journal;"
+    yield "of other records the field goes and the record stays."
+    for resource in RESOURCES.values():
+        if resource.keeps_personal:
+            yield ""
+            yield f"## {resource.name}"
+            yield ""
+            yield f"**{_both(resource.title)}**, of the element {resource.element}."
+            yield ""
+            kept = ((field, keeping) for field in resource.fields if (keeping := resource.kept(field)))
+            yield from _table(KEPT, (_kept(f"`{f.name}` {_both(f.title)}", k, _seen(resource, f), _stored(f)) for f, k in kept))
+    yield ""
+    yield "## Beside the resources"
+    yield ""
+    yield from _table(KEPT, (_kept(f"`{b.table}.{b.field}` {_both(b.title)}", b.keeping, b.seen_by, b.stored) for b in BESIDE))
+    yield ""
+    yield "## What destruction reaches"
+    yield ""
+    yield "The row or field, and beside it: " + ", ".join(f"`{trace.table}`" for trace in TRACES) + "."
+    yield ""
+    yield "Tables that hold text and say nothing of a row, and why:"
+    yield ""
+    yield from _table(("table", "what it holds"), ((f"`{table}`", why) for table, why in UNTOUCHED.items()))
+
+
+KEPT = ("field", "purpose", "basis", "days", "since", "then", "seen by", "stored as")
+
+
+def _kept(title: str, keeping: Keeping, seen: str, stored: str) -> tuple[str, ...]:
+    basis = next(base.title for base in BASES if base.code == keeping.basis)
+    goes = "the record goes" if keeping.whole else "the field goes"
+    return title, _both(keeping.purpose), _both(basis), str(keeping.days), f"`{keeping.since}`", goes, seen, stored
+
+
+def _seen(resource: Resource, field: Field) -> str:
+    lowest = max(resource.audience, field.audience).name.lower()
+    if field.secret:
+        return f"{lowest}, masked"
+    return f"{lowest}, as 张* below worker" if field.name_of_person else lowest
+
+
+def _stored(field: Field) -> str:
+    if field.secret:
+        return "mask, cipher and keyed hash"
+    return "name, and its mask" if field.name_of_person else "plain"
 
 
 def _drawn(style: Style) -> str:
@@ -227,8 +273,7 @@ def _commands() -> Iterator[str]:
     yield "one sentence that says what to do, and exit status 1."
     yield ""
     yield f"Formats of `export`: {', '.join(f'`{kind}`' for kind in FORMATS)}."
-    group = typer.main.get_command(app)
-    for name, command in getattr(group, "commands", {}).items():
+    for name, command in _listed(typer.main.get_command(app)):
         yield ""
         yield f"## jingwei {name}"
         yield ""
@@ -249,6 +294,15 @@ def _commands() -> Iterator[str]:
                 for parameter in command.params
             ),
         )
+
+
+def _listed(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command, those of a group under its name."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _listed(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
 
 
 def _statements() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The processes of a running server: some that answer, and one worker (clock, relay, sums)."""
+"""The processes of a running server: some that answer, and one worker (clock, relay, sums, retention)."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.deps import Engines
 from api.settings import settings
-from geo import db, relay
+from geo import db, relay, retention
 from geo.cluster import reached
 from geo.errors import GeoError, Unavailable
 from geo.keys import field_key
@@ -36,7 +36,7 @@ def web() -> FastAPI:
     engines = Engines(
         db.engine(address.url("jingwei_web")), db.engine(address.url("jingwei_door")), db.engine(address.url("jingwei_trail"), pool=1)
     )
-    return create_app(engines, field_key(chosen.home))
+    return create_app(engines, field_key(chosen.home), chosen.home)
 
 
 def serve(port: int, workers: int, host: str = "127.0.0.1") -> None:
@@ -78,13 +78,15 @@ def working() -> Iterator[None]:
 
 
 def work() -> None:
-    """Relay and clock, until told to stop or left alone by the process that started it."""
+    """Relay, clock and the destruction of what is over, until told to stop or left alone by the process that started it."""
     parent = os.getppid()
     told: list[int] = []
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, lambda number, _: told.append(number))
-    engine: sa.Engine = db.engine(reached(settings().home).url("jingwei_web"), pool=1)
+    home = settings().home
+    engine: sa.Engine = db.engine(reached(home).url("jingwei_web"), pool=1)
     struck = 0.0
+    night: Iterator[object] | None = None
     while not told and os.getppid() == parent:
         try:
             with db.translated():
@@ -93,9 +95,16 @@ def work() -> None:
                 if time.monotonic() - struck > CLOCK_SECONDS:
                     relay.strike(engine)
                     struck = time.monotonic()
+                    if night is None and retention.awaited(engine):
+                        night = retention.run(engine, home)
+                # A stretch a turn, so that what people write meanwhile is published as soon as ever.
+                if night and next(night, None) is None:
+                    retention.rested(engine)
+                    night = None
         except GeoError as error:
-            # The database may be restarting; what changed meanwhile waits in `changes`.
-            log.warning("relay: %s", error)
+            # The database may be restarting; what changed meanwhile waits in `changes`, and what is over stays over.
+            log.warning("worker: %s", error)
+            night = None
             time.sleep(1)
         time.sleep(RELAY_SECONDS)
     engine.dispose()

@@ -141,7 +141,8 @@ def meaning(error: BaseException | None) -> GeoError:
     """The domain error that a driver error stands for."""
     for cause, kind in TRANSLATION:
         if isinstance(error, cause):
-            return _told(error, kind)
+            # A step that is not allowed from where the thing is now: somebody was quicker.
+            return _told(error, Conflict if error.diag.constraint_name in STEPS else kind)
     if isinstance(error, psycopg.InternalError) and "interrupt" in str(error).lower():
         return Unavailable(retry_after=1)
     if isinstance(error, (UnicodeError, ValueError, psycopg.DataError)):
@@ -186,7 +187,23 @@ SENTENCES = {
     "appointments_role_fkey": "没有这个角色。",
     "areas_code_retired_check": "这个编码属于已注销的区域,不能再给别的区域。",
     "batches_undo_check": "这一批里有的行后来被人改过,不能整批撤回。",
+    "activations_use_check": "为应急收集的信息只能用于这次应急,不能转作他用。确需另行登记的,请重新征得同意后新建。",
+    "activations_over_check": "这次应急响应已经终止,不能再为它收集信息。",
+    "activations_reopened_check": "审查期已过,为它收集的个人信息正在销毁,不能重新启动。请另开一次响应。",
+    "assessments_review_check": "只有已终止、仍在审查期内的响应才能评估延期。",
+    "assessments_until_check": "延期须晚于现在,一次最多一年;到期仍需保留的,请再评估。",
+    "assessments_reason_check": "请写明为什么确需保留(至少十个字)。",
+    "assessments_assessed_by_check": "请写明由谁评估。",
+    "rights_requests_appeal_check": "请求还没有答复,不能申诉。",
+    "rights_findings_feature_check": "没有这条记录。",
+    "rights_log_appeal_check": "申诉须由作出原决定以外的人处理。",
+    "rights_log_refusal_check": "拒绝须写明依据、理由和申诉渠道。",
+    "rights_log_kind_source_target_fkey": "这个请求现在不在这一步,请刷新后再看。",
 }
+
+
+# State machines: foreign keys of logs on the moves that there are.
+STEPS = frozenset({"rights_log_kind_source_target_fkey"})
 
 
 def run_script(connection: sa.Connection, script: str) -> None:

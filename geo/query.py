@@ -198,7 +198,7 @@ def _columns(resource: Resource, audience: Audience) -> tuple[sa.ColumnElement[A
             found.append(t.c[f"{shown.name}_masked"].label(shown.name))
         else:
             found.append(expression(resource, shown).label(shown.name))
-    if resource.place is not Place.NONE or resource.name == "posts":
+    if resource.place is not Place.NONE or resource.of_area:
         found.append(t.c.scope)
     if audience >= Audience.WORKER:
         found.append(t.c.extras)

@@ -49,6 +49,31 @@ def choices(**titles: str) -> tuple[Choice, ...]:
     return tuple(Choice(code.rstrip("_"), title) for code, title in titles.items())
 
 
+# The grounds on which a person's data may be kept at all (个人信息保护法 Art 13: items 1, 3 and 4).
+BASES = choices(consent="本人同意", duty="履行法定职责", emergency="应对突发事件")
+# What is off the lists serves nobody any more (Art 47); so long a mistake can still be taken back.
+RETIRED_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Why a personal field is kept, on what ground, for how many days, and from which moment of its row on (Art 6, 13, 19).
+
+    `since` is a field that holds a moment; without it the period has not begun. A row off the lists is kept
+    `RETIRED_DAYS` at most. `whole`: the row is about a person, and goes with the field.
+    """
+
+    purpose: str
+    basis: Literal["consent", "duty", "emergency"]
+    days: int
+    since: str
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.purpose or self.days < 1 or self.basis not in [base.code for base in BASES]:
+            raise ValueError("what is kept has a purpose, a basis and a period")
+
+
 @dataclass(frozen=True)
 class Field:
     """One property: its name, type, title, and the rules it must keep."""
@@ -71,16 +96,13 @@ class Field:
     secret: bool = False  # kept as masked, cipher and keyed hash; never as plain text
     name_of_person: bool = False  # 张*, to everybody but those of `clear`
     clear: Audience | None = None  # who sees the name without asking: of people who hold an office, never of residents
-    purpose: str | None = None  # why a personal field is kept, and for how long
-    retention_days: int | None = None
+    keeping: Keeping | None = None  # of a personal field; one about a person has that of its noun
     derived: str | None = None  # SQL over the row, computed when read; not stored
     unit: str | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is not a field name")
-        if (self.secret or self.name_of_person) and not (self.purpose and self.retention_days):
-            raise ValueError(f"{self.name}: personal, so it names its purpose and retention")
         if self.clear is not None and not self.name_of_person:
             raise ValueError(f"{self.name}: only a person's name is masked, so only that can be clear")
         if self.secret and self.audience < Audience.WORKER:
@@ -117,6 +139,12 @@ PLACED = (
     Field("stated_area", str, "所填区域", aliases=("所属区域", "所属网格", "所属社区", "网格编码", "社区名称")),
     Field("placing_reason", str, "落格说明", choices=REASONS, writable=False),
     Field("nearest_m", float, "距最近网格", writable=False, unit="m"),
+)
+
+
+# Of whatever keeps personal fields: the emergency they were gathered for. Without one they belong to ordinary service.
+GATHERED = Field(
+    "activation", UUID, "应急响应", refers="activations", audience=Audience.WORKER, aliases=("响应编号", "响应编码", "XYBM")
 )
 
 
@@ -161,6 +189,7 @@ class Resource:
     geometry_required: bool = True
     audience: Audience = Audience.PUBLIC
     place: Place = Place.NONE
+    keeping: Keeping | None = None  # of a noun about persons: of every field that has no other
     moment: str | None = None  # the field whose time decides the area version
     coarse: str | None = None  # level whose representative point is the place for those below WORKER
     key: tuple[str, ...] = ()  # unique among the living, where all of it is given
@@ -188,6 +217,14 @@ class Resource:
             raise ValueError(f"{self.name}: what has a geometry has a place, and the reverse")
         if self.place is Place.INHERITS and "building" not in names:
             raise ValueError(f"{self.name}: inherits its place, so it names its building")
+        if self.element == "人" and not (self.keeping and self.keeping.whole):
+            raise ValueError(f"{self.name}: about persons, so its rows have a purpose, a basis and a period")
+        for field in self.fields:
+            kept = self.kept(field)
+            if (field.secret or field.name_of_person) and kept is None:
+                raise ValueError(f"{self.name}.{field.name}: personal, so it has a purpose, a basis and a period")
+            if kept and (kept.since not in names or self[kept.since].type is not datetime):
+                raise ValueError(f"{self.name}.{field.name}: kept since {kept.since!r}, which is no moment of it")
 
     def __getitem__(self, name: str) -> Field:
         for field in self.all_fields:
@@ -197,8 +234,23 @@ class Resource:
 
     @property
     def all_fields(self) -> tuple[Field, ...]:
-        """The declared fields, and those that every placed resource has."""
-        return self.fields + (PLACED if self.place in (Place.POINT, Place.SHARES) else ())
+        """The declared fields, and those that every personal and every placed resource has."""
+        placed = PLACED if self.place in (Place.POINT, Place.SHARES) else ()
+        return self.fields + ((GATHERED,) if self.keeps_personal else ()) + placed
+
+    def kept(self, field: Field) -> Keeping | None:
+        """Why and for how long a field is kept; None for what tells of no person."""
+        return field.keeping or (self.keeping if field.stored else None)
+
+    @property
+    def keeps_personal(self) -> bool:
+        """Whether any field tells of a person, be the row about one or not."""
+        return any(self.kept(field) for field in self.fields)
+
+    @property
+    def of_area(self) -> bool:
+        """Whether it has no place of its own but names the area that it is for."""
+        return self.place is Place.NONE and any(field.name == "area" for field in self.fields)
 
     @property
     def personal(self) -> bool:

@@ -15,12 +15,13 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from psycopg import sql
+from sqlalchemy.dialects.postgresql import insert
 
-from geo import codes, db
+from geo import codes, db, retention, rights_requests
 from geo.catalog import CODE_LISTS, RESOURCES
 from geo.catalog.roles import ROLES
 from geo.resource import Audience, Field, Place, Resource
-from geo.spine import READABLE
+from geo.spine import READABLE, RETENTION_RULES, RIGHTS_MOVES
 from geo.tables import TABLES, columns, metadata
 
 CODES = Path(__file__).parents[1] / "data" / "codes"
@@ -39,15 +40,22 @@ CALLED = {
         "review_queue", "review_counts", "first_level", "scopes_hold", "caller_may", "features_here", "incident_reported", "report_followed",
         "accounts_told", "account_made", "account_disabled", "slip_made", "appointed", "appointment_ended",
         "handed_over", "sessions_told", "session_ended", "token_made", "token_ended", "tokens_told",
+        "rights_received", "rights_followed", "retention_told", "certificates_told",
     ),
     f"{EVERYBODY}, jingwei_loader": ("in_force", "area_family", "code_stem", "codes_retired", "codes_proposed", "micro_grid_of"),
-    "jingwei_leader, jingwei_leader_several": ("areas_redrawn", "places_in", "local_midnight"),
+    "jingwei_leader, jingwei_leader_several": (
+        "areas_redrawn", "places_in", "local_midnight", "activation_assessed", "activation_counts", "certificates_issued", "instance_id",
+        "rights_listed", "rights_candidates", "rights_moved", "rights_verified", "rights_copied", "rights_found", "rights_deleted",
+    ),
     "jingwei_loader": (
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
         "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "members_written", "area_derived", "stated_now",
     ),
-    "jingwei_web": ("relayed", "clock_struck", "tallies_folded"),
+    "jingwei_web": (
+        "relayed", "clock_struck", "tallies_folded", "moment_told", "retention_due", "retention_stretch", "retention_awaited",
+        "retention_rested", "certificates_issued", "instance_id",
+    ),
     "jingwei_door": (
         "account_asked", "account_of_subject", "sign_in_failed", "session_opened", "caller_of_session", "caller_of_token", "session_closed",
         "acting_chosen", "slip_asked", "slip_used", "password_changed", "subject_set", "totp_set", "totp_used",
@@ -128,13 +136,16 @@ def rules(connection: sa.Connection) -> None:
     for resource in RESOURCES.values():
         for statement in (*triggers(resource), *policies(resource), *grants(resource)):
             db.run_script(connection, statement)
-    for statement in (areas_settled(), review_functions(), fates(), *tallies(), *spine_policies()):
+    for statement in (
+        areas_settled(), review_functions(), fates(), *tallies(), *spine_policies(), retention.functions(), *retention.unsampled(),
+    ):
         db.run_script(connection, statement)
     for statement in (*_owners(connection), *_called(), *_spine_grants()):
         db.run_script(connection, statement)
     _code_lists(connection)
     _roles(connection)
     codes.load(connection)
+    _declared(connection)
     connection.exec_driver_sql("INSERT INTO instance DEFAULT VALUES ON CONFLICT DO NOTHING")
     # Of a database that was there before its tallies.
     connection.exec_driver_sql(
@@ -168,10 +179,26 @@ def triggers(resource: Resource) -> Iterator[str]:
             f"CREATE OR REPLACE TRIGGER b_inherited BEFORE INSERT OR UPDATE OF building ON {name} FOR EACH ROW"
             " WHEN (current_user <> 'jingwei_loader') EXECUTE FUNCTION row_inherited()"
         )
-    if name == "posts":
+    if resource.of_area:
         yield (
-            "CREATE OR REPLACE TRIGGER b_scoped BEFORE INSERT OR UPDATE OF area ON posts FOR EACH ROW"
-            " EXECUTE FUNCTION post_scoped()"
+            f"CREATE OR REPLACE TRIGGER b_scoped BEFORE INSERT OR UPDATE OF area ON {name} FOR EACH ROW"
+            " EXECUTE FUNCTION area_scoped()"
+        )
+    if resource.keeps_personal:
+        for event, when in (("INSERT", "NEW.activation IS NOT NULL"), ("UPDATE", "OLD.activation IS DISTINCT FROM NEW.activation")):
+            yield (
+                f"CREATE OR REPLACE TRIGGER a_gathered_{event.lower()} BEFORE {event} ON {name} FOR EACH ROW WHEN ({when})"
+                " EXECUTE FUNCTION row_gathered()"
+            )
+    if any(field.name == "verified_at" for field in resource.fields):
+        yield (
+            f"CREATE OR REPLACE TRIGGER a_verified BEFORE INSERT OR UPDATE OF verified_at ON {name} FOR EACH ROW"
+            " EXECUTE FUNCTION row_verified()"
+        )
+    if name == "activations":
+        yield (
+            "CREATE OR REPLACE TRIGGER b_ended BEFORE INSERT OR UPDATE OF closed_at, retired_at ON activations FOR EACH ROW"
+            " EXECUTE FUNCTION activation_ended()"
         )
     if name == "areas":
         yield (
@@ -541,3 +568,15 @@ def _code_lists(connection: sa.Connection) -> None:
             sa.text(f"UPDATE {name} SET retired_at = now() WHERE retired_at IS NULL AND code <> ALL (:codes)"),
             {"codes": [row["code"] for row in rows]},
         )
+
+
+def _declared(connection: sa.Connection) -> None:
+    """What follows from declarations and is asked for in SQL: what is kept how long, and the steps of requests."""
+    for table, rows in ((RETENTION_RULES, retention.rules()), (RIGHTS_MOVES, rights_requests.moves())):
+        keys = [c.name for c in table.primary_key]
+        staying = sa.tuple_(*(table.c[key] for key in keys)).in_([tuple(row[key] for key in keys) for row in rows])
+        connection.execute(sa.delete(table).where(sa.not_(staying)))
+        given = insert(table)
+        fresh = {c.name: given.excluded[c.name] for c in table.c if c.name not in keys}
+        upsert = given.on_conflict_do_update(index_elements=keys, set_=fresh) if fresh else given.on_conflict_do_nothing()
+        connection.execute(upsert, rows)

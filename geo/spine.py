@@ -52,6 +52,11 @@ INSTANCE = sa.Table(
     sa.Column("k", sa.Integer, nullable=False, server_default=sa.text("5")),
     sa.Column("demo", sa.Boolean, nullable=False, server_default=sa.text("false")),
     sa.Column("code_scheme", sa.Text, sa.ForeignKey("code_schemes.name")),
+    # Both may be shortened only: what takes longer asks for an assessment, and what is answered later is late.
+    sa.Column("review_days", sa.Integer, nullable=False, server_default=sa.text("30")),
+    sa.Column("answer_days", sa.Integer, nullable=False, server_default=sa.text("15")),
+    sa.CheckConstraint("review_days BETWEEN 0 AND 30", name="review_days"),
+    sa.CheckConstraint("answer_days BETWEEN 1 AND 15", name="answer_days"),
     sa.CheckConstraint("one", name="one"),
     sa.CheckConstraint("k >= 5", name="k"),
     sa.CheckConstraint("prefix ~ '^[0-9A-Z]*$' AND length(prefix) IN (0, 2, 4, 6, 9, 12)", name="prefix"),
@@ -210,6 +215,7 @@ RELAY = sa.Table(
     sa.Column("snapshot", PgSnapshot(), nullable=False),
     sa.Column("number", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("struck_at", Moment, nullable=False, server_default=NOW),
+    sa.Column("destroyed_on", sa.Date, comment="the local day on which what was over was last destroyed"),
     sa.CheckConstraint("one", name="one"),
     comment="改动发布到哪里了:上一次看到的快照和连续编号。",
 )
@@ -251,8 +257,162 @@ IDEMPOTENCY = sa.Table(
     sa.Column("noun", sa.Text, nullable=False),
     sa.Column("feature", pg.UUID(), nullable=False),
     sa.Column("at", Moment, nullable=False, server_default=NOW),
+    sa.Index("idempotency_noun_feature_idx", "noun", "feature"),
     comment="同一个请求重发只算一次。",
 )
 
+RETENTION_RULES = sa.Table(
+    "retention_rules",
+    metadata,
+    sa.Column("noun", sa.Text, primary_key=True),
+    sa.Column("field", sa.Text, primary_key=True, comment="empty: all of the row"),
+    sa.Column("position", sa.Integer, nullable=False, comment="what refers comes before what it refers to"),
+    sa.Column("columns", pg.ARRAY(sa.Text), nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("basis", sa.Text, nullable=False),
+    sa.Column("since", sa.Text, nullable=False, comment="the column from whose moment the days run"),
+    sa.Column("days", sa.Integer, nullable=False),
+    sa.Column("retired_days", sa.Integer, nullable=False),
+    sa.Column("whole", sa.Boolean, nullable=False, comment="the row goes, not the field alone"),
+    comment="个人信息的登记:每个字段为什么留、凭什么留、留多久。由声明写成,每次迁移重写。",
+)
+
+DESTRUCTIONS = sa.Table(
+    "destructions",
+    metadata,
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("at", Moment, nullable=False, server_default=sa.text("clock_timestamp()")),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("activation", pg.UUID()),
+    sa.Column("request", pg.UUID()),
+    sa.Column("noun", sa.Text, nullable=False),
+    sa.Column("field", sa.Text, nullable=False),
+    sa.Column("columns", pg.ARRAY(sa.Text), comment="NULL: all of the row"),
+    sa.Column("ids", pg.ARRAY(pg.UUID()), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False, comment="how many were there to be destroyed"),
+    sa.Column("replayed_at", Moment),
+    sa.Column("certificate", pg.UUID()),
+    sa.CheckConstraint("cause IN ('period', 'retired', 'emergency', 'request', 'hand')", name="cause"),
+    sa.Index("destructions_uncertified_idx", "id", postgresql_where=sa.text("certificate IS NULL")),
+    comment="一次一段的销毁:只有编号,没有内容。只能追加。",
+)
+
+CERTIFICATES = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("number", sa.BigInteger, sa.Identity(), nullable=False),
+    sa.Column("issued_at", Moment, nullable=False, server_default=sa.text("clock_timestamp()")),
+    sa.Column("issued_by", sa.Text, nullable=False),
+    sa.Column("approved_by", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("activation", pg.UUID()),
+    sa.Column("request", pg.UUID()),
+    sa.Column("begun_at", Moment, nullable=False),
+    sa.Column("ended_at", Moment, nullable=False),
+    sa.Column("counts", pg.JSONB, nullable=False, comment="[{noun, field, count}]"),
+    sa.Column("total", sa.BigInteger, nullable=False),
+    sa.Column("stretches", pg.ARRAY(pg.UUID()), nullable=False),
+    sa.Column("salt", sa.LargeBinary, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False, comment="SHA-256 of the salt and the list of what was destroyed"),
+    sa.CheckConstraint("cause IN ('period', 'retired', 'emergency', 'request', 'hand', 'replay')", name="cause"),
+    sa.CheckConstraint("length(salt) >= 16", name="salt"),
+    comment="销毁证明:何时、为何、多少、谁核准。只能追加。",
+)
+
+ASSESSMENTS = sa.Table(
+    "assessments",
+    metadata,
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("activation", pg.UUID(), sa.ForeignKey("activations.id"), nullable=False, index=True),
+    sa.Column("at", Moment, nullable=False, server_default=NOW),
+    sa.Column("until", Moment, nullable=False),
+    sa.Column("assessed_by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("document_number", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.CheckConstraint("until > at AND until <= at + interval '366 days'", name="until"),
+    sa.CheckConstraint("length(btrim(reason)) BETWEEN 10 AND 4000", name="reason"),
+    sa.CheckConstraint("length(btrim(assessed_by)) BETWEEN 2 AND 200", name="assessed_by"),
+    comment="个人信息保护影响评估:应急结束后确需保留的,谁评估、为什么、到何时。只能追加。",
+)
+
+GATHERED_COUNTS = sa.Table(
+    "gathered_counts",
+    metadata,
+    sa.Column("activation", pg.UUID(), sa.ForeignKey("activations.id"), primary_key=True),
+    sa.Column("noun", sa.Text, primary_key=True),
+    sa.Column("path", Code, primary_key=True, comment="of a community, or what is above it"),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    comment="为一次应急登记过多少行,按社区:行销毁之后数还在。",
+)
+
+RIGHTS_MOVES = sa.Table(
+    "rights_moves",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("target", sa.Text, primary_key=True),
+    comment="个人信息请求每一类允许的步骤:数据而非程序。",
+)
+
+RIGHTS_REQUESTS = sa.Table(
+    "rights_requests",
+    metadata,
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("ticket", sa.Text, nullable=False),
+    sa.Column("code_hash", sa.LargeBinary, nullable=False, comment="keyed: the code itself is with the person only"),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("scope", Code, nullable=False),
+    sa.Column("subject_cipher", sa.LargeBinary, comment="who asks, and for what, in their words"),
+    sa.Column("phone_masked", sa.Text),
+    sa.Column("phone_cipher", sa.LargeBinary),
+    sa.Column("phone_hash", sa.LargeBinary),
+    sa.Column("appeal_of", pg.UUID(), sa.ForeignKey("rights_requests.id"), index=True),
+    sa.Column("received_at", Moment, nullable=False),
+    sa.Column("due_at", Moment, nullable=False, index=True),
+    sa.Column("verified_how", sa.Text),
+    sa.Column("finished_at", Moment),
+    sa.UniqueConstraint("ticket", name="rights_requests_ticket_key"),
+    sa.UniqueConstraint("id", "kind", name="rights_requests_id_kind_key"),
+    sa.CheckConstraint("kind IN ('access', 'correct', 'delete', 'explain', 'appeal')", name="kind"),
+    sa.CheckConstraint("(kind = 'appeal') = (appeal_of IS NOT NULL)", name="appeal"),
+    sa.CheckConstraint("phone_masked !~ '[0-9]{7}' AND num_nulls(phone_masked, phone_cipher, phone_hash) IN (0, 3)", name="phone"),
+    sa.CheckConstraint("verified_how IN ('callback', 'in_person')", name="verified_how"),
+    comment="本人对自己信息的请求:查阅复制、更正补充、删除、解释说明、申诉。走到哪一步看 rights_log。",
+)
+
+RIGHTS_FINDINGS = sa.Table(
+    "rights_findings",
+    metadata,
+    sa.Column("request", pg.UUID(), sa.ForeignKey("rights_requests.id"), primary_key=True),
+    sa.Column("noun", sa.Text, primary_key=True),
+    sa.Column("feature", pg.UUID(), primary_key=True),
+    comment="核实身份时认定是请求人自己的记录。",
+)
+
+RIGHTS_LOG = sa.Table(
+    "rights_log",
+    metadata,
+    sa.Column("request", pg.UUID(), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("acting_as", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("note", sa.Text, nullable=False, server_default=sa.text("''"), comment="told to the person"),
+    sa.Column("grounds", sa.Text),
+    sa.Column("appeal_channel", sa.Text),
+    sa.ForeignKeyConstraint(["request", "kind"], ["rights_requests.id", "rights_requests.kind"]),
+    sa.ForeignKeyConstraint(["kind", "source", "target"], ["rights_moves.kind", "rights_moves.source", "rights_moves.target"]),
+    sa.CheckConstraint("target <> 'refused' OR num_nulls(grounds, nullif(appeal_channel, ''), nullif(note, '')) = 0", name="refusal"),
+    sa.CheckConstraint(
+        "grounds IN ('identity', 'statutory', 'others', 'unfounded', 'infeasible')", name="grounds"
+    ),
+    comment="请求走过的每一步。哪一步允许由 rights_moves 的外键定,先到的一步算数。",
+)
+
 # Spine tables that the rights roles may read; the rest is reached through functions only.
-READABLE = ("instance", "area_paths", "placements", "area_shares", "successions", "area_members", "layer_versions")
+READABLE = ("retention_rules", "instance", "area_paths", "placements", "area_shares", "successions", "area_members", "layer_versions")

@@ -169,9 +169,9 @@ def web(connection: sa.Connection) -> Within:
 
 
 @pytest.fixture(scope="session")
-def application(engine: sa.Engine, key: FieldKey) -> FastAPI:
+def application(engine: sa.Engine, key: FieldKey, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     """The server, put together once: that takes longer than most tests."""
-    return create_app(Engines(engine, engine, engine), key)
+    return create_app(Engines(engine, engine, engine), key, tmp_path_factory.mktemp("home"))
 
 
 class Client(TestClient):
@@ -213,13 +213,13 @@ def live_engine(live: Address) -> Iterator[sa.Engine]:
 
 
 @pytest.fixture
-def live_client(live: Address, key: FieldKey) -> Iterator[Client]:
+def live_client(live: Address, key: FieldKey, tmp_path: Path) -> Iterator[Client]:
     """The server with real logins and real commits."""
     engines = Engines(
         db.engine(live.url("jingwei_web"), pool=8), db.engine(live.url("jingwei_door"), pool=8), db.engine(live.url("jingwei_trail"), pool=1)
     )
     # Entered, so that all its requests share one event loop, and closed, so that its connections are.
-    with Client(create_app(engines, key)) as client:
+    with Client(create_app(engines, key, tmp_path)) as client:
         yield client
 
 

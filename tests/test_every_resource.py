@@ -363,6 +363,7 @@ def test_rules_hold_in_the_database_too(
 EARLY, LATE = "2026-01-01T00:00:00+08:00", "2026-02-01T00:00:00+08:00"
 BREAKS: dict[str, dict[str, object]] = {
     "areas.validity": {"valid_from": LATE, "valid_to": EARLY},
+    "activations.period": {"opened_at": LATE, "closed_at": EARLY},
     "posts.someone": {"holder": None},
     "posts.validity": {"starts_at": LATE, "ends_at": EARLY},
     "incidents.order": {"reported_at": LATE, "closed_at": EARLY},
@@ -396,7 +397,7 @@ def test_rules_over_several_fields_hold_and_say_so(
 def test_placed_when_it_has_a_place(connection: sa.Connection, resource: Resource) -> None:
     id = town.add(connection, resource.name)
     scope = connection.scalar(sa.text(f"SELECT scope FROM {resource.name} WHERE id = :id"), {"id": id})
-    if resource.place is not Place.NONE or resource.name == "posts":
+    if resource.place is not Place.NONE or resource.of_area:
         assert scope == town.A
     else:
         assert scope.startswith(town.PREFIX)

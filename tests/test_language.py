@@ -14,6 +14,8 @@ from geo.catalog import CODE_LISTS, LEVELS, RESOURCES
 from geo.catalog.roles import ROLES
 from geo.errors import GeoError
 from geo.language import translated
+from geo.resource import BASES
+from geo.retention import BESIDE
 
 ROOT = Path(__file__).parents[1]
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -37,7 +39,8 @@ READ: dict[str, set[str] | None] = {
     },
     "geo/placing.py": {"_named"},
     "geo/reading.py": {"LONS", "LATS", "WKTS", "TOTALS", "_plain", "_converted"},
-    "geo/resource.py": {"choices", "Resource", "PLACED"},  # PLACED is found through the resources that have it
+    "geo/resource.py": {"choices", "Resource", "PLACED", "GATHERED"},  # those are found through the resources that have them
+    "geo/retention.py": {"TRACES"},
     "geo/secrets.py": {"TITLES", "REFUSED", "SURNAMES", "PLACES"},
     "api/reference.py": None,
     "api/app.py": None,
@@ -48,7 +51,8 @@ READ: dict[str, set[str] | None] = {
 
 def declared() -> Iterator[str]:
     """What the declarations say: of nouns, fields, choices, rules, and what is told of a personal field."""
-    yield from (level.title for level in LEVELS)
+    yield from (choice.title for choice in (*LEVELS, *BASES))
+    yield from (text for b in BESIDE for text in (b.title, b.keeping.purpose))
     yield from (role.title for role in ROLES.values())
     for resource in RESOURCES.values():
         yield from (resource.title, resource.about, resource.element)
@@ -56,7 +60,8 @@ def declared() -> Iterator[str]:
         for field in resource.all_fields:
             yield field.title
             yield from (choice.title for choice in field.choices)
-            yield from filter(None, (field.purpose, field.unit))
+            yield from filter(None, (field.unit,))
+            yield from (kept.purpose for kept in (field.keeping, resource.keeping) if kept)
 
 
 def written(name: str) -> Iterator[str]:

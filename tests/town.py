@@ -14,6 +14,8 @@ import sqlalchemy as sa
 
 from geo import accounts
 from geo.catalog import CODE_LISTS, RESOURCES
+from geo.catalog.roles import ROLES
+from geo.db import Caller
 from geo.door import digest
 from geo.resource import Field, Resource
 
@@ -91,6 +93,16 @@ def token(connection: sa.Connection, appointment: UUID, text: str) -> None:
     )
 
 
+def caller(connection: sa.Connection, login: str, role: str, *areas: str) -> Caller:
+    """Somebody with an account and one appointment, as the door lets them in."""
+    appointment = post(connection, login, role, *areas)
+    account = connection.scalar(sa.text("SELECT account FROM appointments WHERE id = :id"), {"id": appointment})
+    held = ROLES[role]
+    return Caller(
+        login, f"jingwei_{held.right}", areas, held.audience, f"{role}@{','.join(areas)}", account, appointment, (), frozenset(held.may)
+    )
+
+
 def area(
     connection: sa.Connection, level: str, code: str | None, name: str, west: float, south: float, east: float, north: float,
     **values: object,
@@ -147,6 +159,7 @@ def full(resource: Resource, **given: object) -> dict[str, Any]:
 # What the rules over several fields ask for.
 BEYOND: Mapping[str, Mapping[str, object]] = {
     "areas": {"level": "community", "theme": "governance", "valid_from": "2026-01-01T00:00:00+08:00", "valid_to": None},
+    "activations": {"opened_at": "2026-03-05T08:00:00+08:00", "closed_at": None},
     "posts": {"holder": "张三", "starts_at": "2026-01-01T00:00:00+08:00", "ends_at": "2046-01-01T00:00:00+08:00"},
     "incidents": {"reported_at": "2026-03-05T08:00:00+08:00", "closed_at": "2026-03-06T08:00:00+08:00"},
     "zones": {

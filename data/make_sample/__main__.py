@@ -247,6 +247,7 @@ def _write_happenings(town: Town, happened: list[happenings.Incident], folder: P
         [_signal(i) for i in sensed],
         [files.lonlat(i.point) for i in sensed],
     )
+    files.text(folder / "activations.csv", happenings.activations())
     zones = happenings.zones(town)
     files.geopackage(
         folder / "zones.gpkg", {"zones": ([zone.row for zone in zones], [zone.polygon for zone in zones])}

@@ -356,6 +356,21 @@ def zones(town: Town) -> list[Zone]:
     ]  # fmt: skip
 
 
+def activations() -> list[Row]:
+    """Two emergencies: one that goes on, and a drill that is over and under review."""
+    return [
+        {
+            "名称": name, "编码": code, "事件类别": "自然灾害", "灾种": "台风", "响应级别": level, "响应区域": plan.STREET_CODE,
+            "决定机关": "望汀区防汛防台抗旱指挥部", "文号": number, "启动时间": duration(start),
+            "终止时间": duration(end) if end else "", "演练": "是" if exercise else "否",
+        }
+        for name, code, level, number, start, end, exercise in (
+            ("防台风应急响应", "YTX001", "Ⅳ级", "望防指令第11号", -12 * HOUR, 0, False),
+            ("演练:防台风应急响应", "YTX002", "Ⅲ级", "望防指(演练)第2号", -20 * DAY, -18 * DAY, True),
+        )
+    ]  # fmt: skip
+
+
 def checkpoints(town: Town) -> list[tuple[Row, Point]]:
     """Staffed points of two zones, at gates and at both ends of the bridge."""
     compound = next(compound for compound in town.compounds if compound.name == "澜溪苑")

@@ -16,13 +16,14 @@ from geo.catalog.places import (
     ROADS,
     UNITS,
 )
+from geo.catalog.plans import ACTIVATIONS
 from geo.resource import Resource
 
 # In an order in which each noun comes after those it refers to.
 RESOURCES: dict[str, Resource] = {
     resource.name: resource
     for resource in (
-        AREAS, COMPOUNDS, ENTRANCES, BUILDINGS, UNITS, DWELLINGS, HOUSEHOLDS, RESIDENTS, LAND_PARCELS, ROADS,
+        AREAS, COMPOUNDS, ENTRANCES, BUILDINGS, UNITS, DWELLINGS, ACTIVATIONS, HOUSEHOLDS, RESIDENTS, LAND_PARCELS, ROADS,
         FACILITIES, PARTS, ORGANISATIONS, POSTS, INCIDENTS, ZONES, CHECKPOINTS,
     )
 }

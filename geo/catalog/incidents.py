@@ -3,7 +3,9 @@
 from datetime import datetime
 from uuid import UUID
 
-from geo.resource import Audience, Field, Place, Resource, Rule, Style, choices
+from geo.resource import Audience, Field, Keeping, Place, Resource, Rule, Style, choices
+
+CALLED_BACK = Keeping("回访", "consent", 180, since="closed_at")
 
 STATES = choices(accepted="受理", dispatched="分流", handling="处置", closed="结案", feedback="反馈")
 
@@ -35,7 +37,7 @@ INCIDENTS = Resource(
         Field("handler", str, "处置单位", aliases=("CZDW", "承办单位")),
         Field("duplicate_of", UUID, "并入", refers="incidents"),
         Field(
-            "reporter_phone", str, "上报人电话", secret=True, audience=Audience.WORKER, purpose="回访", retention_days=180,
+            "reporter_phone", str, "上报人电话", secret=True, audience=Audience.WORKER, keeping=CALLED_BACK,
             aliases=("联系电话", "SBRDH", "来电号码"),
         ),
         Field("exercise", bool, "演练", default=False, aliases=("YL",)),

@@ -7,7 +7,16 @@ what is refused altogether (faces, control lists, scores) has no field here.
 from datetime import datetime
 from uuid import UUID
 
-from geo.resource import Audience, Field, Place, Resource, Rule, Style, choices
+from geo.resource import Audience, Field, Keeping, Place, Resource, Rule, Style, choices
+
+VERIFIED = Field("verified_at", datetime, "核实时间", audience=Audience.WORKER, aliases=("核实日期", "核查时间", "HSSJ"))
+HOME = Keeping("入户服务和户数统计", "duty", 730, since="verified_at", whole=True)
+SERVICE = Keeping("上门服务和紧急联系", "duty", 730, since="verified_at", whole=True)
+CONTACT = Keeping("工作联系", "duty", 730, since="verified_at")
+# Who answered for an area is told to everybody while it lasts, and is a matter of record for two years more.
+OFFICE = Keeping("公示责任人", "duty", 730, since="ends_at", whole=True)
+DEPUTY = Keeping("公示责任人", "duty", 730, since="ends_at")
+REACHED = Keeping("工作联系", "duty", 730, since="ends_at")
 
 HOUSEHOLDS = Resource(
     "households",
@@ -25,8 +34,10 @@ HOUSEHOLDS = Resource(
         ),
         Field("starts_at", datetime, "入住时间", aliases=("RZSJ",)),
         Field("ends_at", datetime, "迁出时间", aliases=("QCSJ",)),
+        VERIFIED,
     ),
     element="人",
+    keeping=HOME,
     audience=Audience.WORKER,
     place=Place.INHERITS,
     key=("code",),
@@ -38,15 +49,13 @@ RESIDENTS = Resource(
     "为服务和联系而登记的居民,从少登记,到期删除。",
     fields=(
         Field(
-            "name", str, "姓名", required=True, name_of_person=True, purpose="上门服务和紧急联系", retention_days=730,
-            aliases=("XM", "居民姓名"),
+            "name", str, "姓名", required=True, name_of_person=True, aliases=("XM", "居民姓名"),
         ),
         Field("code", str, "登记号", longest=40, aliases=("DJH",)),
         Field("building", UUID, "楼栋", required=True, refers="buildings", aliases=("楼栋编码", "LDBM")),
         Field("household", UUID, "住户", refers="households", aliases=("户编码", "HBM")),
         Field(
-            "phone", str, "联系电话", secret=True, audience=Audience.WORKER, purpose="上门服务和紧急联系", retention_days=730,
-            aliases=("电话", "手机", "LXDH"),
+            "phone", str, "联系电话", secret=True, audience=Audience.WORKER, aliases=("电话", "手机", "LXDH"),
         ),
         Field(
             "residence_type", str, "居住类型", default="registered", aliases=("JZLX",),
@@ -57,8 +66,10 @@ RESIDENTS = Resource(
             choices=choices(under_14="14岁以下", from_14="14至59岁", from_60="60至79岁", from_80="80岁以上"),
         ),
         Field("no_smartphone", bool, "不用智能手机", default=False, aliases=("WZNSJ",)),
+        VERIFIED,
     ),
     element="人",
+    keeping=SERVICE,
     audience=Audience.WORKER,
     place=Place.INHERITS,
     key=("code",),
@@ -82,13 +93,13 @@ ORGANISATIONS = Resource(
         Field("address", str, "地址", aliases=("DZ",)),
         Field("members", int, "人数", minimum=0, aliases=("RS", "成员数")),
         Field(
-            "contact", str, "联系人", name_of_person=True, clear=Audience.WORKER, audience=Audience.WORKER, purpose="工作联系", retention_days=730,
-            aliases=("LXR",),
+            "contact", str, "联系人", name_of_person=True, clear=Audience.WORKER, audience=Audience.WORKER, keeping=CONTACT, aliases=("LXR",),
         ),
         Field(
-            "contact_phone", str, "联系人电话", secret=True, audience=Audience.WORKER, purpose="工作联系", retention_days=730,
+            "contact_phone", str, "联系人电话", secret=True, audience=Audience.WORKER, keeping=CONTACT,
             aliases=("LXRDH", "联系人手机"),
         ),
+        VERIFIED,
     ),
     element="组织",
     geometry="POINT",
@@ -114,13 +125,12 @@ POSTS = Resource(
         Field("area", str, "责任区域", required=True, refers="area_paths", aliases=("区域编码", "网格编码", "WGBM", "责任网格")),
         Field("unit", UUID, "责任单元", refers="units", aliases=("单元编码", "DYBM")),
         Field(
-            "holder", str, "责任人", name_of_person=True, clear=Audience.WORKER, purpose="公示责任人", retention_days=730, aliases=("姓名", "XM", "ZRR"),
+            "holder", str, "责任人", name_of_person=True, clear=Audience.WORKER, keeping=OFFICE, aliases=("姓名", "XM", "ZRR"),
         ),
         Field("organisation", UUID, "责任单位", refers="organisations", aliases=("单位代码", "单位名称")),
-        Field("deputy", str, "副岗", name_of_person=True, clear=Audience.WORKER, purpose="公示责任人", retention_days=730, aliases=("B岗", "代理人")),
+        Field("deputy", str, "副岗", name_of_person=True, clear=Audience.WORKER, keeping=DEPUTY, aliases=("B岗", "代理人")),
         Field(
-            "phone", str, "电话", secret=True, audience=Audience.WORKER, purpose="工作联系", retention_days=730,
-            aliases=("联系电话", "手机", "LXDH"),
+            "phone", str, "电话", secret=True, audience=Audience.WORKER, keeping=REACHED, aliases=("联系电话", "手机", "LXDH"),
         ),
         Field("starts_at", datetime, "起始时间", aliases=("RZSJ", "任职时间")),
         Field("ends_at", datetime, "截止时间", aliases=("LRSJ", "离任时间")),

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo import db, ends, query, relay, write
+from geo import db, ends, query, relay, retention, write
 from geo.catalog import RESOURCES
 from geo.cluster import Address
 from geo.db import Caller
@@ -49,7 +50,7 @@ DENIED = [
     ("jingwei_public", "INSERT INTO parts (name) VALUES ('x')"),
     ("jingwei_public", "UPDATE instance SET demo = false"),
     ("jingwei_public", "SELECT replace_points('parts', '', '', NULL, NULL, NULL)"),
-    ("jingwei_public", "SELECT feature_destroyed('parts', NULL)"),
+    ("jingwei_public", "SELECT rows_destroyed('parts', NULL, false)"),
     ("jingwei_public", "SELECT st_estimatedextent('jingwei', 'incidents', 'geom')"),
     ("jingwei_area", "UPDATE parts SET scope = 'x'"),
     ("jingwei_area", "UPDATE parts SET placement = 1"),
@@ -310,7 +311,7 @@ def test_a_batch_placed_anew_may_still_be_taken_back(connection: sa.Connection) 
     assert ends.undo(connection, batch) == 3
 
 
-def test_destruction_leaves_only_that_it_was(web: Any, connection: sa.Connection, key: FieldKey) -> None:
+def test_destruction_leaves_only_that_it_was(web: Any, connection: sa.Connection, key: FieldKey, tmp_path: Path) -> None:
     zones, caller = RESOURCES["zones"], area(town.PREFIX)
     given = town.example(zones, name="只此一处")["properties"]
     with db.transaction(web, caller) as bound:
@@ -318,7 +319,7 @@ def test_destruction_leaves_only_that_it_was(web: Any, connection: sa.Connection
         kept = write.add(bound, zones, given | {"name": "留下的"}, box(0.5, 0.5, 1.5, 1.5), key)
         write.remember(bound, caller, "key-1", "/zones", b"x", zones, id)
         write.change(bound, zones, id, {"name": "改过的"}, None, key)
-    ends.destroy(connection, zones, id)
+    retention.destroy(connection, tmp_path, zones, [id])
     everything = [
         json.dumps([list(map(str, row)) for row in connection.exec_driver_sql(f"SELECT * FROM {table}")], ensure_ascii=False)
         for table in ("zones", "idempotency", "area_shares")
@@ -330,7 +331,7 @@ def test_destruction_leaves_only_that_it_was(web: Any, connection: sa.Connection
     assert connection.scalar(sa.text("SELECT count(*) FROM area_shares WHERE feature = :id"), {"id": kept})
     for absent in (id, uuid4()):
         with pytest.raises(NotFound):
-            ends.destroy(connection, zones, absent)
+            retention.destroy(connection, tmp_path, zones, [absent])
 
 
 def box(west: float, south: float, east: float, north: float) -> bytes:

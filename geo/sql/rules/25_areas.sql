@@ -44,11 +44,11 @@ BEGIN
 END
 $$;
 
--- A post answers where its area is.
-CREATE OR REPLACE FUNCTION post_scoped() RETURNS trigger
+-- What has no place but names its area answers where that is.
+CREATE OR REPLACE FUNCTION area_scoped() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.scope := coalesce(NEW.area, '');  -- a post without an area is refused by that name
+    NEW.scope := coalesce(NEW.area, '');  -- without an area it is refused by that name
     RETURN NEW;
 END
 $$;

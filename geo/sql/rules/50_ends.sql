@@ -1,4 +1,4 @@
--- Three ends. Retire: leaves the lists. Undo: a batch is taken back. Destroy: nothing is left but that it was.
+-- Three ends. Retire: leaves the lists. Undo: a batch is taken back. Destroy (70_retention.sql): nothing is left but that it was.
 
 -- Whether an id is living, retired or unknown, for 404 and 410 alike; nothing of the row.
 CREATE OR REPLACE FUNCTION feature_fate(noun regclass, feature uuid, lo text, hi text, public_rows text) RETURNS text
@@ -48,21 +48,5 @@ CREATE OR REPLACE FUNCTION feature_of_batch(noun text, loaded uuid) RETURNS SETO
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
 BEGIN
     RETURN QUERY EXECUTE format('SELECT id FROM %I WHERE batch = $1', noun) USING loaded;
-END
-$$;
-
--- Destruction reaches the row, its journal, and the replies kept for it. What stays says that it was destroyed.
-CREATE OR REPLACE FUNCTION feature_destroyed(noun text, gone uuid) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-DECLARE
-    rows integer;
-BEGIN
-    DELETE FROM area_members WHERE (noun = 'buildings' AND building = gone) OR (noun = 'units' AND unit = gone);
-    EXECUTE format('DELETE FROM %I WHERE id = $1', noun) USING gone;
-    GET DIAGNOSTICS rows = ROW_COUNT;
-    UPDATE changes SET patch = NULL, scope_before = NULL, scope_after = NULL WHERE changes.noun = $1 AND feature = gone;
-    DELETE FROM idempotency WHERE idempotency.noun = $1 AND feature = gone;
-    DELETE FROM area_shares WHERE area_shares.noun = $1 AND feature = gone;
-    RETURN rows;
 END
 $$;
