@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 
 from geo import db, schema
 from geo.cluster import Address
@@ -78,6 +79,14 @@ def test_migrating_again_changes_nothing(pair: tuple[sa.Engine, sa.Engine], addr
     with serial():
         schema.migrate(migrated, address.passwords)
     assert {of: catalogued(migrated, of) for of in CATALOGUE} == before
+
+
+@pytest.mark.filterwarnings("ignore:Did not recognize type")
+def test_a_draft_of_the_next_migration_is_empty(pair: tuple[sa.Engine, sa.Engine]) -> None:
+    config = schema.alembic_config()
+    with pair[1].begin() as connection:
+        config.attributes["connection"] = connection
+        command.check(config)
 
 
 def test_every_rule_has_a_name_of_ours(pair: tuple[sa.Engine, sa.Engine]) -> None:

@@ -23,7 +23,8 @@ def rendered(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[Fal
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    include_name=lambda name, kind, parents: kind != "schema" and name != "spatial_ref_sys",
+    # Our schema is the default one, and so has no name here: left out, everything there is would be drafted anew.
+    include_name=lambda name, kind, parents: (kind != "schema" or name is None) and name != "spatial_ref_sys",
     render_item=rendered,
     compare_server_default=True,
     version_table="alembic_version",
