@@ -187,6 +187,7 @@ SENTENCES = {
     "appointments_role_fkey": "没有这个角色。",
     "areas_code_retired_check": "这个编码属于已注销的区域,不能再给别的区域。",
     "batches_undo_check": "这一批里有的行后来被人改过,不能整批撤回。",
+    "destructions_final_check": "这一条已按规定销毁,不能再加回来。",
     "activations_use_check": "为应急收集的信息只能用于这次应急,不能转作他用。确需另行登记的,请重新征得同意后新建。",
     "activations_over_check": "这次应急响应已经终止,不能再为它收集信息。",
     "activations_reopened_check": "审查期已过,为它收集的个人信息正在销毁,不能重新启动。请另开一次响应。",

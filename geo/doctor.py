@@ -229,7 +229,9 @@ def _asked(connection: sa.Connection, installed_version: str | None) -> Iterator
     if not facts.founded:
         yield False, said("还没有建表:请运行 jingwei migrate。")
         return
-    yield _migrated(run(connection, "migrated_to").scalars().all())
+    yield (current := _migrated(run(connection, "migrated_to").scalars().all()))
+    if current[0]:
+        yield _kept(*run(connection, "what_waits").one())
     missing = [role for role in ROLES if f"jingwei_{role}" not in facts.roles]
     if missing:
         yield False, said("缺少角色 {missing}:请运行 jingwei migrate。", missing="、".join(f"jingwei_{m}" for m in missing))
@@ -245,6 +247,15 @@ def _asked(connection: sa.Connection, installed_version: str | None) -> Iterator
         "实例“{name}”,区域前缀 {prefix},{kind}", name=instance.name, prefix=instance.prefix or "—",
         kind=said("演示") if instance.demo else said("正式"),
     )
+
+
+def _kept(overdue: int, late: int) -> tuple[bool, str]:
+    if overdue:
+        # The worker tries every night; two missed are no accident any more.
+        return False, said("{count} 条个人信息到期两天还没有销毁:请看服务的日志,或运行 jingwei retention run。", count=overdue)
+    if late:
+        return False, said("{count} 个本人对个人信息的请求已逾期:请尽快答复。", count=late)
+    return True, said("到期的个人信息都已销毁,本人的请求没有逾期")
 
 
 def _postgis(present: str | None, offered: str | None) -> tuple[bool, str]:

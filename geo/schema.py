@@ -185,6 +185,11 @@ def triggers(resource: Resource) -> Iterator[str]:
             " EXECUTE FUNCTION area_scoped()"
         )
     if resource.keeps_personal:
+        # The loader gives every row an id that is new.
+        yield (
+            f"CREATE OR REPLACE TRIGGER a_anew BEFORE INSERT ON {name} FOR EACH ROW WHEN (current_user <> 'jingwei_loader')"
+            " EXECUTE FUNCTION row_anew()"
+        )
         for event, when in (("INSERT", "NEW.activation IS NOT NULL"), ("UPDATE", "OLD.activation IS DISTINCT FROM NEW.activation")):
             yield (
                 f"CREATE OR REPLACE TRIGGER a_gathered_{event.lower()} BEFORE {event} ON {name} FOR EACH ROW WHEN ({when})"

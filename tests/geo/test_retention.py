@@ -370,6 +370,14 @@ def test_by_hand_with_a_certificate(connection: sa.Connection, tmp_path: Path) -
         retention.destroy(connection, tmp_path, RESOURCES["residents"], [uuid4()])
 
 
+def test_what_was_destroyed_is_not_sent_again(connection: sa.Connection, tmp_path: Path) -> None:
+    id = person(connection)
+    retention.destroy(connection, tmp_path, RESOURCES["residents"], [id])
+    with pytest.raises(Invalid) as refused, db.translated(), connection.begin_nested():
+        person(connection, id=id)
+    assert refused.value.facts["rule"] == "destructions_final_check"
+
+
 def test_a_certificate_agrees_with_its_list(connection: sa.Connection, admin: Any, tmp_path: Path) -> None:
     ids = [person(connection, code=str(n)) for n in range(7)]
     ran(admin, tmp_path, NOW + 731 * DAY, most=3)

@@ -14,3 +14,8 @@ SELECT version_num FROM alembic_version;
 
 -- instance_told --
 SELECT name, prefix, demo FROM instance;
+
+-- what_waits --
+-- Personal data that should have been destroyed two days ago, and requests of persons that are late.
+SELECT (SELECT coalesce(sum(count), 0) FROM retention_due(now() - interval '2 days')) AS overdue,
+    (SELECT count(*) FROM rights_requests WHERE finished_at IS NULL AND due_at < now()) AS late;

@@ -16,6 +16,18 @@ BEGIN
 END
 $$;
 
+-- What was destroyed does not come back under its id: a device that was long without a network sends again what it never
+-- heard the answer to. Told by the journal, which keeps that it was.
+CREATE OR REPLACE FUNCTION row_anew() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM changes WHERE noun = TG_TABLE_NAME AND feature = NEW.id AND operation = 'destroy') THEN
+        RAISE check_violation USING MESSAGE = 'destroyed', CONSTRAINT = 'destructions_final_check', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
 -- What was gathered for an emergency stays with it until it is destroyed (突发事件应对法 2024 Art 84, 85), and nothing is
 -- gathered for one that is over. An activation that is not there is for the foreign key to refuse.
 CREATE OR REPLACE FUNCTION row_gathered() RETURNS trigger
