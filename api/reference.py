@@ -191,10 +191,11 @@ def _kept(title: str, keeping: Keeping, seen: str, stored: str) -> tuple[str, ..
 
 
 def _seen(resource: Resource, field: Field) -> str:
-    lowest = max(resource.audience, field.audience).name.lower()
-    if field.secret:
-        return f"{lowest}, masked"
-    return f"{lowest}, as 张* below worker" if field.name_of_person else lowest
+    lowest = max(resource.audience, field.audience)
+    if not (field.secret or field.name_of_person):
+        return lowest.name.lower()
+    clear = "one by one, with a purpose" if field.clear is None else f"from {field.clear.name.lower()} on"
+    return f"{lowest.name.lower()}, masked; in clear {clear}" if field.clear != lowest else f"{lowest.name.lower()}, in clear"
 
 
 def _stored(field: Field) -> str:
