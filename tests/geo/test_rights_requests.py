@@ -116,25 +116,26 @@ def test_the_public_and_those_of_a_part_see_no_requests(web: Any, staff: Caller,
         for caller in (PUBLIC, staff):
             with pytest.raises(Forbidden), db.transaction(web, caller) as bound:
                 bound.exec_driver_sql(statement)
-    # One who works in a part, one who leads one, and one of the street who has no business with it.
-    others = [
-        town.caller(connection, "walker", "grid_worker", town.A), town.caller(connection, "head", "community_leader", town.A[:12]),
-        town.caller(connection, "sender", "dispatcher", town.PREFIX),
-    ]
-    for other in others:
+    # One who leads a part, one of another street, and one who works here and has no business with it.
+    part = town.caller(connection, "head", "community_leader", town.A[:12])
+    town.area(connection, "street", "990101002", "别的街道", 10, 10, 11, 11)
+    street, sender = town.caller(connection, "far", "street", "990101002"), town.caller(connection, "sender", "dispatcher", town.PREFIX)
+    for other in (part, street):
         with db.transaction(web, other) as bound:
             assert rights_requests.listed(bound, key) == []
             assert rights_requests.candidates(bound, slip.ticket) == []
+    with pytest.raises(Forbidden), db.transaction(web, sender) as bound:
+        rights_requests.listed(bound, key)
     for step in (
         lambda bound: rights_requests.verify(bound, slip.ticket, "callback", []),
         lambda bound: rights_requests.refuse(bound, slip.ticket, "identity", "不能核实", "区网信办"),
         lambda bound: rights_requests.answer(bound, slip.ticket, "好"),
     ):
-        for other in others:
-            with pytest.raises(NotFound), db.transaction(web, other) as bound:
+        for other in (part, street, sender):
+            with pytest.raises(Forbidden if other is sender else NotFound), db.transaction(web, other) as bound:
                 step(bound)
     verified(web, staff, slip, held)
-    for other in others:
+    for other in (part, street):
         with db.transaction(web, other) as bound:
             assert rights_requests.found(bound, slip.ticket) == []
 
