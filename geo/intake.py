@@ -34,7 +34,7 @@ from geo.errors import Invalid, NotFound
 from geo.keys import FieldKey
 from geo.language import translated
 from geo.placing import Placer, Places, replace
-from geo.resource import REASONS, Field, Place, Resource
+from geo.resource import REASONS, SEAT, Field, Place, Resource
 from geo.terminal import said, spoken
 from geo.write import sealed
 
@@ -175,6 +175,12 @@ def closed(connection: sa.Connection, resource: Resource, report: Report) -> Non
         _settled(connection, report)
     if resource.name in ("areas", "buildings", "units"):
         _derived(connection, report)
+    if resource.place is Place.INHERITS:
+        # Lists and boundaries that changed while the file was read did not see these rows: now they wait for them.
+        connection.execute(
+            sa.text(f"SELECT houses_settled(ARRAY(SELECT DISTINCT building FROM {resource.name} WHERE batch = :batch))"),
+            {"batch": report.batch},
+        )
 
 
 def _derived(connection: sa.Connection, report: Report) -> None:
@@ -289,10 +295,6 @@ class Desk:
         self.now: datetime = connection.execute(sa.text("SELECT now()")).scalar_one()
         self.codes = {f.name: self._codes(f) for f in resource.writable if f.listed}
         self.refers = {f.name: self._targets(f) for f in resource.writable if f.refers}
-        self.houses: dict[str, tuple[str, int | None]] = {}
-        if resource.place is Place.INHERITS:
-            rows = connection.execute(sa.text("SELECT id::text, scope, placement FROM buildings WHERE retired_at IS NULL"))
-            self.houses = {id: (scope, placement) for id, scope, placement in rows}
         self.keys: set[str] = set()
         if resource.key:
             told = connection.execute(
@@ -432,9 +434,12 @@ class Desk:
         if places is not None:
             out |= self._places(rows, places, good)
         if self.resource.place is Place.INHERITS:
-            homes = [self.houses[house] for house in rows.columns["building"].take(take).to_pylist()]
-            out["scope"] = pa.array([scope for scope, _ in homes])
-            out["placement"] = pa.array([placement for _, placement in homes], pa.int32())
+            seat = {
+                name: rows.columns[column].take(take).to_pylist() if column in rows.columns else []
+                for name, column in zip(("building", *SEAT), ("building", *self.resource.seat), strict=True)
+            }
+            scopes, placements = zip(*statements.run(self.connection, "places_in_houses", **seat), strict=True)
+            out |= {"scope": pa.array(scopes, pa.string()), "placement": pa.array(placements, pa.int32())}
         return pa.table(out)
 
     def _places(self, rows: Rows, places: Places, good: NDArray[np.intp]) -> dict[str, pa.Array]:
