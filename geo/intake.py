@@ -175,12 +175,6 @@ def closed(connection: sa.Connection, resource: Resource, report: Report) -> Non
         _settled(connection, report)
     if resource.name in ("areas", "buildings", "units"):
         _derived(connection, report)
-    if resource.place is Place.INHERITS:
-        # Lists and boundaries that changed while the file was read did not see these rows: now they wait for them.
-        connection.execute(
-            sa.text(f"SELECT houses_settled(ARRAY(SELECT DISTINCT building FROM {resource.name} WHERE batch = :batch))"),
-            {"batch": report.batch},
-        )
 
 
 def _derived(connection: sa.Connection, report: Report) -> None:
@@ -295,6 +289,10 @@ class Desk:
         self.now: datetime = connection.execute(sa.text("SELECT now()")).scalar_one()
         self.codes = {f.name: self._codes(f) for f in resource.writable if f.listed}
         self.refers = {f.name: self._targets(f) for f in resource.writable if f.refers}
+        if resource.place is Place.INHERITS and resource.name != "units":
+            # Whoever changes a list waits until this load is over, because what it brings is not to be seen before. Stairwells
+            # change lists themselves, when they are looked up.
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock_shared(hashtext('houses'))"))
         self.keys: set[str] = set()
         if resource.key:
             told = connection.execute(
@@ -434,13 +432,19 @@ class Desk:
         if places is not None:
             out |= self._places(rows, places, good)
         if self.resource.place is Place.INHERITS:
-            seat = {
-                name: rows.columns[column].take(take).to_pylist() if column in rows.columns else []
-                for name, column in zip(("building", *SEAT), ("building", *self.resource.seat), strict=True)
-            }
-            scopes, placements = zip(*statements.run(self.connection, "places_in_houses", **seat), strict=True)
-            out |= {"scope": pa.array(scopes, pa.string()), "placement": pa.array(placements, pa.int32())}
+            out |= self._housed(rows, take)
         return pa.table(out)
+
+    def _housed(self, rows: Rows, take: pa.Array) -> dict[str, pa.Array]:
+        """Where rows are that lie in houses: asked of the database, once for each place in a house."""
+        columns = ("building", *self.resource.seat)
+        told = [rows.columns[c].take(take).to_pylist() if c in rows.columns else [None] * len(take) for c in columns]
+        seats = list(zip(*told, strict=True))
+        asked = list(dict.fromkeys(seats))
+        values = dict(zip(("building", *SEAT), map(list, zip(*asked, strict=True)), strict=True))
+        found = dict(zip(asked, statements.run(self.connection, "places_in_houses", **values), strict=True))
+        scopes, placements = zip(*(found[seat] for seat in seats), strict=True)
+        return {"scope": pa.array(scopes), "placement": pa.array(placements, pa.int32())}
 
     def _places(self, rows: Rows, places: Places, good: NDArray[np.intp]) -> dict[str, pa.Array]:
         placement = places.placement[good]

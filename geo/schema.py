@@ -44,7 +44,7 @@ CALLED = {
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
         "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "place_in_house", "replace_in_houses",
-        "houses_settled", "members_written", "area_derived", "stated_now",
+        "members_written", "area_derived", "stated_now",
     ),
     "jingwei_web": ("relayed", "clock_struck", "tallies_folded"),
     "jingwei_door": (

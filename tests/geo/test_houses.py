@@ -474,16 +474,25 @@ def test_two_who_write_at_once_wait_for_each_other(live_engine: sa.Engine, first
         assert scopes(connection) == due(connection)
 
 
-def test_a_list_that_changes_while_a_file_is_read_counts(load: Any, live_engine: sa.Engine) -> None:
+def test_a_list_that_changes_while_a_file_is_read_waits_for_it(load: Any, live_engine: sa.Engine) -> None:
     with live_engine.begin() as connection:
         tower, path = Tower(connection), micro_grid(connection, town.A)
         run(connection, "UPDATE buildings SET code = 'B' WHERE id = :id", id=tower.building)
         run(connection, "UPDATE units SET code = 'U' WHERE id = :id", id=tower.stairs[0])
 
-    def meanwhile(*_: object) -> None:
+    def other() -> None:
         with live_engine.begin() as connection:
             named(connection, path, tower.building, tower.stairs[0])
 
+    thread, waited = threading.Thread(target=other), []
+
+    def meanwhile(*_: object) -> None:
+        thread.start()
+        with live_engine.connect() as watching:
+            waited.append(waiting(watching, thread))
+
     load("dwellings", [{"name": "401", "code": "new", "building": "B", "unit": "U"}], told=meanwhile)
+    thread.join()
+    assert waited == [True]
     with live_engine.begin() as connection:
         assert run(connection, "SELECT scope FROM dwellings WHERE code = 'new'").scalar_one() == path

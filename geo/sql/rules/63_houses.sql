@@ -75,6 +75,10 @@ DROP FUNCTION IF EXISTS building_moved() CASCADE;
 CREATE OR REPLACE FUNCTION houses_listed(houses uuid[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
 BEGIN
+    IF coalesce(cardinality(houses), 0) = 0 THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('houses'));  -- a load that does not see the list yet: it ends first
     UPDATE buildings SET stated_area = stated_area WHERE id = ANY (houses) AND length(scope) = path_width('micro_grid');
     UPDATE buildings AS n SET scope = m.path
     FROM buildings AS s, micro_grid_of(s.id, NULL, NULL, s.scope) AS m
