@@ -289,10 +289,11 @@ class Desk:
         self.now: datetime = connection.execute(sa.text("SELECT now()")).scalar_one()
         self.codes = {f.name: self._codes(f) for f in resource.writable if f.listed}
         self.refers = {f.name: self._targets(f) for f in resource.writable if f.refers}
-        if resource.place is Place.INHERITS and resource.name != "units":
-            # Whoever changes a list waits until this load is over, because what it brings is not to be seen before. Stairwells
-            # change lists themselves, when they are looked up.
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock_shared(hashtext('houses'))"))
+        if resource.place is Place.INHERITS:
+            # Whoever changes a list waits until this load is over: it would not see what is being loaded, nor that the list. New
+            # stairwells change lists themselves in the end, so their load is alone from the beginning.
+            lock = "pg_advisory_xact_lock" + ("" if resource.name == "units" else "_shared")
+            connection.execute(sa.text(f"SELECT {lock}(hashtext('houses'))"))
         self.keys: set[str] = set()
         if resource.key:
             told = connection.execute(

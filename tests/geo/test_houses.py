@@ -155,6 +155,7 @@ class Town:
             "member": (8, member),
             "no member": (2, lambda: self.run("DELETE FROM area_members WHERE id = :id", id=chosen(ids["area_members"]))),
             "other member": (2, lambda: changed("area_members", "area = :to, floor_to = NULL", to=chosen(self.lists))),
+            "other house named": (2, lambda: changed("area_members", "building = :to, unit = NULL", to=chosen(self.houses))),
             "retired": (1, lambda: changed("areas", "retired_at = now()")),
             "restored": (1, lambda: changed("areas", "retired_at = NULL")),
             "ended": (1, lambda: changed("areas", "valid_from = '2020-01-01', valid_to = now()")),
@@ -240,6 +241,24 @@ class Tower:
         self.shed = town.add(connection, "dwellings", building=self.building)
 
 
+def test_the_list_that_names_it_most_closely_counts(connection: sa.Connection) -> None:
+    tower = Tower(connection)
+    stair, other = tower.stairs
+    whole, floors, stairwell, part, twin = (micro_grid(connection, town.A) for _ in range(5))
+    for area, unit, low, high in (
+        (whole, None, None, None), (floors, None, 2, None), (stairwell, stair, None, None), (part, stair, None, 1), (twin, stair, None, None),
+    ):  # fmt: skip
+        named(connection, area, tower.building, unit, low, high)
+    dwelling = partial(town.add, connection, "dwellings", building=tower.building)
+    wanted = {
+        (stair, 1): part, (stair, 2): stairwell, (stair, None): stairwell, (other, 1): whole, (other, 2): floors, (other, None): whole,
+        (None, 3): floors, (None, None): whole,
+    }  # fmt: skip
+    asked = partial(run, connection, "SELECT scope FROM dwellings WHERE id = :id")
+    assert {seat: asked(id=dwelling(unit=seat[0], floor=seat[1])).scalar_one() for seat in wanted} == wanted
+    assert run(connection, "SELECT scope FROM units ORDER BY name").scalars().all() == [stairwell, whole]
+
+
 def test_a_steward_sees_the_stairwell_and_nothing_of_the_next(connection: sa.Connection) -> None:
     tower, other = Tower(connection), Tower(connection)
     first, second = (micro_grid(connection, town.A) for _ in range(2))
@@ -315,6 +334,8 @@ def test_a_house_of_one_micro_grid_goes_back_to_where_it_stands(connection: sa.C
     # By name rather than by ground, but never that of another grid.
     assert [answers(id=id).scalar_one() for id in (inside, outside, drawn_in)] == lists
     assert not any(placing.replace(connection).values())
+    run(connection, "UPDATE area_members SET building = :other WHERE id = :id", other=drawn_in, id=members_of[1])
+    assert [answers(id=id).scalar_one() for id in (inside, outside, drawn_in)] == [lists[0], C2, lists[2]]
     run(connection, "DELETE FROM area_members WHERE id = ANY (:ids)", ids=members_of)
     assert [answers(id=id).scalar_one() for id in (inside, outside, drawn_in)] == [town.A, C2, polygon]
     run(connection, "DELETE FROM area_members WHERE id = ANY (:ids)", ids=foreign)
