@@ -3,7 +3,6 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,11 +18,14 @@ from hypothesis import strategies as st
 from geo import db, ends, intake, members, placing, redrawing
 from geo.catalog import RESOURCES
 from geo.cluster import Address
+from geo.db import Caller
+from geo.errors import Forbidden
 from geo.intake import Order
 from geo.keys import FieldKey
 from geo.redrawing import Piece
-from geo.resource import Place
+from geo.resource import Audience, Place
 from tests import town
+from tests.conftest import Within
 from tests.geo.test_redrawing import drawn
 
 C1, C2 = "990101001001", "990101001002"
@@ -214,16 +216,6 @@ def test_placing_in_bulk_puts_right_whatever_is_wrong(connection: sa.Connection,
         stage.rollback()
 
 
-@contextmanager
-def bound(connection: sa.Connection, path: str) -> Iterator[None]:
-    """As one whose range is a path."""
-    with connection.begin_nested() as stage:
-        run(connection, "SELECT set_config('jingwei.lo', :lo, true), set_config('jingwei.hi', :hi, true)", lo=path, hi=f"{path}~")
-        connection.exec_driver_sql("SET LOCAL ROLE jingwei_area")
-        yield
-        stage.rollback()
-
-
 class Tower:
     """A house of two stairwells, each with a dwelling, household and resident a floor, and a dwelling of no stairwell."""
 
@@ -259,30 +251,35 @@ def test_the_list_that_names_it_most_closely_counts(connection: sa.Connection) -
     assert run(connection, "SELECT scope FROM units ORDER BY name").scalars().all() == [stairwell, whole]
 
 
-def test_a_steward_sees_the_stairwell_and_nothing_of_the_next(connection: sa.Connection) -> None:
+def test_a_stairwell_is_seen_and_nothing_of_the_next(connection: sa.Connection, web: Within) -> None:
     tower, other = Tower(connection), Tower(connection)
-    first, second = (micro_grid(connection, town.A) for _ in range(2))
-    for path, unit in zip((first, second), tower.stairs, strict=True):
+    paths = [micro_grid(connection, town.A) for _ in tower.stairs]
+    for path, unit in zip(paths, tower.stairs, strict=True):
         named(connection, path, tower.building, unit)
-    for path, n in ((first, 0), (second, 1)):
-        with bound(connection, path):
-            seen = {noun: set(run(connection, f"SELECT id FROM {noun}").scalars()) for noun in NOUNS}
-            counts = run(connection, "SELECT buildings, dwellings FROM area_counts(:path)", path=path).one()
-        assert seen == {"buildings": set(), "units": {tower.stairs[n]}, **{noun: set(rows[n]) for noun, rows in tower.rows.items()}}
-        assert tuple(counts) == (0, 3)
-    with bound(connection, town.A):
-        # Whoever holds the grid sees all of it, in a micro-grid or not.
-        everything = set(run(connection, "SELECT id FROM dwellings").scalars())
-    assert everything == {tower.shed, other.shed, *(id for one in (tower, other) for rows in one.rows["dwellings"] for id in rows)}
-    with bound(connection, first):
-        # Nothing can be written into the neighbour's stairwell, nor be taken there.
-        for query in (
-            "INSERT INTO dwellings (building, unit, name, source) VALUES (:b, :u, '101', '')",
-            "UPDATE dwellings SET unit = :u WHERE id = :id",
-        ):
-            with pytest.raises(sa.exc.ProgrammingError, match="row-level security"), connection.begin_nested():
-                run(connection, query, b=tower.building, u=tower.stairs[1], id=tower.rows["dwellings"][0][0])
-        run(connection, "INSERT INTO dwellings (building, unit, name, source) VALUES (:b, :u, '104', '')", b=tower.building, u=tower.stairs[0])
+
+    def seen(path: str, role: str = "jingwei_area") -> dict[str, set[UUID]]:
+        with db.transaction(web, Caller("王五", role, (path,), Audience.WORKER), read_only=True) as bound:  # type: ignore[arg-type]
+            readable = [noun for noun in NOUNS if role == "jingwei_area" or RESOURCES[noun].audience <= Audience.PARTNER]
+            return {noun: set(run(bound, f"SELECT id FROM {noun}").scalars()) for noun in readable}
+
+    for path, n in zip(paths, (0, 1), strict=True):
+        own = {"buildings": set(), "units": {tower.stairs[n]}, **{noun: set(rows[n]) for noun, rows in tower.rows.items()}}
+        assert seen(path) == own
+        steward = seen(path, "jingwei_partner")
+        assert steward == {noun: own[noun] for noun in steward}
+        assert "units" in steward and "residents" not in steward
+        assert run(connection, "SELECT buildings, dwellings FROM area_counts(:path)", path=path).one() == (0, 3)
+    # Whoever holds the grid sees all of it, in a micro-grid or not.
+    everything = {tower.shed, other.shed, *(id for one in (tower, other) for rows in one.rows["dwellings"] for id in rows)}
+    assert seen(town.A)["dwellings"] == everything
+    # Nothing can be written into the next stairwell, nor be taken there.
+    holder = Caller("王五", "jingwei_area", (paths[0],), Audience.WORKER)
+    adding = "INSERT INTO dwellings (building, unit, name, source) VALUES (:b, :u, '104', '')"
+    for query in (adding, "UPDATE dwellings SET unit = :u WHERE id = :id"):
+        with pytest.raises(Forbidden), db.transaction(web, holder) as bound:  # type: ignore[arg-type]
+            run(bound, query, b=tower.building, u=tower.stairs[1], id=tower.rows["dwellings"][0][0])
+    with db.transaction(web, holder) as bound:  # type: ignore[arg-type]
+        run(bound, adding, b=tower.building, u=tower.stairs[0])
 
 
 def test_a_change_of_a_list_is_journalled_once_for_what_moved(connection: sa.Connection) -> None:
