@@ -29,7 +29,7 @@ PLACES = {
     Place.NONE: "none of its own",
     Place.POINT: "its representative point: one area a level",
     Place.SHARES: "every area it touches, with the share of each",
-    Place.INHERITS: "that of its building, and moves with it",
+    Place.INHERITS: "that of its building; it answers to the micro-grid of its part of it",
 }
 TYPES = {"str": "text", "int": "whole number", "float": "number", "bool": "yes/no", "datetime": "moment", "date": "date", "UUID": "id"}
 

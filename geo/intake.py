@@ -34,7 +34,7 @@ from geo.errors import Invalid, NotFound
 from geo.keys import FieldKey
 from geo.language import translated
 from geo.placing import Placer, Places, replace
-from geo.resource import REASONS, Field, Place, Resource
+from geo.resource import REASONS, SEAT, Field, Place, Resource
 from geo.terminal import said, spoken
 from geo.write import sealed
 
@@ -289,10 +289,11 @@ class Desk:
         self.now: datetime = connection.execute(sa.text("SELECT now()")).scalar_one()
         self.codes = {f.name: self._codes(f) for f in resource.writable if f.listed}
         self.refers = {f.name: self._targets(f) for f in resource.writable if f.refers}
-        self.houses: dict[str, tuple[str, int | None]] = {}
         if resource.place is Place.INHERITS:
-            rows = connection.execute(sa.text("SELECT id::text, scope, placement FROM buildings WHERE retired_at IS NULL"))
-            self.houses = {id: (scope, placement) for id, scope, placement in rows}
+            # Whoever changes a list waits until this load is over: it would not see what is being loaded, nor that the list. New
+            # stairwells change lists themselves in the end, so their load is alone from the beginning.
+            lock = "pg_advisory_xact_lock" + ("" if resource.name == "units" else "_shared")
+            connection.execute(sa.text(f"SELECT {lock}(hashtext('houses'))"))
         self.keys: set[str] = set()
         if resource.key:
             told = connection.execute(
@@ -432,10 +433,19 @@ class Desk:
         if places is not None:
             out |= self._places(rows, places, good)
         if self.resource.place is Place.INHERITS:
-            homes = [self.houses[house] for house in rows.columns["building"].take(take).to_pylist()]
-            out["scope"] = pa.array([scope for scope, _ in homes])
-            out["placement"] = pa.array([placement for _, placement in homes], pa.int32())
+            out |= self._housed(rows, take)
         return pa.table(out)
+
+    def _housed(self, rows: Rows, take: pa.Array) -> dict[str, pa.Array]:
+        """Where rows are that lie in houses: asked of the database, once for each place in a house."""
+        columns = ("building", *self.resource.seat)
+        told = [rows.columns[c].take(take).to_pylist() if c in rows.columns else [None] * len(take) for c in columns]
+        seats = list(zip(*told, strict=True))
+        asked = list(dict.fromkeys(seats))
+        values = dict(zip(("building", *SEAT), map(list, zip(*asked, strict=True)), strict=True))
+        found = dict(zip(asked, statements.run(self.connection, "places_in_houses", **values), strict=True))
+        scopes, placements = zip(*(found[seat] for seat in seats), strict=True)
+        return {"scope": pa.array(scopes), "placement": pa.array(placements, pa.int32())}
 
     def _places(self, rows: Rows, places: Places, good: NDArray[np.intp]) -> dict[str, pa.Array]:
         placement = places.placement[good]

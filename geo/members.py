@@ -138,13 +138,14 @@ def derive(connection: sa.Connection, paths: Iterable[str] | None = None) -> Der
         houses = _houses(connection, home, moment)
         claims: dict[str, dict[UUID, int]] = {}
         listed: dict[str, sa.RowMapping] = {}
+        found: dict[str, list[Found]] = {}
         for area in together:
             told.areas += 1
-            found = list(_resolved(area, houses, told.unresolved))
-            told.members += _written(connection, area["path"], found)
+            found[area["path"]] = list(_resolved(area, houses, told.unresolved))
             if area["level"] == "grid" and area["open"]:
                 listed[area["path"]] = area
-                claims[area["path"]] = Counter(house.id for house, *_ in found)
+                claims[area["path"]] = Counter(house.id for house, *_ in found[area["path"]])
+        told.members += _written(connection, found)
         shapes = _bounded(connection, home, moment, houses, claims) if claims else {}
         told.unresolved += _disputed(listed, houses, claims)
         for path, area in listed.items():
@@ -245,12 +246,13 @@ def _disputed(
                 yield Unresolved(path, name, house.whole, f"也列在 {_holders(house, claims)[0]} 名下")
 
 
-def _written(connection: sa.Connection, path: str, found: Sequence["Found"]) -> int:
+def _written(connection: sa.Connection, found: Mapping[str, Sequence["Found"]]) -> int:
+    """The members of a community's areas, in one statement: what lies in the houses follows once a statement."""
     wanted = [
-        {"building": str(house.id), "unit": None if unit is None else str(unit), "floor_from": low, "floor_to": high}
-        for house, unit, low, high in found
+        {"area": path, "building": str(house.id), "unit": None if unit is None else str(unit), "floor_from": low, "floor_to": high}
+        for path, members in found.items() for house, unit, low, high in members
     ]
-    return int(connection.scalar(sa.select(sa.func.members_written(path, sa.cast(wanted, JSONB)))) or 0)
+    return int(connection.scalar(sa.select(sa.func.members_written(list(found), sa.cast(wanted, JSONB)))) or 0)
 
 
 def _houses(connection: sa.Connection, home: str, moment: datetime) -> list[House]:

@@ -289,6 +289,9 @@ def replace(
         noun: _replaced(connection, declared, placer, reach)
         for noun, declared in RESOURCES.items() if declared.place is Place.POINT and resource in (None, noun)
     }
+    for noun, declared in RESOURCES.items():
+        if declared.place is Place.INHERITS and resource in (None, noun):
+            [moved[noun]] = statements.run(connection, "settle_houses", noun=noun, seat=list(declared.seat), **reach).scalars()
     if resource is None:
         statements.run(connection, "settle_shapes", **reach)
     return moved
@@ -312,6 +315,9 @@ def _replaced(connection: sa.Connection, resource: Resource, placer: Placer, rea
     found = placer.place(
         np.array(lon, float), np.array(lat, float), np.array(when, float), np.array(region, bool), np.array(stated, object)
     )
+    if name == "buildings":
+        for row, path in statements.run(connection, "whole_houses", houses=list(ids), scopes=found.scope.tolist()):
+            found.scope[row] = path
     changed = np.flatnonzero(
         (np.array([number or 0 for number in placement]) != found.placement) | (np.array(scope, object) != found.scope)
         | (np.array(reason, object) != found.reason) | (np.array(nearest, object) != found.nearest)

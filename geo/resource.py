@@ -33,7 +33,7 @@ class Place(StrEnum):
     NONE = "none"  # has no place of its own
     POINT = "point"  # by its representative point: exactly one area a level
     SHARES = "shares"  # every area it touches, with the share of each
-    INHERITS = "inherits"  # that of its building, and moves with it
+    INHERITS = "inherits"  # that of its building, and answers to the micro-grid of its part of it
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,9 @@ GATHERED = Field(
     "activation", UUID, "应急响应", refers="activations", audience=Audience.WORKER, aliases=("响应编号", "响应编码", "XYBM")
 )
 
+# Where in its building a row may say it lies.
+SEAT = ("unit", "floor", "dwelling", "household")
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -256,6 +259,12 @@ class Resource:
     def personal(self) -> bool:
         """Whether a row is about a person, so that whoever reads it is written down."""
         return self.element == "人"
+
+    @property
+    def seat(self) -> tuple[str, ...]:
+        """The columns in which a row says where in its building it lies, as `SEAT`; '' for what it does not say."""
+        own = {field.name for field in self.fields}
+        return tuple("id" if (self.name, name) == ("units", "unit") else name if name in own else "" for name in SEAT)
 
     def seen_by(self, audience: Audience) -> tuple[Field, ...]:
         """The fields this audience may read, filter and sort by."""

@@ -6,7 +6,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -50,7 +50,8 @@ CALLED = {
     "jingwei_loader": (
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
-        "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "members_written", "area_derived", "stated_now",
+        "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "place_in_house", "replace_in_houses",
+        "members_written", "area_derived", "stated_now",
     ),
     "jingwei_web": (
         "relayed", "clock_struck", "tallies_folded", "moment_told", "retention_due", "retention_stretch", "retention_awaited",
@@ -137,7 +138,7 @@ def rules(connection: sa.Connection) -> None:
         for statement in (*triggers(resource), *policies(resource), *grants(resource)):
             db.run_script(connection, statement)
     for statement in (
-        areas_settled(), review_functions(), fates(), *tallies(), *spine_policies(), retention.functions(), *retention.unsampled(),
+        areas_settled(), houses_settled(), review_functions(), fates(), *tallies(), *spine_policies(), retention.functions(), *retention.unsampled(),
     ):
         db.run_script(connection, statement)
     for statement in (*_owners(connection), *_called(), *_spine_grants()):
@@ -175,10 +176,13 @@ def triggers(resource: Resource) -> Iterator[str]:
             " EXECUTE FUNCTION row_shared()"
         )
     if resource.place is Place.INHERITS:
+        watched = ["building", *(column for column in resource.seat if column not in ("", "id"))]
         yield (
-            f"CREATE OR REPLACE TRIGGER b_inherited BEFORE INSERT OR UPDATE OF building ON {name} FOR EACH ROW"
-            " WHEN (current_user <> 'jingwei_loader') EXECUTE FUNCTION row_inherited()"
+            f"CREATE OR REPLACE TRIGGER b_inherited BEFORE INSERT OR UPDATE OF {', '.join(watched)} ON {name} FOR EACH ROW"
+            f" WHEN (current_user <> 'jingwei_loader') EXECUTE FUNCTION row_inherited({_quoted(resource.seat)})"
         )
+        if any(field.refers == name for other in RESOURCES.values() for field in other.fields if other.place is Place.INHERITS):
+            yield _moving(name, "building", *watched)
     if resource.of_area:
         yield (
             f"CREATE OR REPLACE TRIGGER b_scoped BEFORE INSERT OR UPDATE OF area ON {name} FOR EACH ROW"
@@ -221,13 +225,9 @@ def triggers(resource: Resource) -> Iterator[str]:
                 " WHEN (current_user <> 'jingwei_loader') EXECUTE FUNCTION areas_written()"
             )
     if name == "buildings":
-        yield (
-            "CREATE OR REPLACE TRIGGER e_moved AFTER UPDATE OF scope, placement, geom ON buildings FOR EACH ROW"
-            " WHEN ((OLD.scope, OLD.placement) IS DISTINCT FROM (NEW.scope, NEW.placement))"
-            " EXECUTE FUNCTION building_moved()"
-        )
-    shapes = ", ".join(f"'{c.name}'" for c in TABLES[name].c if str(c.type).startswith("geometry"))
-    generated = ", ".join(f"'{c.name}'" for c in TABLES[name].c if c.computed is not None)
+        yield _moving(name, "id", "scope", "placement")
+    shapes = _quoted(c.name for c in TABLES[name].c if str(c.type).startswith("geometry"))
+    generated = _quoted(c.name for c in TABLES[name].c if c.computed is not None)
     yield (
         f"CREATE OR REPLACE TRIGGER c_versioned BEFORE UPDATE ON {name} FOR EACH ROW"
         f" EXECUTE FUNCTION row_versioned({generated})"
@@ -241,6 +241,18 @@ def triggers(resource: Resource) -> Iterator[str]:
         f"CREATE OR REPLACE TRIGGER z_changed AFTER UPDATE OR DELETE ON {name} FOR EACH ROW"
         f" EXECUTE FUNCTION row_journalled({shapes})"
     )
+
+
+def _moving(name: str, *columns: str) -> str:
+    """What lies in a house moves with it, once a statement."""
+    return (
+        f"CREATE OR REPLACE TRIGGER e_moved AFTER UPDATE ON {name} REFERENCING OLD TABLE AS stale NEW TABLE AS fresh"
+        f" FOR EACH STATEMENT EXECUTE FUNCTION houses_moved({_quoted(columns)})"
+    )
+
+
+def _quoted(words: Iterable[str]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
 
 
 def policies(resource: Resource) -> Iterator[str]:
@@ -453,6 +465,26 @@ BEGIN
 {calls}    PERFORM shapes_settled(reach);
     RETURN done;
 END
+$$;
+"""
+
+
+def houses_settled() -> str:
+    """The function that places anew whatever lies in some houses: what others refer to before what refers to it."""
+    calls = "".join(
+        f"    PERFORM replace_in_houses('{r.name}', ARRAY[{_quoted(r.seat)}], houses);\n"
+        for r in RESOURCES.values()
+        if r.place is Place.INHERITS
+    )
+    return f"""
+CREATE OR REPLACE FUNCTION houses_settled(houses uuid[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    IF coalesce(cardinality(houses), 0) = 0 THEN
+        RETURN;
+    END IF;
+    PERFORM FROM buildings WHERE id = ANY (houses) ORDER BY id FOR NO KEY UPDATE;
+{calls}END
 $$;
 """
 

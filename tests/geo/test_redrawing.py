@@ -51,7 +51,7 @@ def everything(connection: sa.Connection) -> dict[str, Any]:
         for name, what in {
             "areas": "id, path, code, valid_from, valid_to, geom::text FROM areas WHERE retired_at IS NULL",
             "buildings": "id, placement, scope, placing_reason FROM buildings", "incidents": "id, placement, scope FROM incidents",
-            "posts": "id, area, scope FROM posts", "successions": "* FROM successions",
+            "units": "id, placement, scope FROM units", "posts": "id, area, scope FROM posts", "successions": "* FROM successions",
         }.items()
     }
 
@@ -207,7 +207,7 @@ def test_a_merger_carries_along_what_lies_below(connection: sa.Connection) -> No
     assert set(areas) == {(worker, a), (leader, C1)}  # who leads the new community is for people to say
     assert connection.execute(total, {"lo": "990101001"}).one() == before
     assert connection.execute(total, {"lo": new}).one() == before
-    assert connection.scalar(sa.text("SELECT scope FROM units WHERE id = :u"), {"u": unit}) == a
+    assert connection.scalar(sa.text("SELECT scope FROM units WHERE id = :u"), {"u": unit}) == m
     assert settled(connection)
     assert {noun for noun, _ in touched(connection, since)} == {"buildings", "units", "incidents", "posts"}
 

@@ -17,3 +17,10 @@ SELECT ST_XMin(e) AS west, ST_YMin(e) AS south, ST_XMax(e) AS east, ST_YMax(e) A
         SELECT FROM areas AS a WHERE a.level = l.level AND a.batch IS DISTINCT FROM CAST(:batch AS uuid) AND a.geom IS NOT NULL)) AS new_level
 FROM (SELECT ST_Extent(geom) AS e, array_agg(DISTINCT level) AS levels FROM areas
       WHERE batch = CAST(:batch AS uuid) AND geom IS NOT NULL) AS q;
+
+-- places_in_houses --
+-- Scope and placement of rows that lie in houses, in their order.
+SELECT q.scope, q.placement
+FROM unnest(CAST(:building AS uuid[]), CAST(:unit AS uuid[]), CAST(:floor AS integer[]), CAST(:dwelling AS uuid[]), CAST(:household AS uuid[]))
+    WITH ORDINALITY AS s (building, unit, floor, dwelling, household, n), place_in_house(s.building, s.unit, s.floor, s.dwelling, s.household) AS q
+ORDER BY n;

@@ -26,6 +26,16 @@ SELECT * FROM review_queue(CAST(:noun AS text), CAST(:reason AS text), :limit);
 -- review_counts --
 SELECT * FROM review_counts();
 
+-- whole_houses --
+-- Which of some houses, by their number, a micro-grid of the ground they stand on names as a whole, and its path.
+SELECT b.n - 1, m.path
+FROM unnest(CAST(:houses AS uuid[]), CAST(:scopes AS text[])) WITH ORDINALITY AS b (id, ground, n), micro_grid_of(b.id, NULL, NULL, b.ground) AS m;
+
+-- settle_houses --
+-- Place what lies in the houses of a box, or in all, anew: how many of a noun moved.
+SELECT replace_in_houses(CAST(:noun AS regclass), CAST(:seat AS text[]), CASE WHEN CAST(:west AS float8) IS NOT NULL
+    THEN ARRAY(SELECT id FROM buildings WHERE geom && ST_MakeEnvelope(:west, :south, :east, :north, 4326)) END);
+
 -- settle_shapes --
 -- The shares of what lies in a box, or of everything.
 SELECT shapes_settled(CASE WHEN CAST(:west AS float8) IS NOT NULL THEN ST_MakeEnvelope(:west, :south, :east, :north, 4326) END);

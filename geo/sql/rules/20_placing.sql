@@ -174,6 +174,9 @@ BEGIN
         ST_PointOnSurface(NEW.geom), coalesce(moment, now()), NEW.precision, nullif(btrim(NEW.stated_area), ''));
     NEW.placement := answer.placement;
     NEW.scope := answer.scope;
+    IF TG_TABLE_NAME = 'buildings' THEN
+        NEW.scope := coalesce((SELECT path FROM micro_grid_of(NEW.id, NULL, NULL, answer.scope)), answer.scope);
+    END IF;
     NEW.placing_reason := answer.reason;
     NEW.nearest_area := answer.nearest;
     NEW.nearest_m := answer.nearest_m;
@@ -181,30 +184,6 @@ BEGIN
         NEW.geom_coarse := coarse_point(NEW.placement, TG_ARGV[1], NEW.geom);
     END IF;
     RETURN NEW;
-END
-$$;
-
--- Before a row that has its building's place is written.
-CREATE OR REPLACE FUNCTION row_inherited() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-BEGIN
-    SELECT scope, placement INTO NEW.scope, NEW.placement FROM buildings WHERE id = NEW.building;
-    IF NOT FOUND THEN
-        NEW.scope := instance_prefix();  -- the foreign key refuses the row a moment later, by name
-    END IF;
-    RETURN NEW;
-END
-$$;
-
--- After a building came to other hands, all that is in it came with it.
-CREATE OR REPLACE FUNCTION building_moved() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-BEGIN
-    UPDATE units SET scope = NEW.scope, placement = NEW.placement WHERE building = NEW.id;
-    UPDATE dwellings SET scope = NEW.scope, placement = NEW.placement WHERE building = NEW.id;
-    UPDATE households SET scope = NEW.scope, placement = NEW.placement WHERE building = NEW.id;
-    UPDATE residents SET scope = NEW.scope, placement = NEW.placement WHERE building = NEW.id;
-    RETURN NULL;
 END
 $$;
 
@@ -280,7 +259,7 @@ DECLARE
 BEGIN
     EXECUTE format($sql$
         WITH p AS MATERIALIZED (
-            SELECT s.id, q.*
+            SELECT s.id, q.placement, %5$s AS scope, q.reason, q.nearest, q.nearest_m
             FROM %1$s AS s, place_point(ST_PointOnSurface(s.geom), coalesce(%2$s, now()), s.precision,
                                         nullif(btrim(s.stated_area), '')) AS q
             -- What lies in no area has its nearest from afar: 50 km is less than a degree anywhere people live.
@@ -297,7 +276,9 @@ BEGIN
     $sql$, noun, CASE WHEN moment = '' THEN 'NULL::timestamptz' ELSE format('s.%I', moment) END,
         CASE WHEN coarse = '' THEN '' ELSE format(', geom_coarse = coarse_point(p.placement, %L, n.geom)', coarse) END,
         CASE WHEN coarse = '' THEN ''
-             ELSE format('OR n.geom_coarse IS DISTINCT FROM coarse_point(p.placement, %L, n.geom)', coarse) END)
+             ELSE format('OR n.geom_coarse IS DISTINCT FROM coarse_point(p.placement, %L, n.geom)', coarse) END,
+        CASE WHEN noun = 'buildings'::regclass
+             THEN 'coalesce((SELECT path FROM micro_grid_of(s.id, NULL, NULL, q.scope)), q.scope)' ELSE 'q.scope' END)
     USING reach, since, until;
     GET DIAGNOSTICS changed = ROW_COUNT;
     RETURN changed;

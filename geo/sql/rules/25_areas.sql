@@ -8,21 +8,22 @@ DECLARE
     touched uuid[];
     levels text[];
     names text[];
+    lists text[];
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        SELECT ST_Extent(geom), array_agg(id), array_agg(DISTINCT level), array_agg(name) || array_agg(code) || array_agg(path)
-        INTO reach, touched, levels, names FROM fresh;
+        SELECT ST_Extent(geom), array_agg(id), array_agg(DISTINCT level), array_agg(name) || array_agg(code) || array_agg(path), array_agg(path)
+        INTO reach, touched, levels, names, lists FROM fresh;
     ELSIF TG_OP = 'DELETE' THEN
-        SELECT ST_Extent(geom), array_agg(id), array_agg(DISTINCT level), array_agg(name) || array_agg(code) || array_agg(path)
-        INTO reach, touched, levels, names FROM stale;
+        SELECT ST_Extent(geom), array_agg(id), array_agg(DISTINCT level), array_agg(name) || array_agg(code) || array_agg(path), array_agg(path)
+        INTO reach, touched, levels, names, lists FROM stale;
     ELSE
         WITH moved AS (
-            SELECT id, o.level, n.level AS to_level, ST_Collect(o.geom, n.geom) AS geom FROM stale AS o JOIN fresh AS n USING (id)
+            SELECT id, o.path, o.level, n.level AS to_level, ST_Collect(o.geom, n.geom) AS geom FROM stale AS o JOIN fresh AS n USING (id)
             WHERE (o.geom, o.valid_from, o.valid_to, o.retired_at, o.level, o.kind, o.theme)
                 IS DISTINCT FROM (n.geom, n.valid_from, n.valid_to, n.retired_at, n.level, n.kind, n.theme)
         )
-        SELECT ST_Extent(geom), array_agg(id), array_agg(DISTINCT level) || array_agg(DISTINCT to_level)
-        INTO reach, touched, levels FROM moved;
+        SELECT ST_Extent(geom), array_agg(id), array_agg(DISTINCT level) || array_agg(DISTINCT to_level), array_agg(path)
+        INTO reach, touched, levels, lists FROM moved;
         SELECT array_agg(o.name) || array_agg(o.code) || array_agg(n.name) || array_agg(n.code) || array_agg(n.path) INTO names
         FROM stale AS o JOIN fresh AS n USING (id)
         WHERE (o.name, o.code, o.valid_from, o.valid_to, o.retired_at)
@@ -32,14 +33,15 @@ BEGIN
         SELECT FROM areas WHERE areas.level = l.level AND area_holds(areas, now()) AND id <> ALL (touched)))
     THEN
         PERFORM areas_settled(NULL, NULL, NULL);
-        RETURN NULL;
+    ELSE
+        IF reach IS NOT NULL THEN
+            PERFORM areas_settled(ST_SetSRID(reach, 4326), NULL, NULL);
+        END IF;
+        IF names IS NOT NULL THEN
+            PERFORM claims_settled(names || ARRAY(SELECT regexp_replace(name, '(社区|街道|村)$', '') FROM unnest(names) AS name));
+        END IF;
     END IF;
-    IF reach IS NOT NULL THEN
-        PERFORM areas_settled(ST_SetSRID(reach, 4326), NULL, NULL);
-    END IF;
-    IF names IS NOT NULL THEN
-        PERFORM claims_settled(names || ARRAY(SELECT regexp_replace(name, '(社区|街道|村)$', '') FROM unnest(names) AS name));
-    END IF;
+    PERFORM lists_settled(lists);
     RETURN NULL;
 END
 $$;

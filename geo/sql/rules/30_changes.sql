@@ -102,23 +102,29 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_tem
     RETURNING layer
 $$;
 
--- The clock: boundaries that came into force or ran out since it last struck. Whatever lies there is placed anew, so
--- that those who answer from midnight on see it from midnight on.
+-- The clock: areas that came into force or ran out since it last struck. Whatever lies there or in the houses they name is
+-- placed anew, so that those who answer from midnight on see it from midnight on.
 CREATE OR REPLACE FUNCTION clock_struck() RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
 DECLARE
     since timestamptz;
     reach geometry;
+    lists text[];
+    done integer := 0;
 BEGIN
     SELECT struck_at INTO since FROM relay FOR UPDATE;
-    SELECT ST_Envelope(ST_Collect(geom)) INTO reach FROM areas
+    SELECT ST_Envelope(ST_Collect(geom)), array_agg(path) INTO reach, lists FROM areas
     WHERE (valid_from > since AND valid_from <= now()) OR (valid_to > since AND valid_to <= now());
     UPDATE relay SET struck_at = now();
-    IF reach IS NULL THEN
+    IF lists IS NULL THEN
         RETURN 0;
     END IF;
     PERFORM passed_on();
-    -- When a level gets its first areas or loses its last, everything must be found on another level.
-    RETURN areas_settled(CASE WHEN placing_level(since) IS NOT DISTINCT FROM placing_level(now()) THEN reach END, NULL, NULL);
+    IF reach IS NOT NULL THEN
+        -- When a level gets its first areas or loses its last, everything must be found on another level.
+        done := areas_settled(CASE WHEN placing_level(since) IS NOT DISTINCT FROM placing_level(now()) THEN reach END, NULL, NULL);
+    END IF;
+    PERFORM lists_settled(lists);
+    RETURN done;
 END
 $$;

@@ -106,6 +106,12 @@ BEGIN
         FROM jsonb_to_recordset(drawn) AS w (path text, "of" text[]), unnest(w."of") AS gone) AS told
     WHERE heirs = 1;
 
+    -- Before the areas, so that houses come from one list to the next in one step.
+    INSERT INTO area_members (area, building, unit, floor_from, floor_to)
+    SELECT w.path, m.building, m.unit, m.floor_from, m.floor_to
+    FROM jsonb_to_recordset(drawn) AS w ("like" text, path text, geom text) JOIN area_members AS m ON m.area = w."like"
+    WHERE w.path <> w."like" AND w.geom IS NULL;
+
     WITH wanted AS (
         SELECT * FROM jsonb_to_recordset(drawn) AS w ("like" text, path text, name text, code text, geom text)
     ), past AS (
@@ -123,10 +129,6 @@ BEGIN
     UPDATE batches SET report = report || jsonb_build_object('opened', (
         SELECT jsonb_agg(jsonb_build_object('id', id, 'valid_to', valid_to)) FROM areas WHERE batch = done)) WHERE id = done;
 
-    INSERT INTO area_members (area, building, unit, floor_from, floor_to)
-    SELECT w.path, m.building, m.unit, m.floor_from, m.floor_to
-    FROM jsonb_to_recordset(drawn) AS w ("like" text, path text, geom text) JOIN area_members AS m ON m.area = w."like"
-    WHERE w.path <> w."like" AND w.geom IS NULL;
     PERFORM succeeded(drawn, at);
     PERFORM passed_on();
     RETURN jsonb_build_object('batch', done, 'paths', (SELECT jsonb_agg(d ->> 'path' ORDER BY n)
