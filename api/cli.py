@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from api import cli_account
+from api import cli_account, cli_audit
 from api.settings import settings
 from geo import accounts, db, door, schema
 from geo.cluster import DATABASE, Address, Cluster, reached
@@ -32,6 +32,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="经纬 Jingwei: a spatial governance server."
 )
 app.add_typer(cli_account.app, name="account")
+app.add_typer(cli_audit.app, name="audit")
 console = Console(highlight=False)
 complain = Console(stderr=True, highlight=False)
 

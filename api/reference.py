@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator
 from csv import DictReader
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from api.cli import app
 from api.errors import STATUS, TITLES
 from api.settings import Settings
-from geo.catalog import CODE_LISTS, LEVELS, RESOURCES, WIDTHS
+from geo.catalog import ACTIONS, CODE_LISTS, LEVELS, RESOURCES, WIDTHS
 from geo.db import SENTENCES
 from geo.errors import GeoError
 from geo.exporting import FORMATS
@@ -53,7 +54,7 @@ def pages() -> dict[str, str]:
     """Every reference page by its file name."""
     made = {
         "resources.md": _resources(), "errors.md": _errors(), "code-lists.md": _code_lists(), "cli.md": _commands(),
-        "statements.md": _statements(), "settings.md": _settings(),
+        "statements.md": _statements(), "settings.md": _settings(), "trail.md": _trail(),
     }
     whole = {name: "\n".join([NOTE, "", *lines]).rstrip() + "\n" for name, lines in made.items()}
     return {name: re.sub(r"\n{3,}", "\n\n", text) for name, text in whole.items()}
@@ -227,8 +228,7 @@ def _commands() -> Iterator[str]:
     yield "one sentence that says what to do, and exit status 1."
     yield ""
     yield f"Formats of `export`: {', '.join(f'`{kind}`' for kind in FORMATS)}."
-    group = typer.main.get_command(app)
-    for name, command in getattr(group, "commands", {}).items():
+    for name, command in _named("", typer.main.get_command(app)):
         yield ""
         yield f"## jingwei {name}"
         yield ""
@@ -249,6 +249,27 @@ def _commands() -> Iterator[str]:
                 for parameter in command.params
             ),
         )
+
+
+def _named(above: str, group: Any) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _named(f"{above}{name} ", command)
+        else:
+            yield f"{above}{name}", command
+
+
+def _trail() -> Iterator[str]:
+    yield "# The trail"
+    yield ""
+    yield "A row for every act that has to be answered for: who (`actor`, `acting_as`), what (`action`, `noun`, `feature`), when"
+    yield "(`at`), where (`scope`, the path of the area), what for (`purpose`), what came of it (`result`) and from which address"
+    yield "(`origin`). Records are named by their ids; nothing of what is in them is told. How it is verified and kept is"
+    yield "[the auditor's page](../howto/auditor.md)."
+    yield ""
+    yield from _table(("action", "Chinese", "English"), ((f"`{a.code}`", a.title, _english(a.title)) for a in ACTIONS))
+    yield "Of a refusal `result` is the method and the template of the route, of a change of settings the names of what was"
+    yield "changed, of pruning the hash of the last row that went; else `done`."
 
 
 def _statements() -> Iterator[str]:

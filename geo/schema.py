@@ -17,7 +17,7 @@ from alembic.config import Config
 from psycopg import sql
 
 from geo import codes, db
-from geo.catalog import CODE_LISTS, RESOURCES
+from geo.catalog import ACTIONS, CODE_LISTS, RESOURCES
 from geo.catalog.roles import ROLES
 from geo.resource import Audience, Field, Place, Resource
 from geo.spine import READABLE
@@ -35,7 +35,7 @@ CALLED = {
         "acting", "tally_here", "area_counts_told", "area_title", "shares_of", "zone_affected", "posts_told",
         "review_queue", "review_counts", "first_level", "scopes_hold", "caller_may", "features_here", "incident_reported", "report_followed",
         "accounts_told", "account_made", "account_disabled", "slip_made", "appointed", "appointment_ended",
-        "handed_over", "sessions_told", "session_ended", "token_made", "token_ended", "tokens_told",
+        "handed_over", "trail_told", "sessions_told", "session_ended", "token_made", "token_ended", "tokens_told",
     ),
     f"{EVERYBODY}, jingwei_loader": ("in_force", "area_family", "code_stem", "codes_retired", "codes_proposed", "micro_grid_of"),
     "jingwei_area": ("local_midnight",),
@@ -45,7 +45,7 @@ CALLED = {
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
         "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "members_written", "area_derived", "stated_now",
     ),
-    "jingwei_web": ("relayed", "clock_struck", "tallies_folded"),
+    "jingwei_web": ("relayed", "clock_struck", "tallies_folded", "trail_head"),
     "jingwei_door": (
         "account_asked", "account_of_subject", "sign_in_failed", "session_opened", "caller_of_session", "caller_of_token", "session_closed",
         "acting_chosen", "slip_asked", "slip_used", "password_changed", "subject_set", "totp_set", "totp_used",
@@ -117,6 +117,7 @@ def ground(connection: sa.Connection) -> None:
 
 def rules(connection: sa.Connection) -> None:
     """Functions, triggers, policies and grants, and the rows that every instance has."""
+    db.run_script(connection, trail_actions())
     for script in _scripts("rules"):
         db.run_script(connection, script.read_text(encoding="utf-8"))
     for resource in RESOURCES.values():
@@ -422,6 +423,15 @@ BEGIN
 END
 $$;
 """
+
+
+def trail_actions() -> str:
+    """The function that knows what may be told of in the trail."""
+    codes = ", ".join(f"'{action.code}'" for action in ACTIONS)
+    return (
+        "CREATE OR REPLACE FUNCTION trail_actions() RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS"
+        f" $$ SELECT ARRAY[{codes}] $$"
+    )
 
 
 def review_functions() -> str:

@@ -10,7 +10,7 @@ import pytest
 from babel.messages.pofile import read_po
 
 from geo import errors
-from geo.catalog import CODE_LISTS, LEVELS, RESOURCES
+from geo.catalog import ACTIONS, CODE_LISTS, LEVELS, RESOURCES
 from geo.catalog.roles import ROLES
 from geo.errors import GeoError
 from geo.language import translated
@@ -48,7 +48,7 @@ READ: dict[str, set[str] | None] = {
 
 def declared() -> Iterator[str]:
     """What the declarations say: of nouns, fields, choices, rules, and what is told of a personal field."""
-    yield from (level.title for level in LEVELS)
+    yield from (choice.title for choice in (*LEVELS, *ACTIONS))
     yield from (role.title for role in ROLES.values())
     for resource in RESOURCES.values():
         yield from (resource.title, resource.about, resource.element)

@@ -14,3 +14,8 @@ SELECT version_num FROM alembic_version;
 
 -- instance_told --
 SELECT name, prefix, demo FROM instance;
+
+-- trail_guards --
+-- The triggers that write and keep the trail, and are switched on.
+SELECT relname || '.' || tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+WHERE relnamespace = 'jingwei'::regnamespace AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgname LIKE '%trail%';
