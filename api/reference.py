@@ -268,8 +268,8 @@ def _trail() -> Iterator[str]:
     yield "[the auditor's page](../howto/auditor.md)."
     yield ""
     yield from _table(("action", "Chinese", "English"), ((f"`{a.code}`", a.title, _english(a.title)) for a in ACTIONS))
-    yield "Of a refusal `result` is the method and the template of the route, of a change of settings the names of what was"
-    yield "changed, of pruning the hash of the last row that went; else `done`."
+    yield "`result` is `done`, or what came of it: of a refusal the reason, while `purpose` is the method and the template of the"
+    yield "route; of a change of settings the names of what was changed; of pruning the hash of the last row that went."
 
 
 def _statements() -> Iterator[str]:

@@ -32,8 +32,9 @@ CHAIN = (
 
 @dataclass(frozen=True)
 class Entry:
-    """What is told of an act. `result` is `done`, or what came of it; for a refusal, method and route (the template, for
-    a path may have anything in it). Nothing personal of those whom a record is about: their record's id is enough."""
+    """What is told of an act. `result` is `done`, or what came of it; of a refusal the reason, with method and route (the
+    template: a path may have anything in it) as `purpose`. Nothing personal of those whom a record is about: its id is
+    enough."""
 
     action: str
     actor: str
@@ -221,7 +222,11 @@ def verified_file(source: Path, home: Path | None = None, more: Collection[Head]
         except (KeyError, ValueError) as error:
             raise Invalid("{file} 不是导出的留痕。", file=str(source)) from error
         known = anchors.read(home, instance) if home else Anchors()
-        found = chain.examined(_written(file, source), made, cut, [*known.heads, *more])
+        try:
+            found = chain.examined(_written(file, source), made, cut, [*known.heads, *more])
+        except (ValueError, LookupError, TypeError) as error:
+            # Properly chained, and yet no row of a trail.
+            raise Invalid("{file} 不是导出的留痕。", file=str(source)) from error
     return found, known
 
 

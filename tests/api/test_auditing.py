@@ -10,7 +10,9 @@ from typer.testing import CliRunner, Result
 
 from api import cli, cli_audit
 from api.settings import Settings
+from geo import trail
 from geo.cluster import Address
+from geo.trail import Entry, Wanted
 from tests import town
 
 Asked = Callable[..., Result]
@@ -49,6 +51,13 @@ def test_the_auditor_verifies_reads_exports_and_keeps(jingwei: Asked, live_engin
     assert jingwei("verify", "--head", "nonsense").exit_code == 2
 
 
+def test_what_strangers_sent_stays_text_to_a_terminal(jingwei: Asked, live_engine: sa.Engine) -> None:
+    trail.append(live_engine, Entry("sign_in", "\x1b[31mroot\t\n\u202egnp", origin="a" * 9_000))
+    line = jingwei("list", "--action", "sign_in").stdout
+    assert line.count("\n") == 1 and line.count("\t") == 10
+    assert "\x1b" not in line and "\u202e" not in line and len(line) < 400
+
+
 def test_altered_anchors_are_told(jingwei: Asked, tmp_path: Path) -> None:
     assert jingwei("verify").exit_code == 0
     place = tmp_path / "anchors.jsonl"
@@ -71,4 +80,9 @@ def test_who_writes_without_a_trail_is_told_and_nothing_is_stored(live_client: T
         assert connection.execute(stored).one() == before
         connection.exec_driver_sql("GRANT INSERT ON trail TO jingwei_definer")
     # The same request again, now that it can be written down.
-    assert live_client.post("/collections/parts/items", json=one, headers={"Idempotency-Key": "k1"}).status_code == 201
+    made = live_client.post("/collections/parts/items", json=one, headers={"Idempotency-Key": "k1"})
+    assert made.status_code == 201
+    with live_engine.begin() as connection:
+        line = trail.page(connection, Wanted(most=1))[0]
+    assert (line.actor, line.action, line.noun, line.feature, line.origin) == ("leader", "add", "parts", made.json()["id"], "testclient")
+    assert line.acting_as.endswith(f"@{town.PREFIX}")

@@ -26,7 +26,7 @@ from geo.keys import FieldKey, anchor_key_path
 from geo.spine import CHANGES
 from geo.trail import Entry, Wanted
 from tests import town
-from tests.conftest import Databases, serial
+from tests.conftest import ROOT, Databases, serial
 
 LENGTH = 150  # rows of the chain that is tampered with
 TOLD = sa.text("SELECT id, actor, acting_as, action, noun, feature, scope, purpose, result, origin FROM trail WHERE id > :id ORDER BY id")
@@ -205,6 +205,9 @@ def test_settings_and_logins_are_told_without_their_values(live_engine: sa.Engin
         ("settings", "instance", "k, trail_days"), ("account", "direct_logins", "insert"), ("account", "direct_logins", "delete"),
     ]  # fmt: skip
     assert told[1].feature == "somebody"
+    with live_engine.begin() as connection:
+        town.post(connection, "newcomer", "grid_worker", town.A)
+    assert {(row.action, row.noun) for row in told_since(live_engine, told[-1].id)} == {("add", "accounts"), ("change", "accounts")}
 
 
 def test_every_operation_of_the_journal_is_an_action() -> None:
@@ -675,6 +678,25 @@ def test_an_exported_chain_that_was_cut_or_lengthened_is_no_chain(chained: tuple
         file.write_bytes(b"".join(content))
         with pytest.raises(Invalid):
             trail.verified_file(file)
+    for text in (b"[1]", b'[1, "x"]', b'[1, "5", "prune"]', b'[1, "5", {"prune": "prune"}, 0, "prune"]'):
+        row = b" %b %b\n" % (chain.digest("sha256")(text).hex().encode(), text)
+        file.write_bytes(lines[0] + row + b'{"rows": 1}\n')
+        with pytest.raises(Invalid):
+            trail.verified_file(file)
+
+
+def test_the_check_that_the_auditor_page_shows_is_one(chained: tuple[sa.Engine, list[Head]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "howto" / "auditor.md").read_text(encoding="utf-8")
+    check = page.split("```python\n")[1].split("```")[0]
+    file = tmp_path / "trail.txt"
+    trail.export(chained[0], file)
+    names: dict[str, Any] = {}
+    exec(check, names)
+    assert names["before"].decode() == chained[1][-1].hash.hex()
+    file.write_bytes(file.read_bytes().replace(b'"read"', b'"write"', 1))
+    with pytest.raises(AssertionError):
+        exec(check, {})
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30), min_size=8, max_size=8))
