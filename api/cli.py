@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from api import cli_account, cli_retention
+from api import cli_account, cli_audit, cli_retention
 from api.settings import settings
 from geo import accounts, db, door, schema
 from geo.cluster import DATABASE, Address, Cluster, reached
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_account.app, name="account")
 app.add_typer(cli_retention.app, name="retention")
+app.add_typer(cli_audit.app, name="audit")
 console = Console(highlight=False)
 complain = Console(stderr=True, highlight=False)
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Header, Query, Request
 
 from api.settings import settings
-from geo import db, door, query
+from geo import db, door, query, trail
 from geo.catalog.roles import Ability
 from geo.db import Caller
 from geo.door import Presence
@@ -19,6 +19,7 @@ from geo.errors import BadQuery, Forbidden, NotFound, Unauthorised, Unavailable
 from geo.keys import FieldKey
 from geo.language import Language, preferred
 from geo.resource import Resource
+from geo.trail import Entry
 
 READS = ("GET", "HEAD")
 ALWAYS = {"f", "lang"}
@@ -136,19 +137,20 @@ def noted(
     engines: Engines = request.app.state.engines
     here: Presence = request.scope.get("presence") or ANYBODY
     who = here.caller
-    with db.translated(), engines.trail.begin() as connection:
-        connection.execute(
-            sa.text("SELECT trail_appended(:actor, :acting_as, :action, :noun, :feature, :scope, :purpose, :result)"),
-            {
-                "actor": actor or who.actor, "acting_as": who.acting_as, "action": action, "noun": noun, "feature": feature,
-                "scope": ",".join(who.scope), "purpose": purpose[:500], "result": result,
-            },
-        )
+    entry = Entry(action, actor or who.actor, who.acting_as, noun, feature, ",".join(who.scope), purpose, result, origin(request))
+    trail.append(engines.trail, entry)
 
 
 def refused(request: Request, slug: str) -> None:
-    """Append a refusal to the trail: what was asked for, and why it was not given."""
-    noted(request, "refused", purpose=f"{request.method} {request.url.path}", result=slug)
+    """Append a refusal to the trail: what was asked for, and why it was not given. Of the address the template only:
+    anything may be typed into a path."""
+    route = getattr(request.scope.get("route"), "path", "")
+    noted(request, "refused", purpose=f"{request.method} {route}", result=slug)
+
+
+def origin(request: Request) -> str:
+    """The address that asks."""
+    return request.client.host if request.client else ""
 
 
 def connection(
@@ -167,7 +169,7 @@ def public_connection(
 
 def _bound(request: Request, who: Caller) -> Iterator[sa.Connection]:
     engines: Engines = request.app.state.engines
-    with db.transaction(engines.web, who, read_only=request.method in READS) as open_connection:
+    with db.transaction(engines.web, who, request.method in READS, origin(request)) as open_connection:
         yield open_connection
 
 

@@ -12,7 +12,7 @@ import typer
 from api.cli import app
 from api.errors import STATUS, TITLES
 from api.settings import Settings
-from geo.catalog import CODE_LISTS, LEVELS, RESOURCES, WIDTHS
+from geo.catalog import ACTIONS, CODE_LISTS, LEVELS, RESOURCES, WIDTHS
 from geo.db import SENTENCES
 from geo.errors import GeoError
 from geo.exporting import FORMATS
@@ -55,7 +55,7 @@ def pages() -> dict[str, str]:
     """Every reference page by its file name."""
     made = {
         "resources.md": _resources(), "errors.md": _errors(), "code-lists.md": _code_lists(), "cli.md": _commands(),
-        "statements.md": _statements(), "settings.md": _settings(), "personal-data.md": _personal(),
+        "statements.md": _statements(), "settings.md": _settings(), "personal-data.md": _personal(), "trail.md": _trail(),
     }
     whole = {name: "\n".join([NOTE, "", *lines]).rstrip() + "\n" for name, lines in made.items()}
     return {name: re.sub(r"\n{3,}", "\n\n", text) for name, text in whole.items()}
@@ -304,6 +304,19 @@ def _listed(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
             yield from _listed(command, f"{above}{name} ")
         else:
             yield f"{above}{name}", command
+
+
+def _trail() -> Iterator[str]:
+    yield "# The trail"
+    yield ""
+    yield "A row for every act that has to be answered for: who (`actor`, `acting_as`), what (`action`, `noun`, `feature`), when"
+    yield "(`at`), where (`scope`, the path of the area), what for (`purpose`), what came of it (`result`) and from which address"
+    yield "(`origin`). Records are named by their ids; nothing of what is in them is told. How it is verified and kept is"
+    yield "[the auditor's page](../howto/auditor.md)."
+    yield ""
+    yield from _table(("action", "Chinese", "English"), ((f"`{a.code}`", a.title, _english(a.title)) for a in ACTIONS))
+    yield "`result` is `done`, or what came of it: of a refusal the reason, while `purpose` is the method and the template of the"
+    yield "route; of a change of settings the names of what was changed; of pruning the hash of the last row that went."
 
 
 def _statements() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The processes of a running server: some that answer, and one worker (clock, relay, sums, retention)."""
+"""The processes of a running server: some that answer, and one worker (clock, relay, sums, retention, anchors)."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.deps import Engines
 from api.settings import settings
-from geo import db, relay, retention
+from geo import db, relay, retention, trail
 from geo.cluster import reached
 from geo.errors import GeoError, Unavailable
 from geo.keys import field_key
@@ -27,6 +27,7 @@ log = logging.getLogger("jingwei")
 
 RELAY_SECONDS = 0.15  # a write is a new version of its tiles within half a second
 CLOCK_SECONDS = 30.0
+ANCHOR_SECONDS = 3600.0  # what is cut from the end of the trail within it, no anchor shows
 
 
 def web() -> FastAPI:
@@ -78,14 +79,15 @@ def working() -> Iterator[None]:
 
 
 def work() -> None:
-    """Relay, clock and the destruction of what is over, until told to stop or left alone by the process that started it."""
+    """Relay, clock, the destruction of what is over and the trail's anchors, until told to stop or left alone by the process that
+    started it."""
     parent = os.getppid()
     told: list[int] = []
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, lambda number, _: told.append(number))
     home = settings().home
     engine: sa.Engine = db.engine(reached(home).url("jingwei_web"), pool=1)
-    struck = 0.0
+    struck, anchoring = 0.0, 0.0
     night: Iterator[object] | None = None
     while not told and os.getppid() == parent:
         try:
@@ -101,6 +103,10 @@ def work() -> None:
                 if night and next(night, None) is None:
                     retention.rested(engine)
                     night = None
+                if time.monotonic() > anchoring:
+                    anchoring = time.monotonic() + CLOCK_SECONDS  # when it fails
+                    trail.anchored(engine, home)
+                    anchoring = time.monotonic() + ANCHOR_SECONDS
         except GeoError as error:
             # The database may be restarting; what changed meanwhile waits in `changes`, and what is over stays over.
             log.warning("worker: %s", error)

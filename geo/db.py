@@ -1,5 +1,6 @@
 """Connections, the one transaction bound to a caller, and the translation of driver errors."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,9 +99,9 @@ BINDING = sa.text(
 
 
 @contextmanager
-def transaction(source: sa.Engine, caller: Caller, read_only: bool = False) -> Iterator[sa.Connection]:
+def transaction(source: sa.Engine, caller: Caller, read_only: bool = False, origin: str = "") -> Iterator[sa.Connection]:
     """One request, one transaction, one caller. Everything about the caller ends with the transaction, so that a
-    pooled connection never carries one into the next."""
+    pooled connection never carries one into the next. `origin` is the address that asks, for the trail."""
     lo, hi = caller.hull
     # What is not used begins and ends behind every path: the planner then knows that it is empty. Of '' to '' it guessed one in
     # two hundred, eight times over, and read a whole table for a page of three grids.
@@ -110,6 +111,7 @@ def transaction(source: sa.Engine, caller: Caller, read_only: bool = False) -> I
         "role": caller.bound_role,
         "jingwei.actor": caller.actor,
         "jingwei.acting_as": caller.acting_as,
+        "jingwei.origin": origin,
         "jingwei.account": str(caller.account or ""),
         "jingwei.appointment": str(caller.appointment or ""),
         "jingwei.lo": lo,
@@ -137,8 +139,15 @@ def translated() -> Iterator[None]:
         raise Unavailable(retry_after=1) from error
 
 
+# A write whose trail cannot be written did not happen; that it lacks a right is not the caller's doing, but ours.
+UNTRAILED = "留痕写不进去,所以这件事没有做:请稍后再试;一直这样,请告诉管理员。"
+TRAILING = re.compile(r"function (?:trail_appended|change_trailed|row_trailed)\(")
+
+
 def meaning(error: BaseException | None) -> GeoError:
     """The domain error that a driver error stands for."""
+    if isinstance(error, psycopg.Error) and TRAILING.search(error.diag.context or ""):
+        return Unavailable(UNTRAILED, retry_after=1)
     for cause, kind in TRANSLATION:
         if isinstance(error, cause):
             # A step that is not allowed from where the thing is now: somebody was quicker.
@@ -186,6 +195,8 @@ SENTENCES = {
     "appointment_areas_path_fkey": "没有这个区域。",
     "appointments_role_fkey": "没有这个角色。",
     "areas_code_retired_check": "这个编码属于已注销的区域,不能再给别的区域。",
+    "instance_trail_begun_check": "留痕已经开始,校验算法不能再换。",
+    "instance_trail_days_check": "留痕至少保存 183 天,不能设得更短。",
     "batches_undo_check": "这一批里有的行后来被人改过,不能整批撤回。",
     "destructions_final_check": "这一条已按规定销毁,不能再加回来。",
     "activations_use_check": "为应急收集的信息只能用于这次应急,不能转作他用。确需另行登记的,请重新征得同意后新建。",

@@ -37,6 +37,11 @@ ROLES = (
     "leader_several", "organisation_several", "direct", "web", "door", "loader", "trail",
 )
 
+GUARDS = (
+    "trail.trail_kept", "trail.trail_floor", "trail_cuts.trail_kept", "trail_cuts.trail_cut", "changes.changes_trailed",
+    "instance.trail_hash_kept", "instance.instance_trailed", "direct_logins.direct_logins_trailed",
+)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -242,6 +247,7 @@ def _asked(connection: sa.Connection, installed_version: str | None) -> Iterator
     else:
         # Lost by dump and restore, and only a superuser may set it.
         yield False, said("geometry_overlaps 没有标记 LEAKPROOF,地图查询会慢几百倍:请以数据库超级用户运行 jingwei migrate。")
+    yield _guarded(run(connection, "trail_guards").scalars().all())
     instance = run(connection, "instance_told").one()
     yield True, said(
         "实例“{name}”,区域前缀 {prefix},{kind}", name=instance.name, prefix=instance.prefix or "—",
@@ -265,6 +271,14 @@ def _postgis(present: str | None, offered: str | None) -> tuple[bool, str]:
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_POSTGIS:
         return False, said("PostGIS 是 {version},需要 3.3 或更新的版本:请升级,再运行 ALTER EXTENSION postgis UPDATE。", version=version)
     return True, said("PostGIS {version}", version=version)
+
+
+def _guarded(present: Sequence[str]) -> tuple[bool, str]:
+    missing = sorted(set(GUARDS) - set(present))
+    if missing:
+        sentence = "留痕的触发器 {missing} 不在或被停用,这期间的改动可能没有留痕:请运行 jingwei migrate,并查明是谁所为。"
+        return False, said(sentence, missing="、".join(missing))
+    return True, said("留痕的 {count} 个触发器都在", count=len(GUARDS))
 
 
 def _migrated(versions: Sequence[str]) -> tuple[bool, str]:

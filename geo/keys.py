@@ -54,12 +54,28 @@ def field_key(home: Path) -> FieldKey:
     return FieldKey(content[:32], content[32:])
 
 
+def anchor_key(home: Path) -> bytes:
+    """The 32 bytes by which the trail's anchors are known as ours, made when there are none. Raises `Unavailable`."""
+    path = anchor_key_path(home)
+    with _held(path):
+        if not path.exists():
+            _replaced(path, secrets.token_bytes(32))
+        content = path.read_bytes()
+    if len(content) != 32:
+        raise Unavailable(said("锚点密钥 {path} 已损坏:请从备份放回这个文件。", path=path))
+    return content
+
+
 def logins_path(home: Path) -> Path:
     return home / "keys" / "logins.json"
 
 
 def field_key_path(home: Path) -> Path:
     return home / "keys" / "field.key"
+
+
+def anchor_key_path(home: Path) -> Path:
+    return home / "keys" / "anchor.key"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from psycopg import sql
 from sqlalchemy.dialects.postgresql import insert
 
 from geo import codes, db, retention, rights_requests
-from geo.catalog import CODE_LISTS, RESOURCES
+from geo.catalog import ACTIONS, CODE_LISTS, RESOURCES
 from geo.catalog.roles import ROLES
 from geo.resource import Audience, Field, Place, Resource
 from geo.spine import READABLE, RETENTION_RULES, RIGHTS_MOVES
@@ -40,7 +40,7 @@ CALLED = {
         "review_queue", "review_counts", "first_level", "scopes_hold", "caller_may", "features_here", "incident_reported", "report_followed",
         "accounts_told", "account_made", "account_disabled", "slip_made", "appointed", "appointment_ended",
         "handed_over", "sessions_told", "session_ended", "token_made", "token_ended", "tokens_told",
-        "rights_received", "rights_followed", "retention_told", "certificates_told",
+        "rights_received", "rights_followed", "retention_told", "certificates_told", "trail_told",
     ),
     f"{EVERYBODY}, jingwei_loader": ("in_force", "area_family", "code_stem", "codes_retired", "codes_proposed", "micro_grid_of"),
     "jingwei_leader, jingwei_leader_several": (
@@ -55,7 +55,7 @@ CALLED = {
     ),
     "jingwei_web": (
         "relayed", "clock_struck", "tallies_folded", "moment_told", "retention_due", "retention_stretch", "retention_awaited",
-        "retention_rested", "certificates_issued", "instance_id",
+        "retention_rested", "certificates_issued", "instance_id", "trail_head",
     ),
     "jingwei_door": (
         "account_asked", "account_of_subject", "sign_in_failed", "session_opened", "caller_of_session", "caller_of_token", "session_closed",
@@ -132,6 +132,7 @@ def ground(connection: sa.Connection) -> None:
 
 def rules(connection: sa.Connection) -> None:
     """Functions, triggers, policies and grants, and the rows that every instance has."""
+    db.run_script(connection, trail_actions())
     for script in _scripts("rules"):
         db.run_script(connection, script.read_text(encoding="utf-8"))
     for resource in RESOURCES.values():
@@ -487,6 +488,15 @@ BEGIN
 {calls}END
 $$;
 """
+
+
+def trail_actions() -> str:
+    """The function that knows what may be told of in the trail."""
+    codes = ", ".join(f"'{action.code}'" for action in ACTIONS)
+    return (
+        "CREATE OR REPLACE FUNCTION trail_actions() RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS"
+        f" $$ SELECT ARRAY[{codes}] $$"
+    )
 
 
 def review_functions() -> str:

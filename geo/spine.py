@@ -57,7 +57,12 @@ INSTANCE = sa.Table(
     sa.Column("answer_days", sa.Integer, nullable=False, server_default=sa.text("15")),
     sa.CheckConstraint("review_days BETWEEN 0 AND 30", name="review_days"),
     sa.CheckConstraint("answer_days BETWEEN 1 AND 15", name="answer_days"),
+    sa.Column("trail_hash", sa.Text, nullable=False, server_default=sa.text("'sha256'")),
+    # Six months at the least (Cybersecurity Law, art. 21): no setting goes below.
+    sa.Column("trail_days", sa.Integer, nullable=False, server_default=sa.text("183")),
     sa.CheckConstraint("one", name="one"),
+    sa.CheckConstraint("trail_hash IN ('sha256', 'sm3')", name="trail_hash"),
+    sa.CheckConstraint("trail_days >= 183", name="trail_days"),
     sa.CheckConstraint("k >= 5", name="k"),
     sa.CheckConstraint("prefix ~ '^[0-9A-Z]*$' AND length(prefix) IN (0, 2, 4, 6, 9, 12)", name="prefix"),
     comment="一行:这个实例是谁。",
@@ -205,6 +210,8 @@ CHANGES = sa.Table(
     sa.Index("changes_xid_idx", "xid"),
     sa.Index("changes_noun_feature_idx", "noun", "feature", "id"),
     sa.Index("changes_batch_idx", "batch", postgresql_where=sa.text("batch IS NOT NULL")),
+    # Asked for every row of a transaction: is there one that stands for all of it?
+    sa.Index("changes_whole_idx", "xid", postgresql_where=sa.text("operation IN ('batch', 'undo')")),
     comment="每一次改动,由触发器写下:日志、撤销、历史版本和对外发布都是这一张表。",
 )
 
@@ -231,8 +238,10 @@ LAYER_VERSIONS = sa.Table(
 TRAIL = sa.Table(
     "trail",
     metadata,
-    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
-    sa.Column("at", Moment, nullable=False, server_default=sa.text("clock_timestamp()")),
+    # Without a gap, given under the chain's lock: a sequence leaves gaps when a transaction is rolled back, and then a
+    # missing number proves nothing.
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", Moment, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("acting_as", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("action", sa.Text, nullable=False),
@@ -241,9 +250,23 @@ TRAIL = sa.Table(
     sa.Column("scope", Code, nullable=False, server_default=sa.text("''")),
     sa.Column("purpose", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("result", sa.Text, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("previous", sa.LargeBinary, nullable=False),
     sa.Column("hash", sa.LargeBinary, nullable=False),
-    comment="留痕:谁在什么时候看了什么、被拒绝了什么。只能追加,逐条相连。",
+    sa.Index("trail_feature_idx", "feature", "id", postgresql_where=sa.text("feature <> ''")),
+    sa.Index("trail_actor_idx", "actor", "id"),
+    sa.Index("trail_at_idx", "at", postgresql_using="brin"),
+    comment="留痕:谁在什么时候看了什么、改了什么、被拒绝了什么。只能追加,逐条相连。",
+)
+
+TRAIL_CUTS = sa.Table(
+    "trail_cuts",
+    metadata,
+    sa.Column("until", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False, comment="of the last row that went: the next one hangs on it"),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("at", Moment, nullable=False, server_default=sa.text("clock_timestamp()")),
+    comment="留痕满期后从头清理的记录:清到哪一条、那一条的校验值、多少条、什么时候。",
 )
 
 IDEMPOTENCY = sa.Table(

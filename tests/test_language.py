@@ -10,7 +10,7 @@ import pytest
 from babel.messages.pofile import read_po
 
 from geo import errors
-from geo.catalog import CODE_LISTS, LEVELS, RESOURCES
+from geo.catalog import ACTIONS, CODE_LISTS, LEVELS, RESOURCES
 from geo.catalog.roles import ROLES
 from geo.errors import GeoError
 from geo.language import translated
@@ -51,7 +51,7 @@ READ: dict[str, set[str] | None] = {
 
 def declared() -> Iterator[str]:
     """What the declarations say: of nouns, fields, choices, rules, and what is told of a personal field."""
-    yield from (choice.title for choice in (*LEVELS, *BASES))
+    yield from (choice.title for choice in (*LEVELS, *BASES, *ACTIONS))
     yield from (text for b in BESIDE for text in (b.title, b.keeping.purpose))
     yield from (role.title for role in ROLES.values())
     for resource in RESOURCES.values():

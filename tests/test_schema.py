@@ -93,7 +93,7 @@ def test_every_rule_has_a_name_of_ours(pair: tuple[sa.Engine, sa.Engine]) -> Non
     declared, _ = pair
     for table, name, *_ in catalogued(declared, "constraints"):
         assert name.startswith(f"{table.removeprefix('jingwei.')}_"), name
-        assert name.rpartition("_")[2] in ("check", "fkey", "key", "pkey", "excl"), name
+        assert name.rpartition("_")[2] in ("check", "fkey", "key", "pkey", "excl", "trailed"), name
 
 
 def test_no_view_sees_more_than_who_looks(pair: tuple[sa.Engine, sa.Engine]) -> None:

@@ -1,5 +1,6 @@
 """What there is: declarations only, no functions. A new noun is added here and nowhere else."""
 
+from geo.catalog.actions import ACTIONS
 from geo.catalog.control import CHECKPOINTS, ZONES
 from geo.catalog.incidents import INCIDENTS
 from geo.catalog.people import HOUSEHOLDS, ORGANISATIONS, POSTS, RESIDENTS
@@ -33,4 +34,4 @@ CODE_LISTS = ("facility_kinds", "part_kinds", "matters", "zone_kinds")
 
 WIDTHS: dict[str, int] = dict(zip((level.code for level in LEVELS), (2, 4, 6, 9, 12, 15, 18), strict=True))
 
-__all__ = ["CODE_LISTS", "LEVELS", "RESOURCES", "WIDTHS"]
+__all__ = ["ACTIONS", "CODE_LISTS", "LEVELS", "RESOURCES", "WIDTHS"]

@@ -42,7 +42,9 @@ def served(live: Address, tmp_path: Path) -> Iterator[tuple["subprocess.Popen[by
         process.wait()
 
 
-def test_answers_at_once_and_ends_whole(served: tuple["subprocess.Popen[bytes]", int], live_engine: sa.Engine) -> None:
+def test_answers_at_once_and_ends_whole(
+    served: tuple["subprocess.Popen[bytes]", int], live_engine: sa.Engine, tmp_path: Path
+) -> None:
     process, port = served
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)  # one, kept open
     seconds = []
@@ -70,6 +72,9 @@ def test_answers_at_once_and_ends_whole(served: tuple["subprocess.Popen[bytes]",
         with live_engine.begin() as asked:
             moved = asked.scalar(version)
     assert moved
+    # And has told, at its start, where the trail ends.
+    told = list(tmp_path.glob("anchors.jsonl"))
+    assert told and told[0].stat().st_size > 0
 
     family = {process.pid, *descendants(process.pid)}
     assert len(family) >= 4  # itself, two that answer, the worker

@@ -74,6 +74,7 @@ def test_the_roles_it_looks_for_are_all_there_are(connection: sa.Connection) -> 
         ("ALTER FUNCTION geometry_overlaps(geometry, geometry) NOT LEAKPROOF", "LEAKPROOF.*超级用户运行 jingwei migrate"),
         ("UPDATE jingwei.alembic_version SET version_num = '9999'", "比这个程序还新:请升级程序"),
         ("DELETE FROM jingwei.alembic_version", "请运行 jingwei migrate"),
+        ("ALTER TABLE jingwei.changes DISABLE TRIGGER changes_trailed", "changes.changes_trailed.*请运行 jingwei migrate"),
         ("DROP SCHEMA jingwei CASCADE", "还没有建表:请运行 jingwei migrate"),
         ("INSERT INTO jingwei.rights_requests (ticket, code_hash, kind, scope, received_at, due_at)"
          " VALUES ('T', '', 'access', '', now(), now() - interval '1 s')", "1 个本人对个人信息的请求已逾期:请尽快答复"),

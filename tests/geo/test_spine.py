@@ -349,62 +349,6 @@ def test_retired_is_gone_to_those_who_could_see_it_and_unknown_to_others(web: An
             query.one(bound, PARTS, id, caller)
 
 
-# Trail
-
-
-APPENDED = sa.text("SELECT trail_appended(:actor, '', 'read', 'residents', '1', '990101001', '上门服务', 'done')")
-
-
-def test_the_trail_is_a_chain(connection: sa.Connection) -> None:
-    for n in range(5):
-        connection.execute(APPENDED, {"actor": f"a{n}"})
-    assert connection.scalar(sa.text("SELECT trail_broken()")) is None
-
-
-@given(st.integers(0, 9), st.sampled_from(["actor", "acting_as", "action", "noun", "feature", "scope", "purpose", "result", "at", "gone", "swap"]))
-def test_tampering_is_found_at_its_row(connection: sa.Connection, victim: int, how: str) -> None:
-    stage = connection.begin_nested()
-    connection.exec_driver_sql("ALTER TABLE trail DISABLE TRIGGER trail_kept; DELETE FROM trail")
-    ids = [connection.scalar(APPENDED, {"actor": f"a{n}"}) for n in range(11)]
-    at = {"id": ids[victim], "after": ids[victim + 1]}
-    found = ids[victim]
-    if how == "gone":
-        connection.execute(sa.text("DELETE FROM trail WHERE id = :id"), at)
-        found = at["after"]
-    elif how == "swap":
-        connection.execute(sa.text("UPDATE trail SET actor = CASE id WHEN :id THEN 'b' ELSE 'c' END WHERE id IN (:id, :after)"), at)
-    elif how == "at":
-        connection.execute(sa.text("UPDATE trail SET at = at + interval '1 us' WHERE id = :id"), at)
-    else:
-        connection.execute(sa.text(f"UPDATE trail SET {how} = {how} || 'x' WHERE id = :id"), at)
-    assert connection.scalar(sa.text("SELECT trail_broken()")) == found
-    stage.rollback()
-
-
-@pytest.mark.parametrize("statement", ["UPDATE trail SET actor = 'x'", "DELETE FROM trail", "TRUNCATE trail"])
-@pytest.mark.parametrize("login", ["jingwei_trail", "jingwei_admin"])
-def test_the_trail_is_only_appended_to(connection: sa.Connection, login: str, statement: str) -> None:
-    connection.execute(APPENDED, {"actor": "a"})
-    with pytest.raises(Forbidden), db.translated(), connection.begin_nested():
-        connection.exec_driver_sql(f"SET LOCAL SESSION AUTHORIZATION {login}")
-        connection.exec_driver_sql(statement)
-
-
-def test_the_trail_is_a_chain_under_many_hands(live: Address, live_engine: sa.Engine) -> None:
-    trail = db.engine(live.url("jingwei_trail"), pool=4)
-
-    def appended(n: int) -> None:
-        for _ in range(10):
-            with trail.begin() as connection:
-                connection.execute(APPENDED, {"actor": f"a{n}"})
-
-    _together(appended, 4)
-    with live_engine.begin() as connection:
-        assert connection.scalar(sa.text("SELECT count(*) FROM trail")) == 40
-        assert connection.scalar(sa.text("SELECT trail_broken()")) is None
-    trail.dispose()
-
-
 def _together(work: Any, count: int) -> None:
     failed: list[BaseException] = []
 

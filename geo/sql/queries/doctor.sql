@@ -19,3 +19,8 @@ SELECT name, prefix, demo FROM instance;
 -- Personal data that should have been destroyed two days ago, and requests of persons that are late.
 SELECT (SELECT coalesce(sum(count), 0) FROM retention_due(now() - interval '2 days')) AS overdue,
     (SELECT count(*) FROM rights_requests WHERE finished_at IS NULL AND due_at < now()) AS late;
+
+-- trail_guards --
+-- The triggers that write and keep the trail, and are switched on.
+SELECT relname || '.' || tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+WHERE relnamespace = 'jingwei'::regnamespace AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgname LIKE '%trail%';

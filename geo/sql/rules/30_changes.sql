@@ -7,6 +7,26 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         THEN coalesce(nullif(current_setting('jingwei.actor', true), ''), session_user::text) ELSE session_user::text END
 $$;
 
+-- In which of its functions that caller acts, where from, and what for: said by the web server, and by nobody else who
+-- could say anything.
+CREATE OR REPLACE FUNCTION acting_as() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN session_user IN ('jingwei_web', 'jingwei_loader')
+        THEN coalesce(current_setting('jingwei.acting_as', true), '') ELSE '' END
+$$;
+
+CREATE OR REPLACE FUNCTION origin() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN session_user IN ('jingwei_web', 'jingwei_loader')
+        THEN coalesce(current_setting('jingwei.origin', true), '') ELSE coalesce(host(inet_client_addr()), '') END
+$$;
+
+CREATE OR REPLACE FUNCTION purpose() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN session_user IN ('jingwei_web', 'jingwei_loader')
+        THEN coalesce(current_setting('jingwei.purpose', true), '') ELSE '' END
+$$;
+
 -- Arguments: the generated columns. They are computed after this trigger, so a row that stays the same would differ in them.
 CREATE OR REPLACE FUNCTION row_versioned() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -39,7 +59,7 @@ DECLARE
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO changes (actor, acting_as, noun, feature, operation, version, scope_after, batch)
-        VALUES (acting(), coalesce(current_setting('jingwei.acting_as', true), ''), TG_TABLE_NAME, NEW.id, 'add',
+        VALUES (acting(), acting_as(), TG_TABLE_NAME, NEW.id, 'add',
                 NEW.version, NEW.scope, NEW.batch);
         RETURN NULL;
     END IF;
@@ -66,7 +86,7 @@ BEGIN
         WHEN patch - columns = '{}' THEN 'place'
         ELSE 'change' END;
     INSERT INTO changes (actor, acting_as, noun, feature, operation, version, scope_before, scope_after, batch, patch)
-    VALUES (acting(), coalesce(current_setting('jingwei.acting_as', true), ''), TG_TABLE_NAME, NEW.id, done, NEW.version,
+    VALUES (acting(), acting_as(), TG_TABLE_NAME, NEW.id, done, NEW.version,
             OLD.scope, NEW.scope, NULLIF(NEW.batch, OLD.batch), patch);
     RETURN NULL;
 END

@@ -58,7 +58,7 @@ $$;
 CREATE OR REPLACE FUNCTION account_journalled(account uuid, done text) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     INSERT INTO changes (actor, acting_as, noun, feature, operation)
-    VALUES (acting(), coalesce(current_setting('jingwei.acting_as', true), ''), 'accounts', account, done)
+    VALUES (acting(), acting_as(), 'accounts', account, done)
 $$;
 
 CREATE OR REPLACE FUNCTION account_made(login text, name text, kind text) RETURNS uuid
