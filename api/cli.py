@@ -22,10 +22,11 @@ from rich.table import Table
 
 from api import cli_account, cli_audit, cli_retention
 from api.settings import settings
-from geo import accounts, db, door, schema
+from geo import accounts, db, door, keys, schema, trail
 from geo.cluster import DATABASE, Address, Cluster, reached
 from geo.errors import GeoError, NotFound
 from geo.language import translated
+from geo.secrets import SUITES
 from geo.terminal import said, spoken
 
 app = typer.Typer(
@@ -34,6 +35,8 @@ app = typer.Typer(
 app.add_typer(cli_account.app, name="account")
 app.add_typer(cli_retention.app, name="retention")
 app.add_typer(cli_audit.app, name="audit")
+ring = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The keys of sealed fields.")
+app.add_typer(ring, name="keys")
 console = Console(highlight=False)
 complain = Console(stderr=True, highlight=False)
 
@@ -79,8 +82,29 @@ def engine(login: str = "jingwei_admin") -> Iterator[sa.Engine]:
 
 
 @app.command()
+def init(
+    cipher: Annotated[str | None, typer.Option(help="aes-256-gcm | sm4-gcm: how phone numbers are sealed and hashed")] = None,
+    trail_hash: Annotated[str | None, typer.Option(help="sha256 | sm3: how the trail is chained")] = None,
+) -> None:
+    """Choose the ciphers of a new instance, once, before its first start; without it, aes-256-gcm and sha256."""
+    if cipher not in (None, *SUITES):
+        raise typer.BadParameter(str(cipher))
+    if trail_hash not in (None, *keys.TRAIL_HASHES):
+        raise typer.BadParameter(str(trail_hash))
+    home = settings().home
+    chosen = keys.settled(home, cipher, trail_hash)
+    keys.field_key(home)
+    sentence = "字段用 {cipher} 封存,留痕用 {trail_hash} 相连。密钥在 {place}:请另行备份,丢了就读不出封存的内容。"
+    console.print(
+        said(sentence, cipher=chosen.cipher, trail_hash=chosen.trail_hash, place=keys.field_key_path(home)), markup=False, soft_wrap=True
+    )
+
+
+@app.command()
 def migrate() -> None:
     """Bring the database to the declared state."""
+    # Whoever has not chosen by now has chosen the defaults.
+    chosen = keys.settled(settings().home)
     found = address()
     name = found.url().database or DATABASE
     if settings().database_url is None:
@@ -91,6 +115,8 @@ def migrate() -> None:
     made = db.engine(found.url(), pool=1)
     with db.translated():
         schema.migrate(made, found.passwords)
+        with made.begin() as connection:
+            trail.hashed(connection, chosen.trail_hash)
         cli_retention.replayed(made)
     made.dispose()
 
@@ -104,6 +130,7 @@ def serve(
     from api import serving
 
     chosen = settings()
+    _sound(chosen.home)
     # Before anybody is answered: a restored backup may have brought back what was destroyed.
     with engine() as made:
         cli_retention.replayed(made)
@@ -119,6 +146,7 @@ def demo() -> None:
 
     chosen = settings()
     started = time.monotonic()
+    _sound(chosen.home)
     serving.free(chosen.host, chosen.port)
     mine = chosen.database_url is None
     running = mine and Cluster(chosen.home).running
@@ -180,13 +208,12 @@ def load(
 ) -> None:
     """Load a file into a resource: matched, checked, placed, stored, with a report of every row."""
     from geo import intake
-    from geo.keys import field_key
 
     order = intake.Order(
         file, into, _pairs(map), _pairs(set), crs=crs, datum=datum, encoding=encoding, layer=layer
     )
     with engine("jingwei_loader") as made, _progress(str(file.name)) as told:
-        report = intake.load(made, order, field_key(settings().home), settings().home / "cache", told)
+        report = intake.load(made, order, keys.field_key(settings().home), settings().home / "cache", told)
     _print(report)
 
 
@@ -254,6 +281,45 @@ def destroy(resource: str, id: UUID) -> None:
     console.print(said("已销毁,证明编号 {id}", id=issued.id), markup=False, soft_wrap=True)
 
 
+@ring.command()
+def rotate() -> None:
+    """Seal everything under a new key while the server runs. Interrupted, it goes on when it is run again."""
+    from geo import sealing
+
+    home = settings().home
+    with engine() as made, _progress(said("换密钥")) as told:
+        change = sealing.rotate(made, home, told)
+    sentence = "{count} 个值已换到第 {number} 号密钥。请现在另行备份 {place}。"
+    place = keys.field_key_path(home)
+    console.print(said(sentence, count=change.moved, number=change.number, place=place), markup=False, soft_wrap=True)
+    for path in change.aside:
+        sentence = "旧密钥在 {path}:和换密钥之前的数据库备份放在一起,移出这台机器;那些备份不再需要时销毁它。"
+        console.print(said(sentence, path=path), markup=False, soft_wrap=True)
+
+
+@ring.command()
+def status() -> None:
+    """How many values are sealed under which key. Exit status 1 when the key of some is missing."""
+    from geo import sealing
+
+    home = settings().home
+    held = keys.field_key(home).ring
+    with engine() as made:
+        counted = sealing.status(made)
+    for number, key in sorted(held.keys.items()):
+        state = said("当前") if number == held.current else said("换密钥没有完:请再运行一次 jingwei keys rotate") if key.encryption else said("只用于散列")
+        total = sum(count for (_, under), count in counted.items() if under == number)
+        console.print(said("第 {number} 号({suite},{state}):{count} 个值", number=number, suite=key.suite.name, state=state, count=total), markup=False)
+    for (place, number), count in sorted(counted.items()):
+        console.print(f"  {place}  {number}  {count}", markup=False)
+    for number, path in keys.former(home):
+        console.print(said("旧密钥 {number} 还在 {path}", number=number, path=path), markup=False, soft_wrap=True)
+    missing = sum(count for (_, number), count in counted.items() if number not in held.keys)
+    if missing:
+        console.print(said("{count} 个值的密钥不在 {place}:请从备份放回那时的密钥文件。", count=missing, place=keys.field_key_path(home)), markup=False, soft_wrap=True)
+    raise typer.Exit(1 if missing else 0)
+
+
 @app.command()
 def docs(check: Annotated[bool, typer.Option(help="only compare")] = False) -> None:
     """Write the generated reference pages."""
@@ -279,7 +345,6 @@ def migration(message: str) -> None:
 def _sampled(made: sa.Engine) -> None:
     """The sample town, loaded once, through the same intake as any upload."""
     from geo import intake
-    from geo.keys import field_key
 
     with db.translated(), made.begin() as connection:
         loaded = connection.scalar(sa.text("SELECT count(*) FROM batches WHERE undone_at IS NULL"))
@@ -292,7 +357,7 @@ def _sampled(made: sa.Engine) -> None:
         connection.execute(
             sa.text("UPDATE instance SET name = :name, prefix = :prefix, demo = true"), sheet["instance"]
         )
-    key = field_key(settings().home)
+    key = keys.field_key(settings().home)
     with engine("jingwei_loader") as loader, _progress(said("示例城镇")) as told:
         for entry in sheet["load"]:
             order = intake.Order(
@@ -325,6 +390,13 @@ def _exhibited(made: sa.Engine) -> None:
         held = account["appointments"][0]
         table.add_row(f"  {account['login']}", translated(held["title"], spoken()), " ".join(held["names"]))
     console.print(table)
+
+
+def _sound(home: Path) -> None:
+    """Start nothing on a secret that others can guess or read."""
+    keys.sound(home)
+    if settings().database_url is not None:
+        keys.sound(home, address().administrator)
 
 
 @contextlib.contextmanager

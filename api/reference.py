@@ -200,7 +200,7 @@ def _seen(resource: Resource, field: Field) -> str:
 
 def _stored(field: Field) -> str:
     if field.secret:
-        return "mask, cipher and keyed hash"
+        return "keyed hash only" if field.hashed else "mask, cipher and keyed hash"
     return "name, and its mask" if field.name_of_person else "plain"
 
 

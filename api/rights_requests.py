@@ -122,10 +122,10 @@ def listed(
 
 
 @routes.post("/rights-requests/{ticket}/search", summary="Records that may be theirs", dependencies=[able("retention"), strict(), Depends(looked)])
-def search(ticket: Ticket, response: Response, connection: Connection) -> dict[str, Any]:
+def search(ticket: Ticket, response: Response, connection: Connection, key: Key) -> dict[str, Any]:
     """Records that carry the phone number of the request, by its keyed hash; names are masked."""
     _private(response)
-    return {"candidates": rights_requests.candidates(connection, ticket)}
+    return {"candidates": rights_requests.candidates(connection, ticket, key)}
 
 
 @routes.post("/rights-requests/{ticket}/verify", summary="Who asks is who they say", dependencies=[able("retention"), strict()])

@@ -3,6 +3,7 @@
 It only looks: nothing is started or made, and what stands in the way of looking is a finding itself.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ from sqlalchemy import URL
 from geo import db
 from geo.cluster import ADMIN, DATABASE, OLDEST_POSTGIS, OLDEST_POSTGRES, Cluster, chosen, installed, reached
 from geo.errors import GeoError
-from geo.keys import field_key_path, logins_path
+from geo.keys import field_key_path, logins_path, weaknesses
 from geo.statements import run
 from geo.terminal import said
 
@@ -34,7 +35,7 @@ ASSETS = ("leaflet/leaflet.js", "leaflet/leaflet.css", "htmx/htmx.min.js", "swag
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ROLES = (
     "owner", "definer", "public", "own", "partner", "area", "leader", "organisation", "partner_several", "area_several",
-    "leader_several", "organisation_several", "direct", "web", "door", "loader", "trail",
+    "leader_several", "organisation_several", "direct", "web", "door", "loader", "trail", "sealer",
 )
 
 GUARDS = (
@@ -62,7 +63,7 @@ def findings(home: Path, port: int, environ: Mapping[str, str] = os.environ) -> 
         "浏览器和字体": _browser,
         "网页端口": partial(_port, home, port),
         "磁盘": partial(_disk, home),
-        "密钥": partial(_keys, home),
+        "密钥": partial(_keys, home, environ),
         "读文件的进程": _walls,
         "数据库": partial(_given, environ) if given else partial(_private, home),
     }
@@ -168,24 +169,28 @@ def _routed() -> bool:
     return any(route[1] == "00000000" for route in routes)
 
 
-def _keys(home: Path) -> Iterator[tuple[bool, str]]:
-    kept = [path for path in (logins_path(home), field_key_path(home)) if path.exists()]
-    if not kept:
+def _keys(home: Path, environ: Mapping[str, str]) -> Iterator[tuple[bool, str]]:
+    url = None
+    if environ.get("JINGWEI_DATABASE_URL"):
+        # What is no address is told where the database is looked at.
+        with contextlib.suppress(GeoError):
+            url = _address(environ)
+    weak = list(weaknesses(home, url, environ))
+    yield from ((False, sentence) for sentence in weak)
+    if not any(path.exists() for path in (logins_path(home), field_key_path(home))):
         yield True, said("还没有建立:第一次启动时会建在 {place}", place=logins_path(home).parent)
-        return
-    open_to_others = [path.name for path in kept if path.stat().st_mode & 0o077]
-    if open_to_others:
-        sentence = "{names} 别的用户也能读:请运行 chmod -R go= {place}。"
-        yield False, said(sentence, names="、".join(open_to_others), place=kept[0].parent)
-    else:
-        yield True, said("{place},请另行备份:丢了字段密钥,加密的内容就读不出来了。", place=kept[0].parent)
+    elif not weak:
+        yield True, said("{place},请另行备份:丢了字段密钥,加密的内容就读不出来了。", place=logins_path(home).parent)
 
 
 def _given(environ: Mapping[str, str]) -> Iterator[tuple[bool, str]]:
+    yield from _database(_address(environ))
+
+
+def _address(environ: Mapping[str, str]) -> URL:
     # The administrator's address does not depend on the home, and in ours the passwords would be made.
     with tempfile.TemporaryDirectory() as nowhere:
-        url = reached(Path(nowhere), environ).url()
-    yield from _database(url)
+        return reached(Path(nowhere), environ).url()
 
 
 def _private(home: Path) -> Iterator[tuple[bool, str]]:

@@ -25,7 +25,6 @@ from geo.catalog.roles import ROLES
 from geo.db import Caller
 from geo.errors import Invalid, NotFound, Unauthorised, Unavailable
 from geo.keys import FieldKey
-from geo.secrets import seal, unseal
 
 IDLE = timedelta(hours=2)
 LASTING = timedelta(hours=12)
@@ -137,7 +136,7 @@ def strong(password: str, *known: str) -> str:
 def new_secret(door: sa.Engine, account: UUID, login: str, issuer: str, key: FieldKey) -> str:
     """A new second factor, not asked for until its first code is given: the otpauth address of its QR code."""
     secret = pyotp.random_base32()
-    _told(door, sa.select(sa.func.totp_set(account, seal(secret, key.encryption, _about(account)))))
+    _told(door, sa.select(sa.func.totp_set(account, key.seal(secret, _about(account)))))
     return pyotp.TOTP(secret).provisioning_uri(name=login, issuer_name=issuer)
 
 
@@ -199,7 +198,7 @@ def _proved(door: sa.Engine, login: str, password: str, code: str, key: FieldKey
 
 
 def _code_holds(door: sa.Engine, found: Mapping[str, Any], code: str, key: FieldKey) -> bool:
-    once = pyotp.TOTP(unseal(found["totp_cipher"], key.encryption, _about(found["id"])))
+    once = pyotp.TOTP(key.open(found["totp_cipher"], _about(found["id"])))
     now = int(time.time()) // STEP_SECONDS
     digits = "".join(code.split())
     # A phone's clock may be half a minute off; the database takes each step once.

@@ -672,12 +672,7 @@ class Desk:
             sealed(self.resource, declared.name, text, self.key, uuid.UUID(id))
             for text, id in zip(column.to_pylist(), ids, strict=True)
         ]
-        name = declared.name
-        out = {f"{name}_masked": pa.array([row[f"{name}_masked"] for row in told], pa.string())}
-        for part in ("cipher", "hash"):
-            raw = [row[f"{name}_{part}"] for row in told]
-            out[f"{name}_{part}"] = pa.array([None if b is None else "\\x" + b.hex() for b in raw], pa.string())  # type: ignore[attr-defined]
-        return out
+        return {name: pa.array([_hex(row[name]) for row in told], pa.string()) for name in told[0]}
 
     def _kept(self, rows: Rows, problems: Mapping[int, tuple[str, str]], batch: "files.Batch") -> None:
         """Keep each row that was not stored, with its reason. Of columns that look personal nothing is kept."""
@@ -733,6 +728,11 @@ def _bounded(declared: Field, number: float) -> str:
     if (low is not None and number < low) or (high is not None and number > high):
         raise ValueError("超出范围")
     return str(number)
+
+
+def _hex(value: object) -> object:
+    """Bytes in the text that COPY reads; anything else as it is."""
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else value
 
 
 def _only(at: int, count: int) -> NDArray[np.bool_]:

@@ -94,6 +94,7 @@ class Field:
     writable: bool = True
     audience: Audience = Audience.PUBLIC
     secret: bool = False  # kept as masked, cipher and keyed hash; never as plain text
+    hashed: bool = False  # secret, and of it the keyed hash alone: found again, read by nobody
     name_of_person: bool = False  # 张*, to everybody but those of `clear`
     clear: Audience | None = None  # who sees the name without asking: of people who hold an office, never of residents
     keeping: Keeping | None = None  # of a personal field; one about a person has that of its noun
@@ -107,6 +108,8 @@ class Field:
             raise ValueError(f"{self.name}: only a person's name is masked, so only that can be clear")
         if self.secret and self.audience < Audience.WORKER:
             raise ValueError(f"{self.name}: secret, so not for {self.audience.name}")
+        if self.hashed and not self.secret:
+            raise ValueError(f"{self.name}: kept as a hash, so it is secret")
 
     def masked_to(self, audience: Audience) -> bool:
         """Whether this audience is given the mask in place of the value."""
@@ -119,7 +122,7 @@ class Field:
 
     @property
     def stored(self) -> bool:
-        """Whether the field is a column (or, when secret, three)."""
+        """Whether the field is a column (or, when secret, three; when of that only the hash is kept, one)."""
         return self.derived is None
 
     @property
@@ -267,8 +270,8 @@ class Resource:
         return tuple("id" if (self.name, name) == ("units", "unit") else name if name in own else "" for name in SEAT)
 
     def seen_by(self, audience: Audience) -> tuple[Field, ...]:
-        """The fields this audience may read, filter and sort by."""
-        return tuple(field for field in self.all_fields if field.audience <= audience)
+        """The fields this audience may read, filter and sort by. What is kept as a hash alone, nobody can read."""
+        return tuple(field for field in self.all_fields if field.audience <= audience and not field.hashed)
 
     @property
     def writable(self) -> tuple[Field, ...]:

@@ -197,12 +197,12 @@ CREATE OR REPLACE FUNCTION traces_struck(of_noun text, gone uuid[], of_columns t
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     {struck}
 $$;
-CREATE OR REPLACE FUNCTION rights_candidates(of_ticket text) RETURNS TABLE (noun text, id uuid, title text, scope text)
+CREATE OR REPLACE FUNCTION rights_candidates(of_ticket text, hashes bytea[]) RETURNS TABLE (noun text, id uuid, title text, scope text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     SELECT found.* FROM rights_requests AS r CROSS JOIN LATERAL (
         {candidates}
     ) AS found
-    WHERE r.ticket = of_ticket AND retention_held(r.scope) ORDER BY found.noun, found.id LIMIT 200
+    WHERE r.ticket = of_ticket AND retention_held(r.scope) AND r.phone_hash = ANY (hashes) ORDER BY found.noun, found.id LIMIT 200
 $$;
 """
 
@@ -212,10 +212,10 @@ def _candidates() -> Iterator[str]:
         label = resource[resource.label]
         title = f"n.{label.name}{'_masked' if label.name_of_person else ''}"
         for field in resource.fields:
-            if field.secret:
+            if field.secret and not field.hashed:
                 yield (
                     f"SELECT '{resource.name}'::text AS noun, n.id, coalesce({title}, '') AS title, n.scope"
-                    f" FROM {resource.name} AS n WHERE n.{field.name}_hash = r.phone_hash"
+                    f" FROM {resource.name} AS n WHERE n.{field.name}_hash = ANY (hashes)"
                 )
 
 

@@ -4,8 +4,6 @@ The person has a ticket and a code, which is kept as keyed hash only; what they 
 follow which is data (`MOVES`), held by a foreign key of the log: of two people at one request the later one is told so.
 """
 
-import hashlib
-import hmac
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -24,7 +22,7 @@ from geo.keys import FieldKey
 from geo.language import translated
 from geo.resource import BASES, Field, choices
 from geo.retention import Certificate
-from geo.secrets import lookup, mask, normalised, seal, unseal
+from geo.secrets import mask, normalised
 
 Kind = Literal["access", "correct", "delete", "explain", "appeal"]
 KINDS = choices(access="查阅复制", correct="更正补充", delete="删除", explain="解释说明", appeal="申诉")
@@ -96,12 +94,12 @@ def receive(
         raise Invalid("申诉请写明原请求的编号和查询码。", field="appeal_of")
     id = statements.run(connection, "new_id").scalar_one()
     slip = Slip(f"QQ{_drawn(8)}", _drawn(10), datetime.max)
-    sealed = (mask(phone), seal(phone, key.encryption, f"rights_requests|{id}|phone"), lookup(phone, key.hashing))
+    sealed = (mask(phone), key.seal(phone, f"rights_requests|{id}|phone"), key.lookup(phone))
     words = json.dumps({"name": name, "about": about}, ensure_ascii=False)
     due = statements.run(
         connection, "rights_received", id=id, ticket=slip.ticket, kind=kind, moment=moment,
-        code=_kept(code if kind == "appeal" else slip.code, key), against=appeal_of or None,
-        subject=seal(words, key.encryption, f"rights_requests|{id}|subject"),
+        codes=_kept(code if kind == "appeal" else slip.code, key), against=appeal_of or None,
+        subject=key.seal(words, f"rights_requests|{id}|subject"),
         masked=sealed[0] if phone else None, cipher=sealed[1] if phone else None, hash=sealed[2] if phone else None,
     ).scalar_one()
     return Slip(slip.ticket, code if kind == "appeal" else slip.code, due)
@@ -109,7 +107,7 @@ def receive(
 
 def follow(connection: sa.Connection, ticket: str, code: str, key: FieldKey) -> dict[str, Any]:
     """How far a request has got and what was said to the person. `NotFound` for a wrong code as for an unknown ticket."""
-    told: dict[str, Any] | None = statements.run(connection, "rights_followed", ticket=ticket, code=_kept(code, key)).scalar()
+    told: dict[str, Any] | None = statements.run(connection, "rights_followed", ticket=ticket, codes=_kept(code, key)).scalar()
     if told is None:
         raise NotFound()
     return told
@@ -124,7 +122,7 @@ def listed(
     for row in statements.run(connection, "rights_listed", ticket=ticket, state=state, late=overdue, moment=moment, most=most):
         words = {"name": "", "about": ""}
         if row.subject_cipher is not None:
-            words |= json.loads(unseal(bytes(row.subject_cipher), key.encryption, f"rights_requests|{row.id}|subject"))
+            words |= json.loads(key.open(bytes(row.subject_cipher), f"rights_requests|{row.id}|subject"))
         cases.append(Case(
             row.ticket, row.kind, row.state, row.received_at, row.due_at, row.finished_at, row.overdue, words["name"], words["about"],
             row.phone_masked or "", row.verified_how, row.appeal_of, row.handled_by,
@@ -132,12 +130,17 @@ def listed(
     return cases
 
 
-def candidates(connection: sa.Connection, ticket: str) -> list[dict[str, Any]]:
+def candidates(connection: sa.Connection, ticket: str, key: FieldKey) -> list[dict[str, Any]]:
     """Records of any noun that carry the phone number of a request: {noun, id, title, scope}. Names are masked.
 
     A number may be a family's or an office's: whose records they are, a person says when verifying.
     """
-    return [dict(row) for row in statements.run(connection, "rights_candidates", ticket=ticket).mappings()]
+    asked = statements.run(connection, "rights_phone", ticket=ticket).one_or_none()
+    if asked is None:
+        return []
+    # Not hash by hash: while keys are changed, the request may be under another than the record.
+    hashes = key.lookups(key.open(bytes(asked.phone_cipher), f"rights_requests|{asked.id}|phone"))
+    return [dict(row) for row in statements.run(connection, "rights_candidates", ticket=ticket, hashes=hashes).mappings()]
 
 
 def found(connection: sa.Connection, ticket: str) -> list[tuple[str, UUID]]:
@@ -229,7 +232,7 @@ def _answered(connection: sa.Connection, ticket: str, kinds: Sequence[str], note
 
 def _copied(row: Any, key: FieldKey, language: str) -> dict[str, Any]:
     resource = RESOURCES[row.noun]
-    values = {field: _value(row, field, key) for field in resource.all_fields if field.stored}
+    values = {field: _value(row, field, key) for field in resource.all_fields if field.stored and not field.hashed}
     kept = next(keeping for field in resource.fields if (keeping := resource.kept(field)))
     basis = next(base.title for base in BASES if base.code == kept.basis)
     titles = {(field, choice.code): translated(choice.title, language) for field in values for choice in field.choices}
@@ -250,12 +253,12 @@ def _value(row: Any, field: Field, key: FieldKey) -> Any:
     if not field.secret:
         return row.held[field.name]
     cipher = row.held[f"{field.name}_cipher"]
-    return cipher and unseal(bytes.fromhex(cipher[2:]), key.encryption, f"{row.noun}|{row.feature}|{field.name}")
+    return cipher and key.open(bytes.fromhex(cipher[2:]), f"{row.noun}|{row.feature}|{field.name}")
 
 
-def _kept(code: str, key: FieldKey) -> bytes:
-    """A code as it is stored: nothing without the key, and not to be tried out against a stolen table."""
-    return hmac.digest(key.hashing, f"rights|{code.strip().upper()}".encode(), hashlib.sha256)
+def _kept(code: str, key: FieldKey) -> list[bytes]:
+    """A code as it may be stored, first as it is now: nothing without the key, not to be tried out against a stolen table."""
+    return key.fingerprints(f"rights {code}")
 
 
 def _drawn(length: int) -> str:

@@ -17,7 +17,7 @@ from alembic.config import Config
 from psycopg import sql
 from sqlalchemy.dialects.postgresql import insert
 
-from geo import codes, db, retention, rights_requests
+from geo import codes, db, retention, rights_requests, sealing
 from geo.catalog import ACTIONS, CODE_LISTS, RESOURCES
 from geo.catalog.roles import ROLES
 from geo.resource import Audience, Field, Place, Resource
@@ -25,6 +25,10 @@ from geo.spine import READABLE, RETENTION_RULES, RIGHTS_MOVES
 from geo.tables import TABLES, columns, metadata
 
 CODES = Path(__file__).parents[1] / "data" / "codes"
+
+# The sealer writes the same values under another key: neither a version nor a change. A trigger asks for its role, as
+# whoever may write a cipher might set a setting.
+UNSEALED = "current_user <> 'jingwei_sealer'"
 
 # Everybody who asks through the web server; leaders are members of these.
 EVERYBODY = (
@@ -45,7 +49,7 @@ CALLED = {
     f"{EVERYBODY}, jingwei_loader": ("in_force", "area_family", "code_stem", "codes_retired", "codes_proposed", "micro_grid_of"),
     "jingwei_leader, jingwei_leader_several": (
         "areas_redrawn", "places_in", "local_midnight", "activation_assessed", "activation_counts", "certificates_issued", "instance_id",
-        "rights_listed", "rights_candidates", "rights_moved", "rights_verified", "rights_copied", "rights_found", "rights_deleted",
+        "rights_listed", "rights_phone", "rights_candidates", "rights_moved", "rights_verified", "rights_copied", "rights_found", "rights_deleted",
     ),
     "jingwei_loader": (
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",
@@ -142,7 +146,7 @@ def rules(connection: sa.Connection) -> None:
         areas_settled(), houses_settled(), review_functions(), fates(), *tallies(), *spine_policies(), retention.functions(), *retention.unsampled(),
     ):
         db.run_script(connection, statement)
-    for statement in (*_owners(connection), *_called(), *_spine_grants()):
+    for statement in (*_owners(connection), *_called(), *_spine_grants(), *_sealer_grants()):
         db.run_script(connection, statement)
     _code_lists(connection)
     _roles(connection)
@@ -231,7 +235,7 @@ def triggers(resource: Resource) -> Iterator[str]:
     generated = _quoted(c.name for c in TABLES[name].c if c.computed is not None)
     yield (
         f"CREATE OR REPLACE TRIGGER c_versioned BEFORE UPDATE ON {name} FOR EACH ROW"
-        f" EXECUTE FUNCTION row_versioned({generated})"
+        f" WHEN ({UNSEALED}) EXECUTE FUNCTION row_versioned({generated})"
     )
     # The loader writes one change row a batch; its updates are journalled like anybody's.
     yield (
@@ -240,7 +244,7 @@ def triggers(resource: Resource) -> Iterator[str]:
     )
     yield (
         f"CREATE OR REPLACE TRIGGER z_changed AFTER UPDATE OR DELETE ON {name} FOR EACH ROW"
-        f" EXECUTE FUNCTION row_journalled({shapes})"
+        f" WHEN ({UNSEALED}) EXECUTE FUNCTION row_journalled({shapes})"
     )
 
 
@@ -399,9 +403,10 @@ END
 $$;
 """
         for event, tables in (("INSERT", "NEW TABLE AS fresh"), ("UPDATE", "OLD TABLE AS stale NEW TABLE AS fresh"), ("DELETE", "OLD TABLE AS stale")):
+            when = f" WHEN ({UNSEALED})" if event == "UPDATE" else ""
             yield (
                 f"CREATE OR REPLACE TRIGGER y_tallied_{event.lower()} AFTER {event} ON {r.name} REFERENCING {tables}"
-                f" FOR EACH STATEMENT EXECUTE FUNCTION {r.name}_tallied()"
+                f" FOR EACH STATEMENT{when} EXECUTE FUNCTION {r.name}_tallied()"
             )
         every.append(differences.format(rows=f"SELECT 1 AS sign, * FROM {r.name}"))
     counting = ";\n    ".join(every)
@@ -590,6 +595,17 @@ def _roles(connection: sa.Connection) -> None:
         ),
         {"roles": json.dumps([vars(role) for role in ROLES.values()])},
     )
+
+
+def _sealer_grants() -> Iterator[str]:
+    """Ciphers and hashes, wherever they are kept, and what the journal holds of them: nothing else."""
+    yield "GRANT USAGE ON SCHEMA jingwei TO jingwei_sealer"
+    for place in sealing.places(metadata):
+        yield f"REVOKE ALL ON {place.table} FROM jingwei_sealer"
+    for place in sealing.places(metadata):
+        written = ", ".join(place.columns)
+        yield f"GRANT SELECT ({place.key}, {written}), UPDATE ({written}) ON {place.table} TO jingwei_sealer"
+    yield "GRANT SELECT (id, noun, feature, patch), UPDATE (patch) ON changes TO jingwei_sealer"
 
 
 def _code_lists(connection: sa.Connection) -> None:

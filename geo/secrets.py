@@ -1,22 +1,79 @@
 """Secret fields: shown masked, kept as cipher, found again by keyed hash. And what looks as if it ought to be one.
 
-Pure functions; the keys (32 bytes each) are handed in. A bare hash of a phone number is reversible by trying them all,
-so the hash is keyed; a cipher copied to another row or column does not open, because it is bound to its place.
+Pure functions; the keys are handed in. A bare hash of a phone number is reversible by trying them all, so the hash is
+keyed; a cipher copied to another row or column does not open, because it is bound to its place.
 """
 
-import hashlib
-import hmac
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from os import urandom
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-# The first byte says how the rest was made, so that a later scheme can live beside this one.
-VERSION = b"\x01"
 NONCE = 12
+TAG = 16
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One way to seal and to hash. `byte` is the first of every cipher made this way, `size` the bytes of its key."""
+
+    name: str
+    byte: int
+    algorithm: type[algorithms.AES] | type[algorithms.SM4]
+    size: int
+    digest: type[hashes.HashAlgorithm]
+
+
+# SM4 (GB/T 32907) and SM3 (GB/T 32905) where a place must pass an assessment of its cryptography; AES and SHA-256 elsewhere.
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("aes-256-gcm", 2, algorithms.AES, 32, hashes.SHA256),
+        Suite("sm4-gcm", 3, algorithms.SM4, 16, hashes.SM3),
+    )
+}
+# What was sealed before keys had numbers: this byte alone, then as AES-256-GCM by the first key.
+UNNUMBERED = b"\x01"
+
+
+@dataclass(frozen=True)
+class Key:
+    """What turns a secret field into its cipher and its keyed hash: 32 random bytes each.
+
+    `encryption` is empty for a key of which only the hash is still needed.
+    """
+
+    number: int
+    suite: Suite
+    encryption: bytes = field(repr=False)
+    hashing: bytes = field(repr=False)
+
+    @property
+    def head(self) -> bytes:
+        """The three bytes with which its ciphers begin: the suite's, and its own number."""
+        return bytes([self.suite.byte]) + self.number.to_bytes(2)
+
+    @cached_property
+    def algorithm(self) -> algorithms.AES | algorithms.SM4:
+        """The block cipher with its key: the kept bytes where they fit, else as many as it takes, derived from them."""
+        if self.suite.size == len(self.encryption):
+            return self.suite.algorithm(self.encryption)
+        derived = HKDF(self.suite.digest(), self.suite.size, None, f"jingwei {self.suite.name}".encode())
+        return self.suite.algorithm(derived.derive(self.encryption))
+
+    def hashed(self, told: bytes) -> bytes:
+        """HMAC of the suite's hash, 32 bytes."""
+        keyed = HMAC(self.hashing, self.suite.digest())
+        keyed.update(told)
+        return keyed.finalize()
 
 
 class Personal(StrEnum):
@@ -54,23 +111,63 @@ def mask(value: str) -> str:
     return text[0] + "*"
 
 
-def seal(value: str, key: bytes, about: str) -> bytes:
-    """The cipher of a value: version byte, nonce, AES-256-GCM with its tag, bound to `about` ("table|id|column")."""
+def seal(value: str, key: Key, about: str) -> bytes:
+    """The cipher of a value: head, nonce, GCM with its tag, bound to head and `about` ("table|id|column")."""
     nonce = urandom(NONCE)
-    return VERSION + nonce + AESGCM(key).encrypt(nonce, value.encode(), about.encode())
+    encryptor = Cipher(key.algorithm, modes.GCM(nonce)).encryptor()
+    encryptor.authenticate_additional_data(key.head + about.encode())
+    return key.head + nonce + encryptor.update(value.encode()) + encryptor.finalize() + encryptor.tag
 
 
-def unseal(cipher: bytes, key: bytes, about: str) -> str:
-    """What `seal` was given. Raises `cryptography.exceptions.InvalidTag` for another key, row or altered cipher."""
-    if cipher[:1] != VERSION:
-        raise ValueError("unknown cipher version")
-    nonce = cipher[1 : 1 + NONCE]
-    return AESGCM(key).decrypt(nonce, cipher[1 + NONCE :], about.encode()).decode()
+def unseal(cipher: bytes, key: Key, about: str) -> str:
+    """What `seal` was given. Raises `InvalidTag` for another key, row or altered cipher, `ValueError` for what is none."""
+    if sealed_by(cipher) != (key.suite, key.number):
+        raise ValueError("sealed by another key")
+    head = cipher[:1] if cipher[:1] == UNNUMBERED else cipher[:3]
+    bound = (b"" if head == UNNUMBERED else head) + about.encode()
+    nonce, body, tag = cipher[len(head) : len(head) + NONCE], cipher[len(head) + NONCE : -TAG], cipher[-TAG:]
+    decryptor = Cipher(key.algorithm, modes.GCM(nonce, tag)).decryptor()
+    decryptor.authenticate_additional_data(bound)
+    return (decryptor.update(body) + decryptor.finalize()).decode()
 
 
-def lookup(value: str, key: bytes) -> bytes:
-    """HMAC-SHA-256 of the normalised number: equal for equal numbers, and nothing without the key."""
-    return hmac.digest(key, normalised(value).encode(), hashlib.sha256)
+def sealed_by(cipher: bytes) -> tuple[Suite, int]:
+    """The suite of a cipher and the number of its key. Raises `ValueError` when it is no cipher of ours."""
+    if cipher[:1] == UNNUMBERED and len(cipher) >= 1 + NONCE + TAG:
+        return SUITES["aes-256-gcm"], 1
+    suite = next((suite for suite in SUITES.values() if cipher[:1] == bytes([suite.byte])), None)
+    if suite is None or len(cipher) < 3 + NONCE + TAG:
+        raise ValueError("unknown cipher")
+    return suite, int.from_bytes(cipher[1:3])
+
+
+def lookup(value: str, key: Key) -> bytes:
+    """Keyed hash of the normalised number, 32 bytes: equal for equal numbers, and nothing without the key."""
+    return key.hashed(normalised(value).encode())
+
+
+def fingerprint(value: str, chain: Sequence[Key]) -> bytes:
+    """What is kept of a value that is never to be read again: the number of the last key of `chain`, then 32 bytes.
+
+    There is no cipher to hash anew when keys change, so each key hashes what the one before it made: a new key takes
+    every kept value along, and an old one that leaks opens nothing by itself.
+    """
+    plain = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", value).upper())
+    told = b"fingerprint\0" + plain.encode()
+    for key in chain:
+        told = key.hashed(told)
+    return chain[-1].number.to_bytes(2) + told
+
+
+def carried(kept: bytes, chain: Sequence[Key]) -> bytes:
+    """A fingerprint as the later keys of `chain` make it of the one that is kept."""
+    number, told = int.from_bytes(kept[:2]), kept[2:]
+    if number not in (key.number for key in chain):
+        raise ValueError("hashed by another key")
+    for key in chain:
+        if key.number > number:
+            number, told = key.number, key.hashed(told)
+    return number.to_bytes(2) + told
 
 
 MOBILE = re.compile(r"(?<!\d)(?:(?:\+|00)?86[- ]?)?1[3-9]\d(?:[- ]?\d{4}){2}(?!\d)")

@@ -384,7 +384,9 @@ RIGHTS_REQUESTS = sa.Table(
     metadata,
     sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
     sa.Column("ticket", sa.Text, nullable=False),
-    sa.Column("code_hash", sa.LargeBinary, nullable=False, comment="keyed: the code itself is with the person only"),
+    sa.Column(
+        "code_hash", sa.LargeBinary, nullable=False, info={"fingerprint": True}, comment="keyed: the code itself is with the person only"
+    ),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("scope", Code, nullable=False),
     sa.Column("subject_cipher", sa.LargeBinary, comment="who asks, and for what, in their words"),

@@ -47,7 +47,10 @@ SOUND: dict[Shape, str] = {
 
 
 def columns(field: Field) -> Iterator[sa.Column[object]]:
-    """The column of a stored field; of a secret one its mask, cipher and keyed hash."""
+    """The column of a stored field; of a secret one its mask, cipher and keyed hash, or this hash alone."""
+    if field.hashed:
+        yield sa.Column(f"{field.name}_hash", sa.LargeBinary, nullable=not field.required, index=True, info={"fingerprint": True})
+        return
     if field.secret:
         yield sa.Column(f"{field.name}_masked", sa.Text)
         yield sa.Column(f"{field.name}_cipher", sa.LargeBinary)
@@ -72,6 +75,10 @@ def columns(field: Field) -> Iterator[sa.Column[object]]:
 def checks(field: Field) -> Iterator[sa.CheckConstraint]:
     """The rules of one field, each a CHECK that carries the field's name."""
     name, terms = field.name, []
+    if field.hashed:
+        # Two bytes of the key's number and 32 of hash: no plain text of a number is as long.
+        yield sa.CheckConstraint(f"octet_length({name}_hash) = 34", name=name)
+        return
     if field.secret:
         yield sa.CheckConstraint(
             f"{name}_masked !~ '[0-9]{{7}}' AND num_nulls({name}_masked, {name}_cipher, {name}_hash) IN (0, 3)", name=name
@@ -93,7 +100,7 @@ def checks(field: Field) -> Iterator[sa.CheckConstraint]:
         yield sa.CheckConstraint(" AND ".join(terms), name=name)
 
 
-def table(resource: Resource) -> sa.Table:
+def table(resource: Resource, metadata: sa.MetaData = metadata) -> sa.Table:
     """The table of a noun: the spine every row has, its fields, its rules."""
     stored = [field for field in resource.all_fields if field.stored]
     return sa.Table(

@@ -87,13 +87,14 @@ def _stored(
 
 
 def sealed(resource: Resource, name: str, value: str | None, key: FieldKey, id: UUID) -> dict[str, object]:
-    """The three columns of a secret field: what people see, what only the key opens, what finds it again."""
-    if value is None or not value.strip():
-        return {f"{name}_masked": None, f"{name}_cipher": None, f"{name}_hash": None}
+    """The columns of a secret field: what people see, what only the key opens, what finds it again; or this last alone."""
+    given = value if value and value.strip() else None
+    if resource[name].hashed:
+        return {f"{name}_hash": given and key.fingerprint(given)}
     return {
-        f"{name}_masked": secrets.mask(value),
-        f"{name}_cipher": secrets.seal(value, key.encryption, f"{resource.name}|{id}|{name}"),
-        f"{name}_hash": secrets.lookup(value, key.hashing),
+        f"{name}_masked": given and secrets.mask(given),
+        f"{name}_cipher": given and key.seal(given, f"{resource.name}|{id}|{name}"),
+        f"{name}_hash": given and key.lookup(given),
     }
 
 

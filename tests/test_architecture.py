@@ -81,7 +81,7 @@ def test_roles_that_log_in_own_nothing(connection: sa.Connection) -> None:
     rights = "SELECT rolname, rolcanlogin, rolsuper, rolbypassrls, rolinherit FROM pg_roles WHERE rolname LIKE 'jingwei\\_%'"
     roles = {r.rolname: r for r in connection.execute(sa.text(rights))}
     assert {name for name, r in roles.items() if r.rolcanlogin} == {"jingwei_admin", "jingwei_web", "jingwei_door", "jingwei_loader", "jingwei_trail"}
-    assert {name for name, r in roles.items() if r.rolbypassrls and not r.rolsuper} == {"jingwei_definer", "jingwei_loader"}
+    assert {name for name, r in roles.items() if r.rolbypassrls and not r.rolsuper} == {"jingwei_definer", "jingwei_loader", "jingwei_sealer"}
     assert {name for name, r in roles.items() if r.rolsuper} == {"jingwei_admin"}
     assert not roles["jingwei_web"].rolinherit
     owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'jingwei'::regnamespace"

@@ -12,8 +12,11 @@ from zipfile import ZipFile
 import pytest
 import yaml
 from hatchling.builders.wheel import WheelBuilder
+from sqlalchemy import make_url
 
+from geo import keys
 from geo.doctor import ASSETS
+from geo.errors import Unavailable
 from geo.keys import LOGINS
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +92,18 @@ def test_the_app_logs_in_as_who_may_migrate() -> None:
     assert f"--username={LOGINS[0]}" in (ROOT / "deploy/db/start").read_text()
     start = (ROOT / "deploy/app/start").read_text()
     assert start.index("jingwei migrate") < start.index("exec jingwei serve")
+
+
+def test_the_password_it_makes_lets_the_server_start(tmp_path: Path) -> None:
+    made = re.search(r'^ +(head -c .*) >"\$kept\.new"$', (ROOT / "deploy/db/start").read_text(), re.MULTILINE)
+    assert made
+    password = subprocess.run(["sh", "-c", made[1]], check=True, capture_output=True, text=True).stdout.strip()
+    url = make_url(SERVICES["app"]["environment"]["JINGWEI_DATABASE_URL"])
+    keys.sound(tmp_path, url.set(password=password), {})
+    with pytest.raises(Unavailable):
+        keys.sound(tmp_path, url, {})
+    # And the app's own files are nobody else's.
+    assert "umask 077" in (ROOT / "deploy/app/start").read_text()
 
 
 def test_a_layer_takes_only_what_it_is_meant_to() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import make_url
 
-from geo import db, doctor
+from geo import db, doctor, keys
 from geo.cluster import Address
 from geo.doctor import Finding, findings
 from tests.conftest import HOME, Databases
@@ -118,13 +119,18 @@ def test_a_note_left_behind_claims_no_port(tmp_path: Path, note: str) -> None:
     assert not doctor._ours(tmp_path / "server.pid")
 
 
-def test_keys_that_others_can_read(tmp_path: Path) -> None:
-    keys = tmp_path / "keys"
-    keys.mkdir()
-    (keys / "field.key").write_bytes(bytes(64))
-    (keys / "field.key").chmod(0o640)
-    (told,) = _told(findings(tmp_path, _free(), NOBODY), "密钥")
-    assert (told.well, "chmod" in told.detail) == (False, True)
+def test_weak_secrets_are_told_as_a_start_would_refuse_them(tmp_path: Path) -> None:
+    keys.field_key(tmp_path)
+    url = f"postgresql://admin:changeme@127.0.0.1:{_free()}/x"
+    assert [f.well for f in _told(findings(tmp_path, _free(), NOBODY), "密钥")] == [True]
+    keys.field_key_path(tmp_path).write_bytes(bytes(64))
+    keys.field_key_path(tmp_path).chmod(0o640)
+    told = _told(findings(tmp_path, _free(), {"JINGWEI_DATABASE_URL": url}), "密钥")
+    assert [f.well for f in told] == [False] * 3
+    assert [f.detail for f in told] == list(keys.weaknesses(tmp_path, make_url(url), {}))
+    for word in ("chmod", "keys rotate", "JINGWEI_DATABASE_PASSWORD_FILE"):
+        assert any(word in f.detail for f in told)
+    assert not any("changeme" in f.detail for f in told)
 
 
 def test_lost_scripts_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

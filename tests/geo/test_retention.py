@@ -19,7 +19,6 @@ from geo.db import Caller
 from geo.errors import Forbidden, Invalid, NotFound, Unavailable
 from geo.keys import FieldKey
 from geo.resource import Audience, Field, Keeping, Resource
-from geo.secrets import lookup
 from geo.tables import TABLES, columns, metadata
 from tests import town
 from tests.conftest import Databases, Within, serial
@@ -588,10 +587,10 @@ def test_what_was_destroyed_is_found_nowhere(
 
     def found() -> list[str]:
         dump = tool("pg_dump", live.url(), "-n", "jingwei").decode()
-        hashes = [lookup(number, key.hashing).hex() for number in (phone, other)]
+        hashes = [key.lookup(number).hex() for number in (phone, other)]
         return [canary for canary in (name, code, phone, other, *hashes) if canary in dump]
 
-    assert {name, code, lookup(phone, key.hashing).hex(), lookup(other, key.hashing).hex()} == set(found())
+    assert {name, code, key.lookup(phone).hex(), key.lookup(other).hex()} == set(found())
     with live_engine.begin() as connection:
         until = closed(connection, flood)
     assert {line.cause for line in ran(live_engine, tmp_path, until)} == {"emergency"}

@@ -1,15 +1,42 @@
 import re
+from dataclasses import replace
+from os import urandom
 
 import pytest
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo.secrets import Personal, identity, looks_personal, lookup, mask, normalised, seal, unseal
+from geo.secrets import (
+    SUITES,
+    UNNUMBERED,
+    Key,
+    Personal,
+    Suite,
+    carried,
+    fingerprint,
+    identity,
+    looks_personal,
+    lookup,
+    mask,
+    normalised,
+    seal,
+    sealed_by,
+    unseal,
+)
 
-KEY, OTHER = AESGCM.generate_key(256), AESGCM.generate_key(256)
+each_suite = pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
+KEYS = {name: Key(7, suite, urandom(32), urandom(32)) for name, suite in SUITES.items()}
+KEY = KEYS["aes-256-gcm"]
 PLACE = "posts|0190|phone"
+
+
+def other(key: Key) -> Key:
+    """Another key of the same number and suite."""
+    return replace(key, encryption=urandom(32), hashing=urandom(32))
 
 
 @pytest.mark.parametrize(
@@ -39,26 +66,79 @@ def test_a_mask_never_shows_seven_digits_running_nor_a_whole_name(value: str) ->
     assert not seen or "*" in seen
 
 
-@given(st.text(), st.text())
-def test_what_is_sealed_opens_in_its_place_only(value: str, place: str) -> None:
-    value, place = (text.encode("utf-8", "ignore").decode() for text in (value, place))
-    sealed = seal(value, KEY, place)
-    assert unseal(sealed, KEY, place) == value
-    for key, aad in ((OTHER, place), (KEY, place + "x")):
+texts = st.text().map(lambda text: text.encode("utf-8", "ignore").decode())
+
+
+@each_suite
+@given(value=texts, place=texts)
+def test_what_is_sealed_opens_in_its_place_only(suite: Suite, value: str, place: str) -> None:
+    key = KEYS[suite.name]
+    sealed = seal(value, key, place)
+    assert sealed_by(sealed) == (suite, 7)
+    assert unseal(sealed, key, place) == value
+    for wrong, about in ((other(key), place), (key, place + "x")):
         with pytest.raises(InvalidTag):
-            unseal(sealed, key, aad)
+            unseal(sealed, wrong, about)
 
 
-@given(st.integers(0), st.integers(1, 255))
-def test_a_changed_byte_is_found(place: int, change: int) -> None:
-    sealed = bytearray(seal("10012341234", KEY, PLACE))
+@each_suite
+@given(place=st.integers(0), change=st.integers(1, 255))
+def test_a_changed_byte_is_found(suite: Suite, place: int, change: int) -> None:
+    key = KEYS[suite.name]
+    sealed = bytearray(seal("10012341234", key, PLACE))
     sealed[place % len(sealed)] ^= change
     with pytest.raises((InvalidTag, ValueError)):
-        unseal(bytes(sealed), KEY, PLACE)
+        unseal(bytes(sealed), key, PLACE)
 
 
-def test_sealing_twice_tells_nothing() -> None:
-    assert seal("10012341234", KEY, PLACE) != seal("10012341234", KEY, PLACE)
+@each_suite
+@given(cipher=st.binary(max_size=80))
+def test_what_is_no_cipher_is_refused(suite: Suite, cipher: bytes) -> None:
+    with pytest.raises((InvalidTag, ValueError)):
+        unseal(cipher, KEYS[suite.name], PLACE)
+
+
+def test_a_cipher_from_before_keys_had_numbers_opens() -> None:
+    key, nonce = replace(KEY, number=1), urandom(12)
+    old = UNNUMBERED + nonce + AESGCM(key.encryption).encrypt(nonce, b"10012341234", PLACE.encode())
+    assert unseal(old, key, PLACE) == "10012341234"
+    for wrong, about in ((other(key), PLACE), (key, "posts|0191|phone")):
+        with pytest.raises(InvalidTag):
+            unseal(old, wrong, about)
+    with pytest.raises(ValueError, match="another key"):
+        unseal(old, KEY, PLACE)
+
+
+def test_suites_and_keys_do_not_pass_for_one_another() -> None:
+    sealed = seal("10012341234", KEY, PLACE)
+    with pytest.raises(ValueError, match="another key"):
+        unseal(sealed, replace(KEY, number=8), PLACE)
+    with pytest.raises(ValueError, match="another key"):
+        unseal(sealed, KEYS["sm4-gcm"], PLACE)
+    # The head is sealed too: one that is made to look like another's does not open.
+    renumbered = bytes([sealed[0]]) + (8).to_bytes(2) + sealed[3:]
+    with pytest.raises(InvalidTag):
+        unseal(renumbered, replace(KEY, number=8), PLACE)
+
+
+def test_sm4_and_sm3_are_those_of_the_standards() -> None:
+    # RFC 8998, appendix A.1 (SM4-GCM), and the first example of GB/T 32905-2016 (SM3).
+    suite = SUITES["sm4-gcm"]
+    key, nonce = bytes.fromhex("0123456789abcdeffedcba9876543210"), bytes.fromhex("00001234567800000000abcd")
+    encryptor = Cipher(suite.algorithm(key), modes.GCM(nonce)).encryptor()
+    encryptor.authenticate_additional_data(bytes.fromhex("feedfacedeadbeeffeedfacedeadbeefabaddad2"))
+    sealed = encryptor.update(b"".join(bytes([byte] * 8) for byte in bytes.fromhex("aabbccddeeffeeaa"))) + encryptor.finalize()
+    assert sealed.hex().startswith("17f399f08c67d5ee19d0dc9969c4bb7d5fd46fd3756489069157b282bb200735")
+    assert encryptor.tag.hex() == "83de3541e4c2b58177e065a9bf7b62ec"
+    digest = hashes.Hash(suite.digest())
+    digest.update(b"abc")
+    assert digest.finalize().hex() == "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"
+
+
+@each_suite
+def test_sealing_twice_tells_nothing(suite: Suite) -> None:
+    key = KEYS[suite.name]
+    assert seal("10012341234", key, PLACE) != seal("10012341234", key, PLACE)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +155,20 @@ def test_sealing_twice_tells_nothing() -> None:
 def test_a_number_is_found_in_every_spelling(spelling: str) -> None:
     assert normalised(spelling) == "13800001234"
     assert lookup(spelling, KEY) == lookup("13800001234", KEY)
-    assert lookup(spelling, OTHER) != lookup(spelling, KEY)
+    assert lookup(spelling, other(KEY)) != lookup(spelling, KEY) != lookup(spelling, KEYS["sm4-gcm"])
+
+
+@each_suite
+@given(value=st.from_regex(r"[1-9][0-9]{16}[0-9X]", fullmatch=True))
+def test_a_fingerprint_is_carried_from_key_to_key(suite: Suite, value: str) -> None:
+    chain = [replace(other(KEYS[suite.name]), number=number) for number in (2, 3, 7)]
+    first, last = fingerprint(value, chain[:1]), fingerprint(value, chain)
+    assert len(first) == len(last) == 34
+    assert carried(first, chain) == carried(last, chain) == last
+    assert last != fingerprint(value, chain[2:])  # no key is a shortcut past the others
+    assert fingerprint(f" {value[:6]} {value[6:].lower()}", chain) == last
+    with pytest.raises(ValueError, match="another key"):
+        carried(first, chain[1:])
 
 
 def test_a_number_without_an_area_code_of_a_country_keeps_its_digits() -> None:

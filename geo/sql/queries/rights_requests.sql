@@ -4,19 +4,23 @@ SELECT uuid_v7();
 
 -- rights_received --
 -- Take a request in; when it is due.
-SELECT rights_received(:id, :ticket, :code, :kind, :subject, :masked, :cipher, :hash, :against, :moment);
+SELECT rights_received(:id, :ticket, CAST(:codes AS bytea[]), :kind, :subject, :masked, :cipher, :hash, :against, :moment);
 
 -- rights_followed --
 -- What the holder of ticket and code is told.
-SELECT rights_followed(:ticket, :code);
+SELECT rights_followed(:ticket, CAST(:codes AS bytea[]));
 
 -- rights_listed --
 -- The requests that the caller answers for.
 SELECT * FROM rights_listed(:ticket, :state, :late, :moment, :most);
 
+-- rights_phone --
+-- The phone number of a request, sealed.
+SELECT * FROM rights_phone(:ticket);
+
 -- rights_candidates --
--- Records that carry the phone number of a request.
-SELECT * FROM rights_candidates(:ticket);
+-- Records that carry the phone number of a request, by the keyed hashes that it may have.
+SELECT * FROM rights_candidates(:ticket, CAST(:hashes AS bytea[]));
 
 -- rights_verified --
 -- Who asks is who they say, and these records are theirs.

@@ -47,8 +47,9 @@ END
 $$;
 
 -- Arguments: the geometry columns, which go into the patch as EWKB because GeoJSON rounds.
+-- A cipher goes in as hexadecimal, whatever the session prefers: a change of keys finds it there again.
 CREATE OR REPLACE FUNCTION row_journalled() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET bytea_output = hex SET search_path = jingwei, public, pg_temp AS $$
 DECLARE
     before jsonb;
     after jsonb;

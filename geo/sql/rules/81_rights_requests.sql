@@ -1,10 +1,15 @@
 -- Requests of the persons concerned (个人信息保护法 Art 44-50). Nobody reads these tables: everything goes through functions,
 -- those for the public by ticket and code, those for staff within the stretch of paths that they are bound to.
 
--- A request, told its ticket and code by the server, which keeps of the code only what the field key makes of it. An appeal
--- is for who holds ticket and code of what it is against. Returns when it is due.
+DROP FUNCTION IF EXISTS rights_received(uuid, text, bytea, text, bytea, text, bytea, bytea, text, timestamptz);
+DROP FUNCTION IF EXISTS rights_followed(text, bytea);
+DROP FUNCTION IF EXISTS rights_candidates(text);
+
+-- A request, told its ticket and code by the server, which keeps of the code only what the field key makes of it: the first
+-- of `codes`; under the others it may have been kept before keys were changed. An appeal is for who holds ticket and code
+-- of what it is against. Returns when it is due.
 CREATE OR REPLACE FUNCTION rights_received(
-    id uuid, ticket text, code_hash bytea, kind text, subject bytea, phone_masked text, phone_cipher bytea, phone_hash bytea,
+    id uuid, ticket text, codes bytea[], kind text, subject bytea, phone_masked text, phone_cipher bytea, phone_hash bytea,
     against text, moment timestamptz
 ) RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
@@ -14,7 +19,7 @@ DECLARE
     before uuid;
 BEGIN
     IF against IS NOT NULL THEN
-        SELECT r.id INTO before FROM rights_requests AS r WHERE r.ticket = against AND r.code_hash = $3;
+        SELECT r.id INTO before FROM rights_requests AS r WHERE r.ticket = against AND r.code_hash = ANY (codes);
         IF before IS NULL THEN
             RAISE no_data_found USING MESSAGE = 'no such request';
         ELSIF NOT EXISTS (SELECT FROM rights_requests AS r WHERE r.id = before AND r.finished_at IS NOT NULL) THEN
@@ -23,7 +28,7 @@ BEGIN
     END IF;
     INSERT INTO rights_requests (
         id, ticket, code_hash, kind, scope, subject_cipher, phone_masked, phone_cipher, phone_hash, appeal_of, received_at, due_at)
-    VALUES ($1, $2, $3, $4, instance_prefix(), $5, $6, $7, $8, before, came, due);
+    VALUES ($1, $2, codes[1], $4, instance_prefix(), $5, $6, $7, $8, before, came, due);
     INSERT INTO rights_log (request, number, kind, source, target, at, actor, acting_as)
     VALUES ($1, 1, $4, '', 'received', came, acting(), coalesce(current_setting('jingwei.acting_as', true), ''));
     RETURN due;
@@ -31,14 +36,14 @@ END
 $$;
 
 -- What the person is told: how far it has got, and what was said to them.
-CREATE OR REPLACE FUNCTION rights_followed(of_ticket text, of_code bytea) RETURNS jsonb
+CREATE OR REPLACE FUNCTION rights_followed(of_ticket text, codes bytea[]) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     SELECT jsonb_build_object(
         'ticket', r.ticket, 'kind', r.kind, 'received_at', r.received_at, 'due_at', r.due_at, 'finished_at', r.finished_at,
         'steps', (SELECT jsonb_agg(jsonb_build_object(
             'at', l.at, 'state', l.target, 'note', l.note, 'grounds', l.grounds, 'appeal_channel', l.appeal_channel) ORDER BY l.number)
             FROM rights_log AS l WHERE l.request = r.id))
-    FROM rights_requests AS r WHERE r.ticket = of_ticket AND r.code_hash = of_code
+    FROM rights_requests AS r WHERE r.ticket = of_ticket AND r.code_hash = ANY (codes)
 $$;
 
 -- The requests within the caller's stretch, the soonest due first; what is sealed stays so.
@@ -57,6 +62,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     WHERE (of_ticket IS NULL OR told.ticket = of_ticket) AND (of_state IS NULL OR told.state = of_state)
       AND (NOT late OR (told.overdue AND told.finished_at IS NULL))
     ORDER BY told.finished_at IS NOT NULL, told.due_at, told.id LIMIT most
+$$;
+
+-- The phone number of a request within the caller's stretch, sealed: only the server can look for it.
+CREATE OR REPLACE FUNCTION rights_phone(of_ticket text) RETURNS TABLE (id uuid, phone_cipher bytea)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT r.id, r.phone_cipher FROM rights_requests AS r
+    WHERE r.ticket = of_ticket AND retention_held(r.scope) AND r.phone_cipher IS NOT NULL
 $$;
 
 -- A step, by whoever comes first: of two at once the later breaks the log's key, and one that comes after finds no move
