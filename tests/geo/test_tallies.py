@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo import ends, relay
+from geo import relay
 from geo.catalog import RESOURCES
 from tests import town
 
@@ -62,8 +62,7 @@ def test_sums_are_what_counting_gives(connection: sa.Connection, web: Any, steps
             case "people":
                 run("UPDATE buildings SET residents = residents + 1, non_local = NULL")
             case "destroy":
-                for id in connection.scalars(sa.text("SELECT id FROM incidents LIMIT 1")).all():
-                    ends.destroy(connection, RESOURCES["incidents"], id)
+                run("DELETE FROM incidents WHERE id = (SELECT id FROM incidents ORDER BY id LIMIT 1)")
             case "redraw":
                 run(f"UPDATE areas SET geom = ST_Multi(ST_Expand(ST_Envelope(geom), 0.002)) WHERE path = '{town.B}'")
             case "fold":
