@@ -12,16 +12,20 @@ from fastapi import FastAPI, Request, Response
 from api import (
     collections,
     control,
+    desk,
     docs,
     door,
     errors,
+    exports,
     locating,
     pages,
     redrawing,
+    reporting,
     retention,
     rights_requests,
     tiles,
     topology,
+    unmasking,
 )
 from api.deps import AT_ONCE, Engines, Instance
 from api.settings import settings
@@ -53,6 +57,8 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None) -> Fas
     app.include_router(collections.catalogue)
     for resource in RESOURCES.values():
         app.include_router(collections.router(resource))
+        if of_noun := unmasking.router(resource):
+            app.include_router(of_noun)
     app.include_router(door.routes)
     app.include_router(locating.routes)
     app.include_router(control.routes)
@@ -60,6 +66,10 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None) -> Fas
     app.include_router(redrawing.routes)
     app.include_router(rights_requests.routes)
     app.include_router(retention.routes)
+    app.include_router(reporting.routes)
+    app.include_router(unmasking.routes)
+    app.include_router(exports.routes)
+    app.include_router(desk.routes)
     app.include_router(tiles.routes)
     app.include_router(docs.routes)
     pages.install(app)

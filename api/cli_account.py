@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.settings import settings
-from geo import accounts, db
+from geo import accounts, db, direct
 from geo.cluster import reached
 from geo.errors import Invalid, NotFound
 from geo.terminal import said
@@ -136,6 +136,38 @@ def token(
             raise Invalid("账号 {login} 有几项任职,请用 --role 指明一项:{roles}", login=login, roles=[a["role"] for a in held])
         text = accounts.token(connection, UUID(held[0]["id"]), title, timedelta(days=days))
     typer.echo(text)
+
+
+@app.command("sql-login")
+def sql_login(
+    login: Annotated[str | None, typer.Argument(help="without one, those there are")] = None,
+    area: Annotated[str | None, typer.Option(help="path of the one area that it is held to")] = None,
+    until: Annotated[datetime | None, typer.Option(help="the last moment, local time")] = None,
+    end: Annotated[bool, typer.Option("--end", help="end it now, with every connection it has open")] = False,
+) -> None:
+    """Make a login of one's own to the database, for QGIS or SQL, and print its password this once; again, a new password.
+
+    It sees and writes what a worker of that area does, masked, and no record about a person.
+    """
+    if login is None:
+        table = Table("login", "path", "area", "until", box=None, pad_edge=False)
+        with owner() as connection:
+            for told in direct.listed(connection):
+                table.add_row(told["login"], told["path"], told["area"] or "", "ended" if told["ended"] else str(told["ends_at"] or "")[:16])
+        console.print(table)
+        return
+    with owner() as connection:
+        if end:
+            direct.ended(connection, login)
+            return
+        if area is None:
+            raise Invalid("请用 --area 指明管到哪个区域。")
+        password = direct.opened(connection, login, area, _local(until))
+    address = reached(settings().home).url()
+    console.print(
+        said("主机 {host},端口 {port},数据库 {database},用户 {login},口令 {password}", host=address.host or "", port=address.port or 5432,
+             database=address.database or "", login=login, password=password), markup=False, soft_wrap=True,
+    )
 
 
 def _slip(code: str, ends: datetime) -> None:

@@ -7,12 +7,28 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Spec
 
 from api import models
-from api.deps import CallerNow, Connection, Expected, Key, LanguageNow, able, shown, strict, wanted
-from geo import query, write
+from api.deps import (
+    CallerNow,
+    Connection,
+    Expected,
+    Key,
+    LanguageNow,
+    Purpose,
+    ReadConnection,
+    able,
+    shown,
+    strict,
+    wanted,
+    witnessed,
+)
+from geo import db, query, secrets, write
 from geo.catalog import RESOURCES
-from geo.errors import BadQuery, Invalid
+from geo.errors import BadQuery, Forbidden, Invalid
+from geo.keys import FieldKey
 from geo.language import translated
 from geo.query import Filter
 from geo.resource import Audience, Resource
@@ -22,6 +38,7 @@ PROBLEM = {"content": {"application/problem+json": {}}, "description": "Problem 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 IdempotencyKey = Annotated[str | None, Header(max_length=200)]
+SHORTEST_NUMBER = 5  # digits: the shortest line that people are called on
 
 catalogue = APIRouter(tags=["collections"])
 
@@ -64,22 +81,34 @@ def link(request: Request, path: str, rel: str, kind: str = "application/json") 
 
 def router(resource: Resource) -> APIRouter:
     """The routes of one noun."""
-    items = f"/collections/{resource.name}/items"
+    at = f"/collections/{resource.name}"
+    items = f"{at}/items"
 
     def known(who: CallerNow) -> None:
         shown(resource, who)
 
     # Before parameters and body are looked at: what is wrong with them tells that the noun is there.
     routes = APIRouter(
-        prefix=items, tags=[resource.name], dependencies=[Depends(known)],
+        prefix=at, tags=[resource.name], dependencies=[Depends(known)],
         responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 503), PROBLEM),
     )
     New: Any = models.feature(resource)
     Patch: Any = models.feature(resource, partial=True)
     Wanted = Annotated[Filter, Depends(wanted(resource))]
 
+    def listing_told(request: Request, purpose: Purpose, want: Wanted) -> None:
+        witnessed(request, "read", resource.name, f"?{want.told}", purpose)
+
+    def reading_told(request: Request, purpose: Purpose, id: UUID) -> None:
+        witnessed(request, "read", resource.name, str(id), purpose)
+
+    # Of a person nothing is read before it is written down who asks, and what for. As dependencies of the route they come
+    # before its connection, and a noun is covered by being declared.
+    listed = [Depends(listing_told)] if resource.personal else []
+    looked_at = [Depends(reading_told)] if resource.personal else []
+
     @routes.get(
-        "", summary=f"List {resource.name}", description=resource.about,
+        "/items", summary=f"List {resource.name}", description=resource.about, dependencies=listed,
         openapi_extra={"parameters": _parameters(resource)}, response_class=Response, responses={200: {"content": {GEOJSON: {}}}},
     )
     def find(request: Request, connection: Connection, want: Wanted, who: CallerNow) -> Response:
@@ -94,7 +123,7 @@ def router(resource: Resource) -> APIRouter:
         return Response(body, media_type=GEOJSON)
 
     @routes.get(
-        "/{id}", summary=f"Read one of {resource.name}", dependencies=[strict()], response_class=Response,
+        "/items/{id}", summary=f"Read one of {resource.name}", dependencies=[strict(), *looked_at], response_class=Response,
         responses={200: {"content": {GEOJSON: {}}}, 304: {"description": "Not modified"}, 410: PROBLEM},
     )
     def read(
@@ -106,18 +135,25 @@ def router(resource: Resource) -> APIRouter:
         return Response(text, media_type=GEOJSON, headers={"ETag": etag(version)})
 
     @routes.post(
-        "", status_code=201, summary=f"Add to {resource.name}", dependencies=[able("write"), strict()], response_class=Response,
+        "/items", status_code=201, summary=f"Add to {resource.name}", dependencies=[able("write"), strict()], response_class=Response,
         responses={201: {"content": {GEOJSON: {}}}, 413: PROBLEM},
     )
     def add(
         new: New, request: Request, connection: Connection, who: CallerNow, key: Key,
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
-        id, replayed = added(connection, resource, new, who, key, items, idempotency_key)
+        try:
+            with db.translated():
+                id, replayed = added(connection, resource, new, who, key, items, idempotency_key)
+        except Forbidden as error:
+            if not resource.owned:
+                raise
+            # Whoever may not read it back may tell of it all the same.
+            raise Forbidden("这个位置不在您负责的区域内,不能直接登记。请改用 POST /reports 上报,会转给负责那里的人。", report="/reports") from error
         return answered(connection, resource, id, who, 201, replayed)
 
     @routes.put(
-        "/{id}", summary=f"Replace one of {resource.name}", dependencies=[able("write"), strict()], response_class=Response,
+        "/items/{id}", summary=f"Replace one of {resource.name}", dependencies=[able("write"), strict()], response_class=Response,
         responses={200: {"content": {GEOJSON: {}}}, 410: PROBLEM, 412: PROBLEM},
     )
     def replace(id: UUID, new: New, connection: Connection, who: CallerNow, key: Key, version: Expected) -> Response:
@@ -127,7 +163,7 @@ def router(resource: Resource) -> APIRouter:
         return answered(connection, resource, id, who, 200)
 
     @routes.patch(
-        "/{id}", summary=f"Change one of {resource.name}", dependencies=[able("write"), strict()], response_class=Response,
+        "/items/{id}", summary=f"Change one of {resource.name}", dependencies=[able("write"), strict()], response_class=Response,
         responses={200: {"content": {GEOJSON: {}}}, 410: PROBLEM, 412: PROBLEM},
         openapi_extra={"requestBody": {"description": "A merge patch (RFC 7396)."}},
     )
@@ -137,14 +173,59 @@ def router(resource: Resource) -> APIRouter:
         return answered(connection, resource, id, who, 200)
 
     @routes.delete(
-        "/{id}", status_code=204, summary=f"Retire one of {resource.name}", dependencies=[able("write"), strict()],
+        "/items/{id}", status_code=204, summary=f"Retire one of {resource.name}", dependencies=[able("write"), strict()],
         responses={410: PROBLEM, 412: PROBLEM},
     )
     def retire(id: UUID, connection: Connection, who: CallerNow, version: Expected) -> Response:
         write.retire(connection, resource, id, version)
         return Response(status_code=204)
 
+    if any(field.secret for field in resource.all_fields):
+
+        def sought(asked_for: Search, request: Request, purpose: Purpose, who: CallerNow, key: Key) -> Filter:
+            want = looked_for(resource, asked_for, who.sees(resource), key)
+            witnessed(request, "read", resource.name, f"?{want.told}", purpose)
+            return want
+
+        @routes.post(
+            "/search", summary=f"Look for {resource.name} by a whole number", dependencies=[strict()], response_class=Response,
+            responses={200: {"content": {GEOJSON: {}}}},
+        )
+        def search(want: Annotated[Filter, Depends(sought)], who: CallerNow, connection: ReadConnection) -> Response:
+            """The records whose secret field (a phone) is just this number, shown masked as ever. In a body, because
+            addresses end up in logs. It asks for a purpose, and leaves a row in the trail with the names of the fields."""
+            page = query.page(connection, resource, want, who.sees(resource))
+            body = (
+                f'{{"type":"FeatureCollection","numberReturned":{page.count},"next":{json.dumps(page.next and str(page.next))},'
+                f'"features":{page.features}}}'
+            )
+            return Response(body, media_type=GEOJSON, headers={"Cache-Control": "no-store"})
+
     return routes
+
+
+class Search(BaseModel):
+    """Field → value, all of which must fit. A secret field is found by its whole number only."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    where: Annotated[dict[Annotated[models.Text, Spec(max_length=40)], Annotated[models.Text, Spec(max_length=200)]], Spec(min_length=1, max_length=20)]
+    limit: Annotated[int, Spec(ge=1, le=10_000)] = 100
+    after: UUID | None = None
+
+
+def looked_for(resource: Resource, asked_for: Search, audience: Audience, key: FieldKey) -> Filter:
+    """The filter of a search. Raises `BadQuery` for what this audience may not see, `Invalid` for a number that is none."""
+    secret = {field.name for field in resource.seen_by(audience) if field.secret}
+    equals, hashed = {}, {}
+    for name, value in asked_for.where.items():
+        if name in secret:
+            if len(secrets.normalised(value)) < SHORTEST_NUMBER:
+                raise Invalid("请写完整的号码。", field=f"where.{name}")
+            hashed[name] = key.lookups(value)
+        else:
+            equals[name] = query.parsed(query.filterable(resource, name, audience), value)
+    return Filter(None, equals, asked_for.limit, asked_for.after, hashed)
 
 
 def added(

@@ -12,6 +12,7 @@ from fastapi import Depends, Header, Query, Request
 
 from api.settings import settings
 from geo import db, door, query, trail
+from geo.catalog.purposes import PURPOSES
 from geo.catalog.roles import Ability
 from geo.db import Caller
 from geo.door import Presence
@@ -23,6 +24,7 @@ from geo.trail import Entry
 
 READS = ("GET", "HEAD")
 ALWAYS = {"f", "lang"}
+PURPOSE_CODES = tuple(purpose.code for purpose in PURPOSES)
 
 AT_ONCE = 10  # requests holding a connection: as many as the pool of `db.engine` gives
 QUEUE_SECONDS = 5.0
@@ -118,13 +120,13 @@ def anyone() -> Caller:
     return ANYBODY.caller
 
 
-def able(ability: Ability) -> Any:
-    """What a verb asks for beside its policy: a caller who has the ability."""
+def able(ability: Ability, *others: Ability) -> Any:
+    """What a verb asks for beside its policy: a caller who has the ability, or one of several."""
 
     def allowed(who: Annotated[Caller, Depends(asked)]) -> None:
         if who.account is None:
             raise Unauthorised()
-        if ability not in who.may:
+        if not who.may & {ability, *others}:
             raise Forbidden()
 
     return Depends(allowed)
@@ -132,13 +134,26 @@ def able(ability: Ability) -> Any:
 
 def noted(
     request: Request, action: str, noun: str = "", feature: str = "", purpose: str = "", result: str = "done", actor: str = ""
-) -> None:
-    """Append to the trail who does what, on its own login and committed before anything is answered."""
+) -> int:
+    """Append to the trail who does what, on its own login and committed before anything is answered. The row's number."""
     engines: Engines = request.app.state.engines
     here: Presence = request.scope.get("presence") or ANYBODY
     who = here.caller
     entry = Entry(action, actor or who.actor, who.acting_as, noun, feature, ",".join(who.scope), purpose, result, origin(request))
-    trail.append(engines.trail, entry)
+    return trail.append(engines.trail, entry)
+
+
+def witnessed(request: Request, action: str, noun: str, feature: str, purpose: str) -> int:
+    """Append to the trail what is asked for of a person, before any of it is read. `feature` is the record, or `?` and the
+    names of the fields that were filtered by. Raises `Unavailable` when it cannot be written: then nothing is read."""
+    return noted(request, action, noun, feature, purpose, "asked")
+
+
+def purposed(purpose: Annotated[str | None, Header(max_length=40, description="what for: " + ", ".join(PURPOSE_CODES))] = None) -> str:
+    """What a person's record is looked at for, from the header `Purpose`. Raises `BadQuery` without one that is known."""
+    if purpose not in PURPOSE_CODES:
+        raise BadQuery("查看个人信息须说明用途:请在请求头 Purpose 里写 {choices} 之一。", parameter="Purpose", choices=list(PURPOSE_CODES))
+    return purpose
 
 
 def refused(request: Request, slug: str) -> None:
@@ -160,6 +175,13 @@ def connection(
     yield from _bound(request, who)
 
 
+def read_connection(
+    request: Request, who: Annotated[Caller, Depends(asked)], _: Annotated[None, Depends(turn, scope="function")]
+) -> Iterator[sa.Connection]:
+    """The same, read-only whatever the method: for a question that is asked in a body."""
+    yield from _bound(request, who, read_only=True)
+
+
 def public_connection(
     request: Request, who: Annotated[Caller, Depends(anyone)], _: Annotated[None, Depends(turn, scope="function")]
 ) -> Iterator[sa.Connection]:
@@ -167,9 +189,10 @@ def public_connection(
     yield from _bound(request, who)
 
 
-def _bound(request: Request, who: Caller) -> Iterator[sa.Connection]:
+def _bound(request: Request, who: Caller, read_only: bool | None = None) -> Iterator[sa.Connection]:
     engines: Engines = request.app.state.engines
-    with db.transaction(engines.web, who, request.method in READS, origin(request)) as open_connection:
+    reads = request.method in READS if read_only is None else read_only
+    with db.transaction(engines.web, who, reads, origin(request)) as open_connection:
         yield open_connection
 
 
@@ -270,6 +293,7 @@ def shown(resource: Resource, who: Caller) -> None:
 
 
 Connection = Annotated[sa.Connection, Depends(connection, scope="function")]
+ReadConnection = Annotated[sa.Connection, Depends(read_connection, scope="function")]
 PublicConnection = Annotated[sa.Connection, Depends(public_connection, scope="function")]
 CallerNow = Annotated[Caller, Depends(asked)]
 PresenceNow = Annotated[Presence, Depends(presence)]
@@ -277,3 +301,4 @@ LanguageNow = Annotated[Language, Depends(language)]
 Key = Annotated[FieldKey, Depends(field_key)]
 Home = Annotated[Path, Depends(home)]
 Expected = Annotated[int | None, Depends(expected)]
+Purpose = Annotated[str, Depends(purposed)]

@@ -14,8 +14,8 @@ from api.errors import STATUS, TITLES
 from api.settings import Settings
 from geo.catalog import ACTIONS, CODE_LISTS, LEVELS, RESOURCES, WIDTHS
 from geo.db import SENTENCES
+from geo.disclosure import FORMATS
 from geo.errors import GeoError
-from geo.exporting import FORMATS
 from geo.language import translated
 from geo.resource import BASES, RETIRED_DAYS, Field, Keeping, Place, Resource, Style
 from geo.retention import BESIDE, TRACES, UNTOUCHED

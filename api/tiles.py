@@ -21,7 +21,8 @@ def tile(layer: str, z: int, x: int, y: int, connection: Connection, who: Caller
     """A layer's features and labels in one tile. With its version `v` in the address a tile may be kept for ever;
     without, it must be asked for again."""
     resource = RESOURCES.get(layer)
-    if resource is None or not resource.geometry:
+    # Whoever reads of a person is written down, and a map asks for a tile a second.
+    if resource is None or not resource.geometry or resource.personal:
         raise NotFound()
     shown(resource, who)
     found = tiles.tile(connection, resource, z, x, y, who.sees(resource))

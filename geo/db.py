@@ -12,7 +12,17 @@ from psycopg import errors as pg
 
 from geo.catalog import RESOURCES
 from geo.catalog.roles import Ability
-from geo.errors import BadQuery, Conflict, Forbidden, GeoError, Invalid, NotFound, TooLarge, Unavailable
+from geo.errors import (
+    BadQuery,
+    Conflict,
+    Forbidden,
+    GeoError,
+    Invalid,
+    NotFound,
+    TooLarge,
+    TooMany,
+    Unavailable,
+)
 from geo.resource import Audience, Resource
 
 SEARCH_PATH = "jingwei,public"
@@ -32,6 +42,7 @@ TRANSLATION: tuple[tuple[type[psycopg.Error], type[GeoError]], ...] = (
     (pg.QueryCanceled, Unavailable),
     (psycopg.IntegrityError, Invalid),
     (pg.DataError, Invalid),
+    (pg.ConfigurationLimitExceeded, TooMany),
     (pg.DiskFull, Unavailable),
     (pg.InsufficientResources, Unavailable),
     (pg.ProgramLimitExceeded, TooLarge),
@@ -82,9 +93,13 @@ class Caller:
 
 
 def engine(url: str | sa.URL, pool: int = 5) -> sa.Engine:
-    """An engine on our schema. Plans are not kept: one made for one caller's scope was 600 times too slow for another's."""
+    """An engine on our schema. Plans are not kept: one made for one caller's scope was 600 times too slow for another's.
+
+    An error that nobody foresaw is logged without the values that were sent: they may be a person's.
+    """
     return sa.create_engine(
         url,
+        hide_parameters=True,
         pool_size=pool,
         max_overflow=pool,
         pool_pre_ping=True,
@@ -164,6 +179,8 @@ def _told(error: psycopg.Error, kind: type[GeoError]) -> GeoError:
     facts: dict[str, object] = {"rule": rule} if rule else {}
     if kind is Unavailable:
         facts["retry_after"] = 1
+    if kind is TooMany:
+        facts["retry_after"] = int(error.diag.message_hint or 1)
     if error.diag.column_name:
         facts["field"] = error.diag.column_name
     elif rule and (field := _field_of(error.diag.table_name or "", rule)):
@@ -211,11 +228,30 @@ SENTENCES = {
     "rights_log_appeal_check": "申诉须由作出原决定以外的人处理。",
     "rights_log_refusal_check": "拒绝须写明依据、理由和申诉渠道。",
     "rights_log_kind_source_target_fkey": "这个请求现在不在这一步,请刷新后再看。",
+    "unmaskings_hour_check": "一小时内查看明文已满 30 条,请稍后再看。",
+    "unmaskings_note_check": "请写明缘由(2 至 200 字),不要写电话、证件等号码。",
+    "unmaskings_entry_key": "这条留痕已经用过一次,请重新查看。",
+    "unmaskings_second_person_check": "复核须由另一个人做:不能是查看的人,也不能是向他出借任职或借用他任职的人。",
+    "unmaskings_review_check": "这一条已经有人复核过了,请刷新后再看。",
+    "unmaskings_opinion_check": "请写明复核意见(2 至 500 字)。",
+    "exports_note_check": "请写明缘由(2 至 200 字),不要写电话、证件等号码。",
+    "exports_most_check": "一次最多导出 5,000 行带个人信息的记录:请缩小区域或加上条件。",
+    "exports_scope_check": "您的任职没有区域,不能导出带个人信息的记录。",
+    "export_log_second_person_check": "须由另一个人决定:不能是申请人,也不能是向他出借任职或借用他任职的人。",
+    "export_log_opinion_check": "请写明意见(2 至 500 字)。",
+    "export_log_export_source_key": "这份申请已经有人处理过了,请刷新后再看。",
+    "export_log_pkey": "这份申请已经有人处理过了,请刷新后再看。",
+    "export_log_export_source_fkey": "这份申请已经有人处理过了,请刷新后再看。",
+    "export_log_source_target_fkey": "这份申请已经有人处理过了,请刷新后再看。",
+    "export_log_rows_check": "行数超过上限,没有导出。请缩小区域或加上条件,重新申请。",
+    "export_log_age_check": "申请已超过 7 天,请重新申请。",
+    "idempotency_key": "同一个幂等键用在了内容不同的请求上。",
+    "direct_logins_login_check": "数据库登录名为 2 至 40 个小写字母、数字或下划线,以字母开头,不能以 pg_ 或 jingwei_ 开头。",
+    "direct_logins_path_fkey": "没有这个区域。",
 }
 
-
-# State machines: foreign keys of logs on the moves that there are.
-STEPS = frozenset({"rights_log_kind_source_target_fkey"})
+# State machines: foreign keys of logs on the moves that there are. Of two who move at once, the loser meets one of them.
+STEPS = frozenset({"rights_log_kind_source_target_fkey", "export_log_export_source_fkey", "export_log_source_target_fkey"})
 
 
 def run_script(connection: sa.Connection, script: str) -> None:

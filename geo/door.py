@@ -78,12 +78,12 @@ def opened(door: sa.Engine, account: UUID, origin: str) -> str:
 def by_session(door: sa.Engine, token: str) -> Presence:
     """Who holds a session. Raises `Unauthorised` when it has ended, or never was."""
     row = _row(door, "SELECT * FROM caller_of_session(:hash)", hash=digest(token))
-    return _present(row, row["session"])
+    return bound(row, row["session"])
 
 
 def by_token(door: sa.Engine, token: str) -> Presence:
     """Who holds an API token. Raises `Unauthorised` for one that is wrong, expired, revoked or another server's."""
-    return _present(_row(door, "SELECT * FROM caller_of_token(:hash)", hash=digest(token)), None)
+    return bound(_row(door, "SELECT * FROM caller_of_token(:hash)", hash=digest(token)), None)
 
 
 def close(door: sa.Engine, token: str) -> None:
@@ -223,7 +223,8 @@ def _nobodys() -> str:
     return _hasher().hash(secrets.token_urlsafe(16))
 
 
-def _present(row: Mapping[str, Any], session: UUID | None) -> Presence:
+def bound(row: Mapping[str, Any], session: UUID | None = None) -> Presence:
+    """Who a row of `caller_of` is, as a request of theirs is bound."""
     role = ROLES.get(row["role"] or "public", ROLES["public"])
     withheld = role.administrator and not row["totp"]
     scope = tuple(_outermost(row["scope"]))

@@ -1,20 +1,25 @@
 """From the database to a file: every field, the area of every level, and how the record came to it.
 
-Text that a spreadsheet would take for a formula is told from one by a leading apostrophe, which `jingwei load` takes off.
+What is masked leaves masked, unless a second person has allowed otherwise (`geo.exports`). Text that a spreadsheet would
+take for a formula is told from one by a leading apostrophe, which `jingwei load` takes off.
 """
 
 import csv
+import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
 from geo import db
 from geo.catalog import RESOURCES
-from geo.errors import BadQuery, Invalid, NotFound
-from geo.query import DECIMALS, expression, place
+from geo.disclosure import FORMATS
+from geo.errors import BadQuery, Invalid, NotFound, TooLarge
+from geo.query import DECIMALS, Filter, conditions, expression, place
 from geo.resource import Audience, Place, Resource
 from geo.tables import TABLES
 
@@ -23,45 +28,104 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝")
 # GDAL's names; a shapefile's fields are cut to ten ASCII characters and told in a dictionary beside it.
 DRIVERS = {"gpkg": "GPKG", "fgb": "FlatGeobuf", "shp": "ESRI Shapefile"}
 UNSPREAD = ("wkb", "geojson", "extras")  # columns of the query that are no column of a table for people
-FORMATS = ("csv", "xlsx", "geojson", "parquet", *DRIVERS)
+# What a web process writes: the others need data frames, which it does not import (188 MB, 5.3 s).
+PLAIN = ("csv", "xlsx", "geojson")
+SHEET_ROWS = 1_048_575  # of a spreadsheet, under its heads
+WATERMARK = "watermark"
+CHUNK = 5_000
+
+Row = dict[str, Any]
+# Puts in clear what is masked in some rows, by their ids.
+Opened = Callable[[Sequence[Row]], Sequence[Row]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to write: the rows of a noun that an audience may see and wants, which fields of them, in which format.
+
+    `mark` goes with every row, and into the head and foot of a sheet. More rows than `most` are refused whole.
+    """
+
+    resource: Resource
+    kind: str
+    audience: Audience = Audience.WORKER
+    fields: Sequence[str] | None = None
+    want: Filter = field(default_factory=Filter)
+    mark: str | None = None
+    most: int | None = None
 
 
 def export(
     engine: sa.Engine, name: str, target: Path, kind: str, fields: Sequence[str] | None = None,
     audience: Audience = Audience.WORKER,
 ) -> int:
-    """Write the living records of a resource to `target`. Returns how many.
+    """Write the living records of a resource to `target`, masked. Returns how many.
 
-    Secret fields leave masked. Raises `NotFound`, `BadQuery` for a field this audience may not see, `Invalid` for a format.
+    Raises `NotFound`, `BadQuery` for a field this audience may not see, `Invalid` for a format.
     """
+    order = Order(noun(name), checked(kind), audience, fields)
+    with db.translated(), engine.connect() as connection:
+        return written_to(connection, order, target)
+
+
+def noun(name: str) -> Resource:
+    """The resource of that name. Raises `NotFound`."""
     if name not in RESOURCES:
         raise NotFound("没有名为 {resource} 的资源。", resource=name, resources=list(RESOURCES))
+    return RESOURCES[name]
+
+
+def checked(kind: str) -> str:
+    """The format, if it is one. Raises `Invalid`."""
     if kind not in FORMATS:
         raise Invalid("不能写成 {format}。", format=kind, formats=list(FORMATS))
-    resource = RESOURCES[name]
-    query = selected(resource, fields, audience)
-    part = target.with_name(f"{target.stem}.part.{kind}")
-    writers = {"csv": _csv, "geojson": _geojson, "xlsx": _xlsx, "parquet": _framed}
+    return kind
+
+
+def written_to(connection: sa.Connection, order: Order, target: Path, opened: Opened | None = None) -> int:
+    """Write what `connection` may see to a file, which is there whole or not at all. Returns how many rows."""
+    part = target.with_name(f"{target.stem}.part.{order.kind}")
     try:
-        with db.translated(), engine.connect().execution_options(stream_results=True, yield_per=5_000) as connection:
-            count = writers.get(kind, _framed)(connection.execute(query), resource, part, _extras(connection, resource, fields))
-        _moved(part, target, kind)
+        if order.kind in PLAIN:
+            with part.open("wb") as to:
+                count = written(connection, order, to, opened)
+        else:
+            with closing(_rows(connection, order, opened)) as rows:
+                count = _framed(rows, order, part)
+        _moved(part, target, order.kind)
     finally:
         part.unlink(missing_ok=True)
     return count
 
 
-def selected(resource: Resource, fields: Sequence[str] | None, audience: Audience) -> sa.Select[Any]:
+def written(connection: sa.Connection, order: Order, to: BinaryIO, opened: Opened | None = None) -> int:
+    """The same into an open file, in one of the `PLAIN` formats, row by row: memory does not grow with the rows."""
+    writers = {"csv": _csv, "geojson": _geojson, "xlsx": _xlsx}
+    heads = _heads(connection, order)
+    with closing(_rows(connection, order, opened)) as rows:
+        return writers[order.kind](rows, order, heads, to)
+
+
+def counted(connection: sa.Connection, order: Order, most: int) -> int:
+    """How many rows there are to write; from `most` + 1 on it is not counted further."""
+    found = sa.select(TABLES[order.resource.name].c.id).where(*conditions(order.resource, order.want, order.audience)).limit(most + 1)
+    return int(connection.scalar(sa.select(sa.func.count()).select_from(found.subquery())) or 0)
+
+
+def selected(order: Order) -> sa.Select[Any]:
     """One row a record: its fields, its areas by level, its placing reason, its geometry."""
+    resource, audience = order.resource, order.audience
     t = TABLES[resource.name]
-    known = {field.name: field for field in resource.seen_by(audience)}
-    chosen = list(known) if fields is None else [field.strip() for field in fields]
+    known = {declared.name: declared for declared in resource.seen_by(audience)}
+    chosen = list(known) if order.fields is None else [name.strip() for name in order.fields]
     columns: list[Any] = [t.c.id]
     for name in chosen:
         if name not in known:
             raise BadQuery("{noun} 没有字段 {field}。", noun=resource.title, field=name, parameter=name, fields=list(known))
-        field = known[name]
-        columns.append(t.c[f"{name}_masked"].label(name) if field.masked_to(audience) else expression(resource, field).label(name))
+        if resource.coarse and audience < Audience.WORKER and name == "nearest_m":
+            continue
+        masked = known[name].masked_to(audience)
+        columns.append(t.c[f"{name}_masked"].label(name) if masked else expression(resource, known[name]).label(name))
     source: sa.FromClause = t
     if resource.place in (Place.POINT, Place.INHERITS):
         placements = sa.table("placements", *[sa.column(c) for c in ("id", *LEVELS)])
@@ -79,14 +143,14 @@ def selected(resource: Resource, fields: Sequence[str] | None, audience: Audienc
             ))
             columns += [area.c.name.label(f"{level}_name"), area.c.path.label(f"{level}_path")]
     columns.append(t.c.scope)
-    if fields is None and audience >= Audience.WORKER:
+    if _extended(order):
         columns.append(t.c.extras)
     if resource.geometry:
         shape = place(resource, audience)
         columns += [sa.func.ST_AsBinary(shape).label("wkb"), sa.func.ST_AsGeoJSON(shape, DECIMALS, 0).label("geojson")]
         if resource.geometry == "POINT":
             columns += [sa.func.ST_X(shape).label("lon"), sa.func.ST_Y(shape).label("lat")]
-    return sa.select(*columns).select_from(source).where(t.c.retired_at.is_(None)).order_by(t.c.id)
+    return sa.select(*columns).select_from(source).where(*conditions(resource, order.want, audience)).order_by(t.c.id)
 
 
 def safe(value: object) -> object:
@@ -96,83 +160,118 @@ def safe(value: object) -> object:
     return value
 
 
-def _extras(connection: sa.Connection, resource: Resource, fields: Sequence[str] | None) -> list[str]:
-    if fields is not None:
-        return []
-    told = connection.execute(sa.text(f"SELECT DISTINCT jsonb_object_keys(extras) AS name FROM {resource.name} ORDER BY name"))
-    own = {field.name for field in resource.all_fields}
-    return [name for name in told.scalars() if name not in own]
+def _extended(order: Order) -> bool:
+    """Whether columns that no field claimed go with it."""
+    return order.fields is None and order.audience >= Audience.WORKER
 
 
-def _flat(row: Any) -> dict[str, object]:
-    flat = {name: value for name, value in row._mapping.items() if name not in UNSPREAD}
-    return flat | {name: value for name, value in (row._mapping.get("extras") or {}).items() if name not in flat}
+def _rows(connection: sa.Connection, order: Order, opened: Opened | None) -> Generator[Row]:
+    """The rows as they are to be written, from a cursor on the server."""
+    options = {"stream_results": True, "yield_per": CHUNK}
+    count = 0
+    with connection.execute(selected(order), execution_options=options) as found:
+        for chunk in found.mappings().partitions():
+            count += len(chunk)
+            if order.most is not None and count > order.most:
+                raise TooLarge("超过 {most} 行,没有导出。请缩小区域或加上条件。", most=order.most)
+            rows: Sequence[Row] = [dict(row) for row in chunk]
+            for row in opened(rows) if opened else rows:
+                if order.mark:
+                    row[WATERMARK] = order.mark
+                yield row
+
+
+def _heads(connection: sa.Connection, order: Order) -> list[str]:
+    """The columns of a table for people: those of every row, then those that some rows brought along."""
+    heads = [str(column.key) for column in selected(order).selected_columns if column.key not in UNSPREAD]
+    if _extended(order):
+        t = TABLES[order.resource.name]
+        keys = sa.select(sa.func.jsonb_object_keys(t.c.extras).label("name")).where(*conditions(order.resource, order.want, order.audience))
+        names = connection.scalars(sa.select(keys.subquery().c.name).distinct().order_by(sa.text("1")))
+        own = {declared.name for declared in order.resource.all_fields}
+        heads += [name for name in names if name not in own and name not in heads]
+    return [*heads, WATERMARK] if order.mark else heads
+
+
+def _flat(row: Row) -> Row:
+    flat = {name: value for name, value in row.items() if name not in UNSPREAD}
+    return flat | {name: value for name, value in (row.get("extras") or {}).items() if name not in flat}
 
 
 def _told(value: object) -> object:
     return value.isoformat() if hasattr(value, "isoformat") else str(value) if type(value).__name__ == "UUID" else value
 
 
-def _csv(rows: sa.CursorResult[Any], resource: Resource, part: Path, extras: Sequence[str]) -> int:
+def _csv(rows: Iterator[Row], order: Order, heads: Sequence[str], to: BinaryIO) -> int:
     count = 0
-    shape = ["geojson"] if resource.geometry not in (None, "POINT") else []
-    heads = [*(name for name in list(rows.keys()) if name not in UNSPREAD), *extras]
-    with part.open("w", encoding="utf-8-sig", newline="") as to:
-        writer = csv.writer(to)
-        writer.writerow([*heads, *shape])
-        for row in rows:
-            flat = _flat(row)
-            writer.writerow([*(safe(_told(flat.get(name))) for name in heads), *(row._mapping[name] for name in shape)])
-            count += 1
+    shape = ["geojson"] if order.resource.geometry not in (None, "POINT") else []
+    text = io.TextIOWrapper(to, encoding="utf-8-sig", newline="", write_through=True)
+    writer = csv.writer(text)
+    # A column that somebody's file brought along may be called like a formula too.
+    writer.writerow([*map(safe, heads), *shape])
+    for row in rows:
+        flat = _flat(row)
+        writer.writerow([*(safe(_told(flat.get(name))) for name in heads), *(row[name] for name in shape)])
+        count += 1
+    text.detach()
     return count
 
 
-def _geojson(rows: sa.CursorResult[Any], resource: Resource, part: Path, extras: Sequence[str]) -> int:
+def _geojson(rows: Iterator[Row], order: Order, heads: Sequence[str], to: BinaryIO) -> int:
     count = 0
-    with part.open("w", encoding="utf-8") as to:
-        to.write('{"type":"FeatureCollection","features":[')
-        for row in rows:
-            properties = {name: _told(value) for name, value in _flat(row).items() if name not in ("id", "lon", "lat")}
-            shape = row._mapping.get("geojson") or "null"
-            to.write(
-                f'{"," if count else ""}\n{{"type":"Feature","id":"{row.id}","geometry":{shape},'
-                f'"properties":{json.dumps(properties, ensure_ascii=False)}}}'
-            )
-            count += 1
-        to.write("\n]}\n")
+    head = {"type": "FeatureCollection"} | ({WATERMARK: order.mark} if order.mark else {})
+    to.write(f'{json.dumps(head, ensure_ascii=False)[:-1]}, "features":['.encode())
+    for row in rows:
+        properties = {name: _told(value) for name, value in _flat(row).items() if name not in ("id", "lon", "lat")}
+        shape = row.get("geojson") or "null"
+        to.write(
+            f'{"," if count else ""}\n{{"type":"Feature","id":"{row["id"]}","geometry":{shape},'
+            f'"properties":{json.dumps(properties, ensure_ascii=False)}}}'.encode()
+        )
+        count += 1
+    to.write(b"\n]}\n")
     return count
 
 
-def _xlsx(rows: sa.CursorResult[Any], resource: Resource, part: Path, extras: Sequence[str]) -> int:
+def _xlsx(rows: Iterator[Row], order: Order, heads: Sequence[str], to: BinaryIO) -> int:
     import xlsxwriter
 
-    options = {"strings_to_formulas": False, "strings_to_urls": False}
+    # In constant memory a row leaves for a temporary file when the next begins, so the heads come first. What is bounded,
+    # and has persons in it, stays in memory and lies in no file that a crash would leave behind.
+    options = {"strings_to_formulas": False, "strings_to_urls": False, "constant_memory": order.most is None, "in_memory": order.most is not None}
     count = 0
-    with xlsxwriter.Workbook(part, options) as book:
-        sheet = book.add_worksheet(resource.title)
-        heads: dict[str, int] = {}
+    with xlsxwriter.Workbook(to, options) as book:
+        sheet = book.add_worksheet(order.resource.title)
+        if order.mark:
+            mark = order.mark.replace("&", "&&")
+            sheet.set_header(f"&C{mark}")
+            sheet.set_footer(f"&C{mark}")
+            book.set_properties({"comments": order.mark})
+        known = {declared.name: declared.title for declared in order.resource.all_fields} | {WATERMARK: "水印"}
+        for at, name in enumerate(heads):
+            sheet.write(0, at, known.get(name, name))
         for row in rows:
             count += 1
-            for name, value in _flat(row).items():
-                sheet.write(count, heads.setdefault(name, len(heads)), _told(value))
-        for name, at in heads.items():
-            known = {field.name: field.title for field in resource.all_fields}
-            sheet.write(0, at, known.get(name, name))
+            if count > SHEET_ROWS:
+                raise TooLarge("超过 {most} 行,一张表格放不下。请写成 csv,或加上条件。", most=SHEET_ROWS)
+            flat = _flat(row)
+            for at, name in enumerate(heads):
+                if (value := _told(flat.get(name))) is not None:
+                    sheet.write(count, at, value)
     return count
 
 
-def _framed(rows: sa.CursorResult[Any], resource: Resource, part: Path, extras: Sequence[str]) -> int:
+def _framed(rows: Iterator[Row], order: Order, part: Path) -> int:
     import geopandas
     import pandas
     import pyogrio
 
+    resource, kind = order.resource, order.kind
     records, shapes = [], []
     for row in rows:
-        flat = {name: _told(value) for name, value in _flat(row).items() if name not in ("lon", "lat")}
-        records.append(flat)
-        shapes.append(row._mapping.get("wkb"))
+        records.append({name: _told(value) for name, value in _flat(row).items() if name not in ("lon", "lat")})
+        shapes.append(row.get("wkb"))
     frame = pandas.DataFrame.from_records(records)
-    kind = part.suffix.removeprefix(".")
     if not resource.geometry:
         if kind != "parquet":
             raise Invalid("{noun} 没有几何,请写成 csv、xlsx 或 parquet。", noun=resource.title, formats=["csv", "xlsx", "parquet"])
@@ -186,7 +285,7 @@ def _framed(rows: sa.CursorResult[Any], resource: Resource, part: Path, extras: 
     elif kind == "shp":
         short = shortened([c for c in drawn.columns if c != "geometry"])
         pyogrio.write_dataframe(drawn.rename(columns=short), part, driver=DRIVERS[kind], encoding="UTF-8")
-        known = {field.name: field.title for field in resource.all_fields}
+        known = {declared.name: declared.title for declared in resource.all_fields}
         lines = [f"{cut}\t{name}\t{known.get(name, '')}" for name, cut in short.items()]
         part.with_suffix(".fields.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     else:

@@ -140,7 +140,7 @@ RECEIPTS = sa.Table(
     "receipts",
     metadata,
     sa.Column("ticket", sa.Text, primary_key=True),
-    sa.Column("code_hash", sa.LargeBinary, nullable=False),
+    sa.Column("code_hash", sa.LargeBinary, nullable=False, info={"fingerprint": True}),
     sa.Column("incident", pg.UUID(), sa.ForeignKey("incidents.id"), nullable=False, index=True),
     sa.Column("made_at", Moment, nullable=False, server_default=NOW),
     comment="上报回执:凭回执号和查询码跟踪自己的上报。",

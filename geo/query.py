@@ -1,6 +1,6 @@
 """The one SELECT behind every list, map and export."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
@@ -23,12 +23,21 @@ Bbox = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Filter:
-    """Which features: inside what box, equal to what, after which one, how many."""
+    """Which features: inside what box, equal to what, after which one, how many.
+
+    `hashed` are secret fields with the keyed hashes under which the number that is looked for may be kept.
+    """
 
     bbox: Bbox | None = None
     equals: Mapping[str, object] = field(default_factory=dict)
     limit: int = 100
     after: UUID | None = None
+    hashed: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+
+    @property
+    def told(self) -> str:
+        """What was filtered by, without the values: they may be a person's."""
+        return ",".join([*self.equals, *self.hashed, *(["bbox"] if self.bbox else [])])
 
 
 @dataclass(frozen=True)
@@ -93,14 +102,20 @@ def matching(resource: Resource, want: Filter, audience: Audience) -> sa.Select[
     """The rows that match, living ones only, each with the columns this audience may have."""
     t = TABLES[resource.name]
     shown = [*_columns(resource, audience), *([place(resource, audience).label("geom")] if resource.geometry else [])]
-    query = sa.select(t.c.id, t.c.version, *shown).where(t.c.retired_at.is_(None))
-    for name, value in want.equals.items():
-        query = query.where(expression(resource, filterable(resource, name, audience)) == value)
+    return sa.select(t.c.id, t.c.version, *shown).where(*conditions(resource, want, audience)).order_by(t.c.id)
+
+
+def conditions(resource: Resource, want: Filter, audience: Audience) -> list[sa.ColumnElement[bool]]:
+    """What a row must be to be wanted; living, whatever else."""
+    t = TABLES[resource.name]
+    found: list[sa.ColumnElement[bool]] = [t.c.retired_at.is_(None)]
+    found += [expression(resource, filterable(resource, name, audience)) == value for name, value in want.equals.items()]
+    found += [t.c[f"{lookable(resource, name, audience).name}_hash"].in_(hashes) for name, hashes in want.hashed.items()]
     if want.bbox and resource.geometry:
-        query = query.where(_inside(place(resource, audience), want.bbox))
+        found.append(_inside(place(resource, audience), want.bbox))
     if want.after:
-        query = query.where(t.c.id > want.after)
-    return query.order_by(t.c.id)
+        found.append(t.c.id > want.after)
+    return found
 
 
 def feature(resource: Resource, row: sa.Subquery) -> tuple[sa.ColumnElement[Any], sa.FromClause]:
@@ -128,6 +143,14 @@ def filterable(resource: Resource, name: str, audience: Audience) -> Field:
         if candidate.name == name and not candidate.masked_to(audience):
             if resource.coarse and audience < Audience.WORKER and name == "nearest_m":
                 break
+            return candidate
+    raise BadQuery(parameter=name)
+
+
+def lookable(resource: Resource, name: str, audience: Audience) -> Field:
+    """The secret field by whose whole number this audience may look for records, or `BadQuery`."""
+    for candidate in resource.seen_by(audience):
+        if candidate.name == name and candidate.secret:
             return candidate
     raise BadQuery(parameter=name)
 

@@ -231,6 +231,8 @@ class Resource:
                 raise ValueError(f"{self.name}.{field.name}: personal, so it has a purpose, a basis and a period")
             if kept and (kept.since not in names or self[kept.since].type is not datetime):
                 raise ValueError(f"{self.name}.{field.name}: kept since {kept.since!r}, which is no moment of it")
+        if self.personal and self.audience < Audience.WORKER:
+            raise ValueError(f"{self.name}: about persons, so not for {self.audience.name}")
 
     def __getitem__(self, name: str) -> Field:
         for field in self.all_fields:

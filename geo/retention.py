@@ -89,6 +89,12 @@ TRACES = (
     # The hash of a request's body confirms a guess at what was in it.
     Trace("idempotency", "DELETE FROM idempotency WHERE noun = of_noun AND feature = ANY (gone)"),
     Trace("area_shares", "DELETE FROM area_shares WHERE of_columns IS NULL AND noun = of_noun AND feature = ANY (gone)"),
+    # That somebody looked is told on; what they wrote of why may speak of the person.
+    Trace(
+        "unmaskings",
+        "UPDATE unmaskings SET note = '已到期销毁', opinion = CASE WHEN opinion IS NOT NULL THEN '已到期销毁' END"
+        " WHERE of_columns IS NULL AND noun = of_noun AND feature = ANY (gone)",
+    ),
     Trace("receipts", first="DELETE FROM receipts WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
     Trace(
         "area_members",
@@ -128,6 +134,9 @@ UNTOUCHED = {
     "gathered_counts": "counts",
     "rights_moves": "the steps that there are",
     "rights_findings": "ids",
+    "exports": "what was asked for, by whom and why: fields and conditions, of which none may be a name or a number",
+    "export_log": "who decided, and their opinion",
+    "export_moves": "the steps that there are",
 }
 
 

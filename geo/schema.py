@@ -45,6 +45,10 @@ CALLED = {
         "accounts_told", "account_made", "account_disabled", "slip_made", "appointed", "appointment_ended",
         "handed_over", "sessions_told", "session_ended", "token_made", "token_ended", "tokens_told",
         "rights_received", "rights_followed", "retention_told", "certificates_told", "trail_told",
+        "unmaskings_told", "unmaskings_waiting", "unmasking_reviewed", "exports_told", "export_moved",
+    ),
+    "jingwei_area, jingwei_area_several, jingwei_organisation, jingwei_organisation_several": (
+        "unmasked", "export_asked", "export_allowed", "export_opened", "export_taken",
     ),
     f"{EVERYBODY}, jingwei_loader": ("in_force", "area_family", "code_stem", "codes_retired", "codes_proposed", "micro_grid_of"),
     "jingwei_leader, jingwei_leader_several": (
@@ -140,10 +144,11 @@ def rules(connection: sa.Connection) -> None:
     for script in _scripts("rules"):
         db.run_script(connection, script.read_text(encoding="utf-8"))
     for resource in RESOURCES.values():
-        for statement in (*triggers(resource), *policies(resource), *grants(resource)):
+        for statement in (*triggers(resource), *policies(resource), *grants(resource), *direct_views(resource)):
             db.run_script(connection, statement)
     for statement in (
-        areas_settled(), houses_settled(), review_functions(), fates(), *tallies(), *spine_policies(), retention.functions(), *retention.unsampled(),
+        areas_settled(), houses_settled(), review_functions(), fates(), sealed_fields(), *tallies(), *spine_policies(), retention.functions(),
+        *retention.unsampled(),
     ):
         db.run_script(connection, statement)
     for statement in (*_owners(connection), *_called(), *_spine_grants(), *_sealer_grants()):
@@ -318,10 +323,31 @@ def grants(resource: Resource) -> Iterator[str]:
         yield f"GRANT SELECT ({', '.join(columns_worked_with(resource))}), UPDATE ({allowed}) ON {name} TO {departments}"
     if not resource.personal:
         # No reading of a person's record without a trail, and a login of one's own leaves none: no row about a person there.
+        # Nor can it seal a number: what it wrote in place of one would destroy it.
+        sealed = {c for field in resource.all_fields if field.secret for c in stored_columns(field)}
+        by_hand = ", ".join(c for c in written if c in every and c not in sealed)
         yield f"GRANT SELECT ({', '.join(c for c in columns_worked_with(resource) if not c.endswith('_hash'))}) ON {name} TO jingwei_direct"
-        yield f"GRANT INSERT ({allowed}), UPDATE ({allowed}) ON {name} TO jingwei_direct"
+        yield f"GRANT INSERT ({by_hand}), UPDATE ({by_hand}) ON {name} TO jingwei_direct"
     yield f"GRANT SELECT, INSERT, UPDATE ON {name} TO jingwei_loader"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO jingwei_definer"
+
+
+def direct_views(resource: Resource) -> Iterator[str]:
+    """The living rows of a noun as people with a login of their own read and write them.
+
+    A right to some columns of a table is not enough for QGIS: it asks for all of them, and PostGIS lists in
+    `geometry_columns` only what may be read whole. The view has the rights of who looks, and no others.
+    """
+    yield f"DROP VIEW IF EXISTS direct.{resource.name}"
+    if resource.personal:
+        return
+    seen = ", ".join(c for c in columns_worked_with(resource) if not c.endswith("_hash"))
+    yield (
+        f"CREATE VIEW direct.{resource.name} WITH (security_invoker = true) AS"
+        f" SELECT {seen} FROM {resource.name} WHERE retired_at IS NULL"
+    )
+    yield f"ALTER VIEW direct.{resource.name} OWNER TO jingwei_owner"
+    yield f"GRANT SELECT, INSERT, UPDATE ON direct.{resource.name} TO jingwei_direct"
 
 
 def stored_columns(field: Field) -> list[str]:
@@ -417,6 +443,37 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_tem
     DELETE FROM tally_changes;
     {counting};
     SELECT tallies_folded()
+$$;
+"""
+
+
+def sealed_fields() -> str:
+    """The function that gives what is masked of some records in the caller's hand: names in clear, numbers as ciphers.
+
+    For other definer functions only, which ask what it is for; whose hand a record is in is asked here.
+    """
+    branches = ""
+    for r in RESOURCES.values():
+        masked = [field for field in r.all_fields if field.stored and field.masked_to(Audience.LEADER)]
+        if not masked:
+            continue
+        known = ", ".join(f"('{field.name}', {int(field.audience)})" for field in masked)
+        names = "".join(f" WHEN '{field.name}' THEN n.{field.name}" for field in masked if not field.secret)
+        sealed = "".join(f" WHEN '{field.name}' THEN n.{field.name}_cipher" for field in masked if field.secret)
+        theirs = f"n.{r.category} = ANY (string_to_array(current_setting('jingwei.categories', true), ','))" if r.category else "false"
+        branches += f"""
+    IF $1 = '{r.name}' THEN
+        RETURN QUERY SELECT n.id, n.scope, f.name, {f"CASE f.name{names} END" if names else "NULL::text"}, {f"CASE f.name{sealed} END" if sealed else "NULL::bytea"}
+        FROM {r.name} AS n CROSS JOIN (VALUES {known}) AS f (name, audience)
+        WHERE n.id = ANY ($2) AND n.retired_at IS NULL AND ($3 IS NULL OR f.name = ANY ($3)) AND f.audience <= caller_audience()
+          AND caller_holds(n.scope) AND (caller_right() <> 'organisation' OR {theirs});
+    END IF;"""
+    return f"""
+CREATE OR REPLACE FUNCTION sealed_fields(noun text, ids uuid[], fields text[])
+RETURNS TABLE (id uuid, scope text, field text, clear text, cipher bytea)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN{branches}
+END
 $$;
 """
 

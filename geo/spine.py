@@ -122,8 +122,12 @@ DIRECT_LOGINS = sa.Table(
     "direct_logins",
     metadata,
     sa.Column("login", sa.Text, primary_key=True),
-    sa.Column("path", Code, nullable=False),
-    comment="用自己的数据库账号进来的人(QGIS、psql)管到哪条路径。",
+    sa.Column("path", Code, sa.ForeignKey("area_paths.path"), nullable=False),
+    sa.Column("made_at", Moment, nullable=False, server_default=NOW),
+    sa.Column("made_by", sa.Text, nullable=False, server_default=sa.text("SESSION_USER")),
+    sa.Column("ends_at", Moment),
+    sa.CheckConstraint("login ~ '^[a-z][a-z0-9_]{1,39}$' AND login !~ '^(pg|jingwei)_'", name="login"),
+    comment="用自己的数据库账号进来的人(QGIS、psql)管到哪条路径,到什么时候。",
 )
 
 AREA_SHARES = sa.Table(

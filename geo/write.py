@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from geo import query, secrets
 from geo.crs import SRID
-from geo.db import Caller
+from geo.db import SENTENCES, Caller
 from geo.errors import Conflict, Stale
 from geo.keys import FieldKey
 from geo.resource import Resource
@@ -53,7 +53,7 @@ def remembered(connection: sa.Connection, caller: Caller, key: str, route: str, 
     if told is None:
         return None
     if told.route != route or bytes(told.body_hash) != body_hash:
-        raise Conflict("同一个幂等键用在了内容不同的请求上。", rule="idempotency_key")
+        raise Conflict(SENTENCES["idempotency_key"], rule="idempotency_key")
     found: UUID = told.feature
     return found
 

@@ -108,6 +108,35 @@ def topology(
     )
 
 
+def exports(
+    reader: Reader,
+    waiting: Sequence[Mapping[str, Any]],
+    mine: Sequence[Mapping[str, Any]],
+    others: Sequence[Mapping[str, Any]],
+    choices: Mapping[str, Any],
+    complaint: str = "",
+) -> str:
+    """Requests for files with persons in them: those that wait for the reader, the reader's own, the rest; and, where there
+    are `choices["nouns"]`, the form of a new one. `complaint` is the sentence that says what went wrong."""
+    return _page(
+        "exports.html", reader, waiting=waiting, mine=mine, others=others, choices=choices, complaint=complaint,
+        address="/exports",
+    )
+
+
+def unmaskings(
+    reader: Reader,
+    rows: Sequence[Mapping[str, Any]],
+    counts: tuple[int, int, int],
+    verdicts: Mapping[str, str],
+    complaint: str = "",
+) -> str:
+    """Who looked at what in clear. `counts`: how many wait for a review, how many of them for longer than so many days."""
+    return _page(
+        "unmaskings.html", reader, rows=rows, counts=counts, verdicts=verdicts, complaint=complaint, address="/unmaskings"
+    )
+
+
 def number(value: float | None) -> str:
     """`12345` → `12,345`; what is not known is a dash."""
     return "—" if value is None else f"{value:,}"

@@ -145,12 +145,16 @@ class Within:
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[sa.Connection]:
-        """A savepoint that ends like a transaction would: what was set in it is as before."""
+        """A savepoint that ends like a transaction would: what was set in it is as before. One login may begin inside
+        another, as a row of the trail is written while a request's own transaction is open."""
         with self.turn:
+            login, role = self.connection.exec_driver_sql("SELECT session_user, current_setting('role')").one()
             with self.connection.begin_nested():
                 self.connection.exec_driver_sql(f"SET LOCAL SESSION AUTHORIZATION {self.login}")
                 yield self.connection
-            self.connection.exec_driver_sql("SET LOCAL SESSION AUTHORIZATION DEFAULT")
+            outer = login if login.startswith("jingwei_") and login != "jingwei_admin" else "DEFAULT"
+            self.connection.exec_driver_sql(f"SET LOCAL SESSION AUTHORIZATION {outer}")
+            self.connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
 
     def dispose(self) -> None:
         """Nothing is held."""

@@ -11,6 +11,7 @@ from babel.messages.pofile import read_po
 
 from geo import errors
 from geo.catalog import ACTIONS, CODE_LISTS, LEVELS, RESOURCES
+from geo.catalog.purposes import PURPOSES
 from geo.catalog.roles import ROLES
 from geo.errors import GeoError
 from geo.language import translated
@@ -31,6 +32,8 @@ SOURCES = {
 READ: dict[str, set[str] | None] = {
     "geo/spine.py": None,
     "geo/identity.py": None,
+    "geo/disclosure.py": None,
+    "geo/reporting.py": {"GAP"},
     "geo/catalog/roles.py": {"ROLES"},
     "geo/intake.py": {"BOOLEANS", "SPELLED", "日"},
     "geo/members.py": {
@@ -54,6 +57,7 @@ def declared() -> Iterator[str]:
     yield from (choice.title for choice in (*LEVELS, *BASES, *ACTIONS))
     yield from (text for b in BESIDE for text in (b.title, b.keeping.purpose))
     yield from (role.title for role in ROLES.values())
+    yield from (purpose.title for purpose in PURPOSES)
     for resource in RESOURCES.values():
         yield from (resource.title, resource.about, resource.element)
         yield from (rule.message for rule in resource.rules)

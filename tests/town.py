@@ -103,6 +103,17 @@ def caller(connection: sa.Connection, login: str, role: str, *areas: str) -> Cal
     )
 
 
+def come(connection: sa.Connection, login: str, role: str, *areas: str, categories: Sequence[str] = ()) -> dict[str, str]:
+    """The headers of somebody with one appointment."""
+    return holding(connection, post(connection, login, role, *areas, categories=categories), login)
+
+
+def holding(connection: sa.Connection, appointment: UUID, login: str) -> dict[str, str]:
+    """The headers of whoever holds an appointment."""
+    token(connection, appointment, f"jw_test_{login}")
+    return {"Authorization": f"Bearer jw_test_{login}"}
+
+
 def area(
     connection: sa.Connection, level: str, code: str | None, name: str, west: float, south: float, east: float, north: float,
     **values: object,

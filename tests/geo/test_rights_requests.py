@@ -152,7 +152,7 @@ def test_a_copy_tells_all_that_is_held_and_who_looked(web: Any, staff: Caller, c
     slip = asked()
     verified(web, staff, slip, held)
     connection.execute(
-        sa.text("SELECT trail_appended('eve', 'grid_worker@1', 'read', 'residents', :id, '', '走访', 'done')"), {"id": str(held["residents"])}
+        sa.text("SELECT trail_appended('eve', 'grid_worker@1', 'read', 'residents', :id, '', '走访', 'done', '')"), {"id": str(held["residents"])}
     )
     with db.transaction(web, staff) as bound:
         copies = rights_requests.copy(bound, slip.ticket, key)

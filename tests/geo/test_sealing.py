@@ -281,7 +281,7 @@ def test_what_no_key_opens_keeps_the_old_key(admin: sa.Engine, home: Path, key: 
     # The rest is under the new key, and what is mended or destroyed is no hindrance any more.
     changed(admin, key, ids[2], number(2))
     with admin.begin() as connection:
-        connection.execute(sa.text("SELECT feature_destroyed('posts', :id)"), {"id": ids[0]})
+        connection.execute(sa.text("SELECT rows_destroyed('posts', CAST(:ids AS uuid[]), false)"), {"ids": [ids[0]]})
         connection.execute(sa.text("UPDATE changes SET patch = NULL WHERE feature = :id"), {"id": ids[2]})
     assert sealing.rotate(admin, home).number == 2
     assert sealing.status(admin) == {(RING, 2): 3}

@@ -82,5 +82,9 @@ ALTER ROLE jingwei_web SET lock_timeout = '2s';
 ALTER ROLE jingwei_web SET idle_in_transaction_session_timeout = '10s';
 ALTER ROLE jingwei_web SET temp_file_limit = '512MB';
 ALTER ROLE jingwei_loader SET jit = off;
+-- The detail of a broken rule is the whole row, and the row may be a person's: it is not for the server's log.
+ALTER ROLE jingwei_web SET log_error_verbosity = 'terse';
+ALTER ROLE jingwei_loader SET log_error_verbosity = 'terse';
+ALTER ROLE jingwei_door SET log_error_verbosity = 'terse';
 ALTER ROLE jingwei_trail SET statement_timeout = '5s';
 ALTER ROLE jingwei_door SET statement_timeout = '5s';

@@ -8,6 +8,9 @@ GRANT USAGE ON SCHEMA jingwei TO
     jingwei_definer, jingwei_public, jingwei_own, jingwei_partner, jingwei_partner_several, jingwei_area, jingwei_area_several,
     jingwei_organisation, jingwei_organisation_several, jingwei_direct,
     jingwei_web, jingwei_door, jingwei_loader, jingwei_trail;
+-- What people with a login of their own see in QGIS: a view of each noun with the columns that they may read.
+CREATE SCHEMA IF NOT EXISTS direct AUTHORIZATION jingwei_owner;
+GRANT USAGE ON SCHEMA direct TO jingwei_direct;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES FOR ROLE jingwei_owner IN SCHEMA jingwei REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
@@ -38,5 +41,18 @@ BEGIN
         public.st_findextent(text, text) FROM PUBLIC;
 EXCEPTION WHEN insufficient_privilege THEN
     RAISE WARNING 'geometry_overlaps is not marked LEAKPROOF: spatial queries will be slow (see jingwei doctor)';
+END
+$$;
+
+-- Whoever logs in may read and write what policies allow, and make nothing: no temporary table, no large object.
+DO $$
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO jingwei_loader', current_database());
+    REVOKE EXECUTE ON FUNCTION
+        pg_catalog.lo_creat(integer), pg_catalog.lo_create(oid), pg_catalog.lo_from_bytea(oid, bytea),
+        pg_catalog.lo_put(oid, bigint, bytea), pg_catalog.lowrite(integer, bytea) FROM PUBLIC;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE WARNING 'logins may make temporary tables and large objects: only a superuser can take that away';
 END
 $$;

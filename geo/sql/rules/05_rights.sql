@@ -2,15 +2,17 @@
 --
 -- The web server binds the caller to each transaction by settings, and only it has that login. Whoever comes with a login of
 -- their own (QGIS, psql) is looked up by it: a setting is theirs to change. The owner's own tools are bound by nothing.
+-- A login that has ended sees nothing from that moment on, in connections that are open too: VALID UNTIL is asked at the
+-- door only.
 
 CREATE OR REPLACE FUNCTION direct_lo() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT (SELECT path FROM direct_logins WHERE login = session_user)
+    SELECT (SELECT path FROM direct_logins WHERE login = session_user AND (ends_at IS NULL OR ends_at > now()))
 $$;
 
 CREATE OR REPLACE FUNCTION direct_hi() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT (SELECT path || '~' FROM direct_logins WHERE login = session_user)
+    SELECT (SELECT path || '~' FROM direct_logins WHERE login = session_user AND (ends_at IS NULL OR ends_at > now()))
 $$;
 
 -- The right by which the caller sees: that of the role the web server took, of a direct login, or of the owner's tools.

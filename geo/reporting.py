@@ -1,0 +1,153 @@
+"""Telling of something that ought to be seen to, by those who may not read back what they tell.
+
+A report becomes an incident and a receipt: a ticket that may be known, and a code that only the reporter has. What
+nobody ought to have written into it is taken out before it is stored, and named.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from geo import crs, secrets, write
+from geo.catalog.incidents import CALLED_BACK, INCIDENTS
+from geo.crs import SRID
+from geo.db import TIME_ZONE
+from geo.door import new_code, spelled
+from geo.errors import NotFound
+from geo.keys import FieldKey
+from geo.statements import run
+
+TEXTS = ("title", "description", "address")
+NOTICE = (
+    "电话只用于就这件事联系您,加密保存,结案后 {days} 天删除;只有办理的人能看,每次查看都留痕。不留电话也可以上报。"
+    "请不要写身份证号、别人的姓名和电话、病情等个人情况。"
+)
+KEPT_DAYS = CALLED_BACK.days
+LEFT_OUT = {
+    secrets.Personal.ID_NUMBER: "证件号码", secrets.Personal.PHONE: "电话号码", secrets.Personal.REFUSED: "不收的个人情况",
+}
+GAP = "〔略〕"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What somebody tells: texts, a kind of matter, a place in degrees of `datum`, a phone if they want to be called."""
+
+    title: str
+    matter: str | None = None
+    description: str | None = None
+    address: str | None = None
+    lon: float | None = None
+    lat: float | None = None
+    datum: crs.Datum = crs.Datum.CGCS2000
+    phone: str | None = None
+
+
+@dataclass(frozen=True)
+class Again:
+    """By what a report is known that is sent twice: a secret of the device it comes from, and a key of this report.
+
+    `said` is what it says, hashed with that secret.
+    """
+
+    device: str
+    key: str
+    said: bytes
+
+    @property
+    def actor(self) -> str:
+        """Under what it is kept: the device is not told from what is stored."""
+        return f"device:{hashlib.sha256(self.device.encode()).hexdigest()}"
+
+    @property
+    def code(self) -> str:
+        """Of two answers to one report both have the same code, which is stored nowhere: it follows from what only the
+        device knows."""
+        made = hmac.digest(self.device.encode(), f"jingwei report {self.key}".encode(), hashlib.sha256)
+        return base64.b32encode(made).decode()[:16]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the reporter takes along. `left_out` says of each text what was taken out of it."""
+
+    ticket: str
+    code: str
+    replayed: bool
+    left_out: Mapping[str, tuple[str, ...]]
+
+
+def report(connection: sa.Connection, told: Report, key: FieldKey, again: Again | None = None) -> Receipt:
+    """Store a report as an incident where it is, with its receipt; whoever calls may be nobody in particular.
+
+    Raises `Invalid` for a matter that is none, `Conflict` (rule `idempotency_key`) for another report under the same key.
+    """
+    texts, left_out = dict[str, str | None](), dict[str, tuple[str, ...]]()
+    for name in TEXTS:
+        given = getattr(told, name)
+        texts[name], out = (None, ()) if given is None else redacted(given)
+        if out:
+            left_out[name] = out
+    id = connection.scalar(sa.select(sa.func.uuid_v7()))
+    assert isinstance(id, UUID)
+    code = again.code if again else new_code()
+    place = None
+    if told.lon is not None and told.lat is not None:
+        x, y = crs.point_to_storage(told.lon, told.lat, told.datum)
+        place = f"SRID={SRID};POINT({x!r} {y!r})"
+    phone = write.sealed(INCIDENTS, "reporter_phone", told.phone, key, id)
+    values = {
+        "id": id, "ticket": _ticket(), "code_hash": key.fingerprint(_about(code)), "matter": told.matter, "place": place,
+        "masked": phone["reporter_phone_masked"], "cipher": phone["reporter_phone_cipher"], "hash": phone["reporter_phone_hash"],
+        "device": again.actor if again else None, "again": again.key if again else None, "said": again.said if again else None,
+    }
+    made = run(connection, "report", **texts, **values).one()
+    return Receipt(made.given, code, made.replayed, left_out)
+
+
+def follow(connection: sa.Connection, ticket: str, code: str, key: FieldKey) -> dict[str, Any]:
+    """How far a report has got. Raises `NotFound` for a ticket or a code that is not right: which, it does not say."""
+    hashes = key.fingerprints(_about(spelled(code)))
+    found = run(connection, "follow_report", ticket=ticket.strip().upper(), hashes=hashes).mappings().one_or_none()
+    if found is None:
+        raise NotFound("回执号或查询码不对。")
+    return dict(found)
+
+
+def redacted(text: str) -> tuple[str, tuple[str, ...]]:
+    """A text without what is not taken in from anybody, or has a place of its own; and what that was."""
+    out: list[str] = []
+
+    def without(kind: secrets.Personal, pattern: re.Pattern[str], text: str) -> str:
+        def instead(found: re.Match[str]) -> str:
+            if kind is secrets.Personal.ID_NUMBER and not secrets.identity(found[0]):
+                return found[0]
+            if LEFT_OUT[kind] not in out:
+                out.append(LEFT_OUT[kind])
+            return GAP
+
+        return pattern.sub(instead, text)
+
+    text = without(secrets.Personal.ID_NUMBER, secrets.ID_NUMBER, text)
+    text = without(secrets.Personal.PHONE, secrets.MOBILE, text)
+    text = without(secrets.Personal.REFUSED, secrets.STATES, text)
+    return text, tuple(out)
+
+
+def _ticket() -> str:
+    # Told to everybody as the number of the incident: it need not be guessed, and gives nothing.
+    return f"R{datetime.now(ZoneInfo(TIME_ZONE)):%y%m%d}-{new_code()[:6]}"
+
+
+def _about(code: str) -> str:
+    # A code of a request about one's data is no code of a report.
+    return f"report {code}"
