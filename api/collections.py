@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from api import models
-from api.deps import CallerNow, Connection, Expected, Key, LanguageNow, able, shown, strict, wanted
+from api.deps import CallerNow, Connection, Expected, Key, LanguageNow, able, own_url, shown, strict, wanted
 from geo import query, write
 from geo.catalog import RESOURCES
 from geo.errors import BadQuery, Invalid
@@ -58,8 +58,8 @@ def described(request: Request, resource: Resource, language: str) -> dict[str, 
 
 
 def link(request: Request, path: str, rel: str, kind: str = "application/json") -> dict[str, str]:
-    """A link within this server, from the address it was asked at."""
-    return {"href": f"{str(request.base_url).rstrip('/')}{path}", "rel": rel, "type": kind}
+    """A link within this server."""
+    return {"href": f"{own_url(request)}{path}", "rel": rel, "type": kind}
 
 
 def router(resource: Resource) -> APIRouter:
