@@ -160,8 +160,9 @@ class Provider:
 
     def _keys(self, client: OAuth2Client, anew: bool = False) -> KeySet:
         def asked() -> KeySet:
+            published = _object(client, self._metadata(client)["jwks_uri"])["keys"]
             kept = [
-                key for key in _object(client, self._metadata(client)["jwks_uri"])["keys"]
+                key for key in (published if isinstance(published, list) else ())
                 if isinstance(key, dict) and key.get("kty") in ("RSA", "EC", "OKP") and key.get("use", "sig") == "sig"
             ]
             return KeySet.import_key_set({"keys": kept})
@@ -202,7 +203,7 @@ class _Asking:
         self.client.close()
         if isinstance(error, OAuthError):
             raise self.provider.failed(error) from error
-        if isinstance(error, (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError)):
+        if isinstance(error, (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError)):
             log.warning("oidc: %r", error)
             raise Unavailable(AWAY, provider=self.provider.title, retry_after=30) from error
 
@@ -323,7 +324,7 @@ async def _outside(request: Request, provider: Provider, errand: Callable[..., A
 
 
 def _object(client: OAuth2Client, address: str) -> dict[str, Any]:
-    answer = client.get(address, withhold_token=True)
+    answer = client.request("GET", address, withhold_token=True)
     answer.raise_for_status()
     said = answer.json()
     if answer.status_code != 200 or not isinstance(said, dict):

@@ -5,7 +5,7 @@ import itertools
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -15,11 +15,8 @@ from uuid import UUID, uuid4
 import pyotp
 import pytest
 import sqlalchemy as sa
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 from starlette.testclient import TestClient
 
-from api.settings import settings
 from geo import accounts, db, door
 from geo.catalog import RESOURCES
 from geo.catalog.roles import ROLES
@@ -29,36 +26,11 @@ from geo.keys import FieldKey
 from tests import town
 from tests.conftest import Client, Within
 
-PASSWORD = "coral-lantern-meadow-7"
-OWN = {"Authorization": "", "Sec-Fetch-Site": "same-origin"}
-WEAK = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
+pytestmark = pytest.mark.usefixtures("quick")
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hash of microseconds and no waiting, but where a test is about just these."""
-    monkeypatch.setattr(door, "_hasher", lambda: WEAK)
-    monkeypatch.setattr(door, "_nobodys", lambda known=WEAK.hash("nobody's"): known)
-    monkeypatch.setattr(door, "FLOOR_SECONDS", 0.001)
-
-
-@pytest.fixture
-def entrance(connection: sa.Connection) -> Within:
-    """What `geo.door` takes in a test for the engine of `jingwei_door`."""
-    return Within(connection, "jingwei_door")
-
-
-def person(connection: sa.Connection, login: str, role: str | None = "grid_worker", *areas: str) -> UUID:
-    """An account with the password of this module, and one appointment."""
-    account = accounts.make(connection, login, login.title())
-    if role:
-        accounts.appoint(connection, account, role, areas or ((town.A,) if ROLES[role].scoped else ()))
-    connection.execute(sa.text("UPDATE accounts SET password_hash = :hash WHERE id = :id"), {"hash": WEAK.hash(PASSWORD), "id": account})
-    return account
-
-
-def sign_in(client: TestClient, login: str, password: str = PASSWORD, code: str = "", **headers: str) -> Any:
-    return client.post("/sessions", json={"login": login, "password": password, "code": code}, headers=OWN | headers)
+def sign_in(client: TestClient, login: str, password: str = town.PASSWORD, code: str = "", **headers: str) -> Any:
+    return client.post("/sessions", json={"login": login, "password": password, "code": code}, headers=town.OWN | headers)
 
 
 def trail(connection: sa.Connection) -> list[tuple[str, str, str]]:
@@ -77,7 +49,7 @@ def moved(connection: sa.Connection, table: str, **columns: str) -> None:
 
 
 def test_five_failures_lock_an_account_for_half_an_hour(client: Client, connection: sa.Connection) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
     wrong = [sign_in(client, "wang", "not-the-password") for _ in range(5)]
     locked = sign_in(client, "wang")
     assert {answer.status_code for answer in (*wrong, locked)} == {401}
@@ -90,7 +62,7 @@ def test_five_failures_lock_an_account_for_half_an_hour(client: Client, connecti
 
 
 def test_a_locked_account_is_not_locked_for_longer_by_who_goes_on_guessing(client: Client, connection: sa.Connection) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
     for _ in range(12):
         sign_in(client, "wang", "not-the-password")
     moved(connection, "accounts", locked_until="30 minutes")
@@ -98,7 +70,7 @@ def test_a_locked_account_is_not_locked_for_longer_by_who_goes_on_guessing(clien
 
 
 def test_only_failures_in_a_row_lock(client: Client, connection: sa.Connection) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
     for _ in range(3):
         for _ in range(4):
             sign_in(client, "wang", "not-the-password")
@@ -106,7 +78,7 @@ def test_only_failures_in_a_row_lock(client: Client, connection: sa.Connection) 
 
 
 def test_a_slip_unlocks_and_closes_what_was_open(client: Client, connection: sa.Connection, entrance: Within) -> None:
-    account = person(connection, "wang")
+    account = town.person(connection, "wang")
     sign_in(client, "wang")
     for _ in range(5):
         sign_in(client, "wang", "not-the-password")
@@ -121,9 +93,9 @@ def test_a_slip_unlocks_and_closes_what_was_open(client: Client, connection: sa.
 
 
 def everybody(connection: sa.Connection) -> list[str]:
-    """Login names of every kind that may not come in with the password `PASSWORD`."""
+    """Login names of every kind that may not come in with the password `town.PASSWORD`."""
     for login in ("known", "locked", "disabled"):
-        person(connection, login)
+        town.person(connection, login)
     accounts.make(connection, "machine", kind="system")
     accounts.make(connection, "without-password")
     connection.execute(sa.text("UPDATE accounts SET locked_until = now() + interval '1 minute' WHERE login = 'locked'"))
@@ -157,7 +129,7 @@ def test_every_refusal_costs_one_hash_and_leaves_at_a_whole_number_of_floors(
         def verify(self, password: str, kept: str) -> bool:
             clock.now += 0.11
             hashed.append(kept)
-            return WEAK.verify(password, kept)
+            return town.WEAK.verify(password, kept)
 
     def slept(seconds: float) -> None:
         clock.now += seconds
@@ -170,7 +142,7 @@ def test_every_refusal_costs_one_hash_and_leaves_at_a_whole_number_of_floors(
         monkeypatch.setattr(door, "_told", priced(told, cost))
         monkeypatch.setattr(door, "_maybe", priced(asked, cost))
         left = set()
-        for login, password in [(login, "not-the-password") for login in logins] + [(login, PASSWORD) for login in logins[2:]]:
+        for login, password in [(login, "not-the-password") for login in logins] + [(login, town.PASSWORD) for login in logins[2:]]:
             clock.now, before = 0.0, len(hashed)
             with pytest.raises(Unauthorised):
                 door.sign_in(entrance, login, password, "", "", key)  # type: ignore[arg-type]
@@ -191,7 +163,7 @@ def test_a_flood_of_sign_ins_leaves_the_others_their_answers(
     live_client: Client, live_engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with live_engine.begin() as connection:
-        person(connection, "wang")
+        town.person(connection, "wang")
     assert sign_in(live_client, "wang").status_code == 201
     session = dict(live_client.cookies)
     live_client.cookies.clear()
@@ -243,7 +215,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 @pytest.fixture
 def phone(connection: sa.Connection, entrance: Within, key: FieldKey, clock: SimpleNamespace) -> Callable[[int], str]:
     """The codes of `wang`'s second factor, by steps from now; the first has been given half an hour ago."""
-    account = person(connection, "wang")
+    account = town.person(connection, "wang")
     address = door.new_secret(entrance, account, "wang", "云汀", key)  # type: ignore[arg-type]
     once = pyotp.parse_uri(address)
     assert isinstance(once, pyotp.TOTP)
@@ -286,7 +258,7 @@ def test_a_wrong_code_is_a_failure_as_a_wrong_password_is(client: Client, phone:
 def test_an_administrator_without_a_second_factor_may_nothing(
     client: Client, connection: sa.Connection, entrance: Within, key: FieldKey, clock: SimpleNamespace
 ) -> None:
-    account = person(connection, "root", "security_admin")
+    account = town.person(connection, "root", "security_admin")
     sign_in(client, "root")
     told = client.get("/me").json()
     assert (told["needs_second_factor"], told["may"]) == (True, [])
@@ -302,8 +274,8 @@ def test_an_administrator_without_a_second_factor_may_nothing(
 
 
 def test_signing_in_gives_a_new_session_and_ends_the_one_before(client: Client, connection: sa.Connection) -> None:
-    person(connection, "wang")
-    person(connection, "chen")
+    town.person(connection, "wang")
+    town.person(connection, "chen")
     # Planted by who wants to know the name of somebody else's session beforehand.
     client.cookies.set("jingwei", "planted", domain="testserver.local", path="/")
     assert sign_in(client, "wang").status_code == 201
@@ -321,7 +293,7 @@ def test_signing_in_gives_a_new_session_and_ends_the_one_before(client: Client, 
             "SELECT password_changed(id, NULL) FROM accounts WHERE login = 'wang'"],
 )  # fmt: skip
 def test_what_is_revoked_is_no_more_at_the_next_request(client: Client, connection: sa.Connection, end: str) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
     sign_in(client, "wang")
     assert client.get("/me").json()["login"] == "wang"
     connection.execute(sa.text(end))
@@ -337,14 +309,14 @@ def test_what_is_revoked_is_no_more_at_the_next_request(client: Client, connecti
     ],
 )  # fmt: skip
 def test_a_session_ends_idle_and_ends_at_last(client: Client, connection: sa.Connection, passed: dict[str, str], status: int) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
     sign_in(client, "wang")
     moved(connection, "sessions", **passed)
     assert client.get("/me").status_code == status
 
 
 def test_a_request_is_a_sign_of_life(client: Client, connection: sa.Connection) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
     sign_in(client, "wang")
     for _ in range(3):
         moved(connection, "sessions", seen_at="100 minutes")
@@ -352,7 +324,7 @@ def test_a_request_is_a_sign_of_life(client: Client, connection: sa.Connection) 
 
 
 def test_the_cookie_of_a_session_that_is_over_is_taken_back(client: Client, connection: sa.Connection) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
     sign_in(client, "wang")
     connection.execute(sa.text("UPDATE sessions SET ended_at = now()"))
     assert client.get("/collections").status_code == 401
@@ -364,10 +336,10 @@ def test_the_cookie_of_a_session_that_is_over_is_taken_back(client: Client, conn
 
 
 def test_signing_out_ends_the_session_and_clears_the_browser(client: Client, connection: sa.Connection) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
     sign_in(client, "wang")
     session = client.cookies["jingwei"]
-    answer = client.delete("/sessions/current", headers=OWN)
+    answer = client.delete("/sessions/current", headers=town.OWN)
     assert answer.status_code == 204
     assert answer.headers["clear-site-data"] == '"cache"'
     assert "jingwei" not in client.cookies
@@ -376,38 +348,25 @@ def test_signing_out_ends_the_session_and_clears_the_browser(client: Client, con
 
 
 def test_another_role_counts_from_the_next_request(client: Client, connection: sa.Connection) -> None:
-    account = person(connection, "wang")
+    account = town.person(connection, "wang")
     other = accounts.appoint(connection, account, "steward", [town.C])
     sign_in(client, "wang")
     assert client.get("/me").json()["acting_as"] == f"grid_worker@{town.A}"
-    assert client.put("/me/acting", json={"appointment": str(other)}, headers=OWN).status_code == 204
+    assert client.put("/me/acting", json={"appointment": str(other)}, headers=town.OWN).status_code == 204
     assert client.get("/me").json()["acting_as"] == f"steward@{town.C}"
-    assert client.post("/collections/parts/items", json=town.example(RESOURCES["parts"]), headers=OWN).status_code == 403
+    assert client.post("/collections/parts/items", json=town.example(RESOURCES["parts"]), headers=town.OWN).status_code == 403
     accounts.dismiss(connection, other)
     connection.execute(sa.text("UPDATE appointments SET valid_to = now() WHERE id = :id"), {"id": other})
     told = client.get("/me").json()
     assert (told["role"], told["scope"], told["may"], told["acting_as"]) == ("public", [], [], "")
 
 
-@pytest.fixture
-def env(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Sets `JINGWEI_*` variables for one test."""
-
-    def put(**values: str) -> None:
-        for name, value in values.items():
-            monkeypatch.setenv(f"JINGWEI_{name}", value)
-        settings.cache_clear()
-
-    yield put
-    settings.cache_clear()
-
-
 def test_the_cookie_is_nobody_elses(client: Client, connection: sa.Connection, env: Callable[..., None]) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
 
     def flags(origin: str) -> set[str]:
         answer = client.post(
-            f"{origin}/sessions", json={"login": "wang", "password": PASSWORD}, headers={"Authorization": "", "Sec-Fetch-Site": "same-origin"}
+            f"{origin}/sessions", json={"login": "wang", "password": town.PASSWORD}, headers={"Authorization": "", "Sec-Fetch-Site": "same-origin"}
         )
         assert answer.status_code == 201
         name, *rest = answer.headers["set-cookie"].split("; ")
@@ -427,7 +386,7 @@ def test_the_cookie_is_nobody_elses(client: Client, connection: sa.Connection, e
 
 
 def test_whatever_is_wrong_with_a_credential_one_sentence_says_so(client: Client, connection: sa.Connection) -> None:
-    account = person(connection, "wang")
+    account = town.person(connection, "wang")
     appointment = connection.scalar(sa.text("SELECT id FROM appointments WHERE account = :id"), {"id": account})
     for text in ("expired", "revoked", "dismissed", "disabled"):
         town.token(connection, appointment, text)
@@ -437,7 +396,7 @@ def test_whatever_is_wrong_with_a_credential_one_sentence_says_so(client: Client
     gone = accounts.appoint(connection, account, "steward", [town.C])
     connection.execute(sa.text("UPDATE tokens SET appointment = :a WHERE hash = :h"), {"a": gone, "h": door.digest("dismissed")})
     connection.execute(sa.text("UPDATE appointments SET valid_from = now() - interval '1 day', valid_to = now() WHERE id = :a"), {"a": gone})
-    closed = person(connection, "closed")
+    closed = town.person(connection, "closed")
     connection.execute(
         sa.text("UPDATE tokens SET account = :c, appointment = (SELECT id FROM appointments WHERE account = :c) WHERE hash = :h"),
         {"c": closed, "h": door.digest("disabled")},
@@ -498,7 +457,7 @@ FOREIGN: list[dict[str, str]] = [
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
 def test_a_page_of_another_origin_writes_nothing(client: Client, connection: sa.Connection, headers: dict[str, str]) -> None:
-    account = person(connection, "wang")
+    account = town.person(connection, "wang")
     other = accounts.appoint(connection, account, "steward", [town.C])
     sign_in(client, "wang")
     nobody = {"Authorization": ""} | headers
@@ -507,7 +466,7 @@ def test_a_page_of_another_origin_writes_nothing(client: Client, connection: sa.
         client.put("/me/acting", json={"appointment": str(other)}, headers=nobody),
         client.delete("/sessions/current", headers=nobody),
         # Signing a visitor in as somebody else: what they then write is the attacker's to read.
-        client.post("/sessions", json={"login": "wang", "password": PASSWORD}, headers=nobody),
+        client.post("/sessions", json={"login": "wang", "password": town.PASSWORD}, headers=nobody),
     ]
     assert {answer.status_code for answer in refusals} == {403}
     assert {answer.json()["rule"] for answer in refusals} == {"csrf"}
@@ -518,7 +477,7 @@ def test_a_page_of_another_origin_writes_nothing(client: Client, connection: sa.
 
 @pytest.mark.parametrize("headers", [{"Origin": "http://testserver"}, {"Sec-Fetch-Site": "same-origin"}, {"Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"}])
 def test_a_page_of_ours_writes(client: Client, connection: sa.Connection, headers: dict[str, str]) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
     sign_in(client, "wang")
     feature = town.example(RESOURCES["parts"])
     assert client.post("/collections/parts/items", json=feature, headers={"Authorization": ""} | headers).status_code == 201
@@ -528,10 +487,10 @@ def test_a_page_of_ours_writes(client: Client, connection: sa.Connection, header
 def test_an_address_that_a_request_makes_up_is_nobodys(
     client: Client, connection: sa.Connection, env: Callable[..., None], host: str
 ) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
     env(BASE_URL="https://jingwei.example")
     said = {"Authorization": "", "Host": host, "Origin": f"https://{host}"}
-    assert client.post("/sessions", json={"login": "wang", "password": PASSWORD}, headers=said).status_code == 403
+    assert client.post("/sessions", json={"login": "wang", "password": town.PASSWORD}, headers=said).status_code == 403
     links = client.get("/", headers={"Host": host, "Accept": "application/json", "X-Forwarded-Host": host}).json()["links"]
     assert {link["href"].split("/")[2] for link in links} == {"jingwei.example"}
 
@@ -638,7 +597,7 @@ def staffed(connection: sa.Connection) -> People:
         (WORKER, "grid_worker", (town.A,)), (LENDER, "grid_worker", (town.A,)), ("above", "street", (town.PREFIX,)), ("beside", "grid_worker", (town.C,)),
         (NOBODY, None, ()),
     ):  # fmt: skip
-        person(connection, login, role, *areas)
+        town.person(connection, login, role, *areas)
     town.post(connection, DEPARTMENT, "department", town.PREFIX, categories=["06"])
     connection.execute(sa.text("UPDATE appointments SET valid_to = :t WHERE id = :id"), {"t": LATER + timedelta(days=1), "id": held(connection, LENDER)})
     logins = connection.scalars(sa.text("SELECT login FROM accounts")).all()
@@ -687,15 +646,15 @@ def test_a_key_made_before_opens_no_administrators_account(connection: sa.Connec
         candidate = accounts.make(bound, "candidate")
         code, _ = accounts.slip(bound, candidate)
         accounts.bind(bound, candidate, "https://id.example|system")
-    door.use_slip(entrance, code, PASSWORD)  # type: ignore[arg-type]
-    session = door.sign_in(entrance, "candidate", PASSWORD, "", "", key)  # type: ignore[arg-type]
+    door.use_slip(entrance, code, town.PASSWORD)  # type: ignore[arg-type]
+    session = door.sign_in(entrance, "candidate", town.PASSWORD, "", "", key)  # type: ignore[arg-type]
     with db.transaction(web, caller(connection, entrance, SYSTEM)) as bound:  # type: ignore[arg-type]
         spare, _ = accounts.slip(bound, candidate)
     with db.transaction(web, caller(connection, entrance, SECURITY)) as bound:  # type: ignore[arg-type]
         accounts.appoint(bound, candidate, "security_admin")
     for attempt in (
-        lambda: door.by_session(entrance, session), lambda: door.sign_in(entrance, "candidate", PASSWORD, "", "", key),  # type: ignore[arg-type]
-        lambda: door.use_slip(entrance, spare, PASSWORD), lambda: door.account_of(entrance, "https://id.example|system", True),  # type: ignore[arg-type]
+        lambda: door.by_session(entrance, session), lambda: door.sign_in(entrance, "candidate", town.PASSWORD, "", "", key),  # type: ignore[arg-type]
+        lambda: door.use_slip(entrance, spare, town.PASSWORD), lambda: door.account_of(entrance, "https://id.example|system", True),  # type: ignore[arg-type]
     ):  # fmt: skip
         with pytest.raises(GeoError):
             attempt()
@@ -706,13 +665,13 @@ def test_a_key_made_before_opens_no_administrators_account(connection: sa.Connec
 
 
 def test_the_system_administrator_brings_in_the_first_of_the_others(connection: sa.Connection, web: Within, entrance: Within, key: FieldKey) -> None:
-    person(connection, SYSTEM, "system_admin")
+    town.person(connection, SYSTEM, "system_admin")
     with db.transaction(web, caller(connection, entrance, SYSTEM)) as bound:  # type: ignore[arg-type]
         made = accounts.make(bound, "first")
         code, _ = accounts.slip(bound, made)
         accounts.appoint(bound, made, "security_admin")
-    door.use_slip(entrance, code, PASSWORD)  # type: ignore[arg-type]
-    assert door.sign_in(entrance, "first", PASSWORD, "", "", key)  # type: ignore[arg-type]
+    door.use_slip(entrance, code, town.PASSWORD)  # type: ignore[arg-type]
+    assert door.sign_in(entrance, "first", town.PASSWORD, "", "", key)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("whose", ["another's", "nobody's", "one's own of yesterday"])
@@ -723,7 +682,7 @@ def test_acting_as_what_one_is_not_is_refused_and_written_down(client: Client, c
         wanted = accounts.appoint(connection, mine, "street", [town.PREFIX])
         connection.execute(sa.text("UPDATE appointments SET valid_from = now() - interval '2 days', valid_to = now() - interval '1 day' WHERE id = :id"), {"id": wanted})
     sign_in(client, WORKER)
-    refused = client.put("/me/acting", json={"appointment": str(wanted)}, headers=OWN)
+    refused = client.put("/me/acting", json={"appointment": str(wanted)}, headers=town.OWN)
     assert refused.status_code == 403
     assert trail(connection)[0] == (WORKER, "refused", "forbidden")
     assert client.get("/me").json()["acting_as"] == f"grid_worker@{town.A}"

@@ -7,8 +7,6 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 from fastapi import Depends, FastAPI, Request
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 from starlette.testclient import TestClient
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -17,14 +15,14 @@ from api.app import create_app
 from api.deps import Engines, anyone
 from api.limits import LIMITS, Limit, Limits, limited
 from api.settings import settings
-from geo import accounts, door
+from geo import door
 from geo.keys import FieldKey
 from tests import town
 from tests.conftest import Client, Within
 
-OWN = {"Authorization": "", "Sec-Fetch-Site": "same-origin"}
+pytestmark = pytest.mark.usefixtures("quick")
+
 LEVEL = "/topology?level=grid"
-WEAK = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
 FEW = {kind: Limit(limit.about, limit.minutes, 3, 5) for kind, limit in LIMITS.items()}
 
 
@@ -39,7 +37,7 @@ class Untouchable:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Moves the time by which is counted."""
     import limits.storage.memory as memory
 
@@ -50,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
     def forward(seconds: float) -> None:
         passed[0] += seconds
 
-    yield forward
+    return forward
 
 
 @pytest.fixture
@@ -61,19 +59,7 @@ def few(application: FastAPI, client: Client) -> Client:
 
 
 def guess(client: TestClient, login: str = "wang", password: str = "not-the-password") -> Any:
-    return client.post("/sessions", json={"login": login, "password": password}, headers=OWN)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "_hasher", lambda: WEAK)
-    monkeypatch.setattr(door, "_nobodys", lambda known=WEAK.hash("nobody's"): known)
-    monkeypatch.setattr(door, "FLOOR_SECONDS", 0.001)
-
-
-def person(connection: sa.Connection, login: str) -> None:
-    accounts.appoint(connection, accounts.make(connection, login), "grid_worker", [town.A])
-    connection.execute(sa.text("UPDATE accounts SET password_hash = :hash WHERE login = :l"), {"hash": WEAK.hash("the-password"), "l": login})
+    return client.post("/sessions", json={"login": login, "password": password}, headers=town.OWN)
 
 
 def test_after_the_last_one_it_says_when_to_come_again(few: Client, clock: Callable[[float], None]) -> None:
@@ -110,24 +96,24 @@ def test_a_flood_takes_neither_a_hash_nor_a_connection(
 
 
 def test_only_failures_of_signing_in_count(few: Client, connection: sa.Connection) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
     for _ in range(10):
-        assert guess(few, "wang", "the-password").status_code == 201
+        assert guess(few, "wang", town.PASSWORD).status_code == 201
     few.cookies.clear()
     assert [guess(few).status_code for _ in range(2)] == [401, 401]
     # A sign-in of one's own clears nothing: or it would pay for the next guesses at somebody else's.
-    assert guess(few, "wang", "the-password").status_code == 201
+    assert guess(few, "wang", town.PASSWORD).status_code == 201
     few.cookies.clear()
     assert guess(few).status_code == 401
-    assert guess(few, "wang", "the-password").status_code == 429
+    assert guess(few, "wang", town.PASSWORD).status_code == 429
 
 
 def test_being_asked_for_a_code_is_no_failure(few: Client, connection: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
     connection.execute(sa.text("UPDATE accounts SET totp_at = now() WHERE login = 'wang'"))
     monkeypatch.setattr(door, "_code_holds", lambda *_: False)
     for _ in range(10):
-        assert guess(few, "wang", "the-password").json()["needs"] == "code"
+        assert guess(few, "wang", town.PASSWORD).json()["needs"] == "code"
 
 
 def test_two_hundred_names_and_one_guess_each(client: Client, application: FastAPI) -> None:
@@ -198,12 +184,12 @@ def test_only_a_trusted_proxy_is_believed_who_asks(
 
 
 def test_tls_is_believed_of_a_trusted_proxy_only(few: Client, connection: sa.Connection) -> None:
-    person(connection, "wang")
+    town.person(connection, "wang")
 
     def cookie(proxies: str) -> str:
         client = TestClient(believing(few.app, proxies), client=("10.1.2.3", 1234))
         said = {"Sec-Fetch-Site": "same-origin", "X-Forwarded-Proto": "https"}
-        answer = client.post("/sessions", json={"login": "wang", "password": "the-password"}, headers=said)
+        answer = client.post("/sessions", json={"login": "wang", "password": town.PASSWORD}, headers=said)
         return str(answer.headers["set-cookie"])
 
     assert cookie("10.0.0.0/8").startswith("__Host-jingwei=")
