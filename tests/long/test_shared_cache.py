@@ -32,7 +32,7 @@ CONFIGURATION = """
 daemon off; master_process off; pid {home}/nginx.pid; error_log {home}/error.log;
 events {{ worker_connections 64; }}
 http {{
-  access_log off; client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f; uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
+  access_log off; keepalive_requests 100000; client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f; uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
   proxy_cache_path {home}/cache keys_zone=shared:10m;
   server {{
     listen 127.0.0.1:{port};
@@ -86,7 +86,7 @@ def fronted(live: Address, key: FieldKey, nginx: str, tmp_path: Path) -> Iterato
     app = create_app(Engines(*(db.engine(live.url(login)) for login in ("jingwei_web", "jingwei_door", "jingwei_trail"))), key)
     app.state.limits = Limits({})
     origin, port = free(), free()
-    server = uvicorn.Server(uvicorn.Config(app, port=origin, log_level="warning", loop="uvloop", proxy_headers=False))
+    server = uvicorn.Server(uvicorn.Config(app, port=origin, log_level="warning", loop="uvloop", proxy_headers=False, timeout_keep_alive=60))
     thread = threading.Thread(target=server.run)
     thread.start()
     home = tmp_path / "nginx"
