@@ -25,7 +25,7 @@ from api.limits import Limits, network
 from geo import accounts, door
 from geo.catalog.roles import ROLES
 from geo.door import Presence
-from geo.errors import GeoError, Unauthorised
+from geo.errors import GeoError, TooMany, Unauthorised
 from geo.language import translated
 
 routes = APIRouter(tags=["door"], responses=dict.fromkeys((400, 401, 403, 422, 429, 503), PROBLEM))
@@ -105,16 +105,17 @@ def enter(request: Request, answer: Response, login: str, password: str, code: s
     """
     engines: Engines = request.app.state.engines
     limits: Limits = request.app.state.limits
-    limits.take("sign_in", request)
     try:
-        token = door.sign_in(engines.door, login, password, code, network(request), key)
+        with limits.tried("sign_in", request):
+            token = door.sign_in(engines.door, login, password, code, network(request), key)
+    except TooMany:
+        raise
     except GeoError as error:
         # Being asked for the second factor is half of a sign-in, not a failure.
-        if not isinstance(error, Unauthorised) or ("needs" in error.facts and not code):
+        if "needs" in error.facts and not code:
             limits.give_back("sign_in", request)
         noted(request, "sign_in", result="refused", actor=login[:64])
         raise
-    limits.give_back("sign_in", request)
     admit(request, answer, token)
 
 

@@ -8,7 +8,8 @@ import hashlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
 from api.credentials import credential
-from geo.errors import TooMany
+from geo.errors import NotFound, TooMany, Unauthorised
 
 Kind = Literal["sign_in", "slip", "public_write", "costly", "export"]
 KNOWN = 10_000  # credentials whose account is remembered
@@ -39,7 +40,7 @@ class Limit:
 # A whole office, and with a phone company a whole quarter, comes from one address: what an honest crowd does must fit.
 LIMITS: dict[Kind, Limit] = {
     "sign_in": Limit("failed sign-ins, by password or by the identity provider", 15, 20, 20),
-    "slip": Limit("one-time slips that do not hold", 15, 20, 20),
+    "slip": Limit("codes on paper that do not hold: one-time slips, receipts of requests", 15, 20, 20),
     "public_write": Limit("reports and requests of the public", 60, 120, 600),
     "costly": Limit("questions that take a processor for a second: boundary checks, sums over wide areas", 1, 30, 60),
     "export": Limit("files of many records", 60, 20, 60),
@@ -63,6 +64,19 @@ class Limits:
         if not self._counted.hit(item, *whom):
             seconds = self._counted.get_window_stats(item, *whom).reset_time - time.time()
             raise TooMany(retry_after=max(1, math.ceil(seconds)))
+
+    @contextmanager
+    def tried(self, kind: Kind, request: Request) -> Iterator[None]:
+        """Count what may fail, and count it no more when it did not."""
+        self.take(kind, request)
+        try:
+            yield
+        except (Unauthorised, NotFound):
+            raise
+        except BaseException:
+            self.give_back(kind, request)
+            raise
+        self.give_back(kind, request)
 
     def give_back(self, kind: Kind, request: Request) -> None:
         """Count one less: it was no failure. What failed before stays counted, or one's own account would clear the way
@@ -95,6 +109,17 @@ def limited(kind: Kind) -> Any:
         limits.take(kind, request)
 
     return Depends(counted)
+
+
+def guessed(kind: Kind) -> Any:
+    """What a route asks for that is given a code to try: only those that do not hold count."""
+
+    async def counted(request: Request) -> AsyncIterator[None]:
+        limits: Limits = request.app.state.limits
+        with limits.tried(kind, request):
+            yield
+
+    return Depends(counted, scope="function")
 
 
 def network(request: Request) -> str:

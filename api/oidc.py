@@ -34,7 +34,7 @@ from api.collections import PROBLEM
 from api.credentials import COOKIE, cookie_name, give, secure, take_back
 from api.deps import Engines, PresenceNow, anyone, noted, strict, taken
 from api.door import admit
-from api.limits import Limits, network
+from api.limits import guessed, network
 from api.settings import Settings, loopback
 from geo import door
 from geo.errors import Forbidden, GeoError, NotFound, Unauthorised, Unavailable
@@ -266,14 +266,12 @@ async def link(request: Request, provider: Place, here: PresenceNow, next: Next 
     return await _sent(request, provider, Try(*_random(), time.time(), within(next), str(here.caller.account)))
 
 
-@routes.get("/oidc/callback", dependencies=[Depends(anyone)])
+@routes.get("/oidc/callback", dependencies=[guessed("sign_in"), Depends(anyone)])
 async def back(
     request: Request, provider: Place, code: Annotated[str, Query(max_length=4000)] = "", state: Annotated[str, Query(max_length=200)] = "",
     iss: Annotated[str | None, Query(max_length=1000)] = None, error: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
     """The way back: a session, or a subject bound. What else the provider puts into the address is its own affair."""
-    limits: Limits = request.app.state.limits
-    limits.take("sign_in", request)
     begun = Try.read(request.cookies.get(_try_name(request), ""))
     if begun is None or error or not code or not secrets.compare_digest(begun.state.encode(), state.encode("utf-8", "replace")):
         raise provider.failed(error or "state")
@@ -283,7 +281,6 @@ async def back(
     answer = RedirectResponse(within(begun.next), 303)
     async with taken(request.app.state.turns):
         await run_sync(_bound if begun.account else _entered, request, answer, found, begun)
-    limits.give_back("sign_in", request)
     take_back(request, answer, _try_name(request))
     return answer
 

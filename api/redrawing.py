@@ -30,7 +30,7 @@ class Redrawing(BaseModel):
     also: Annotated[dict[str, models.Geometry], Field(max_length=20, description="path of a neighbour → its new boundary")] = {}
 
 
-routes = APIRouter(tags=["areas"], responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 503), PROBLEM))
+routes = APIRouter(tags=["areas"], responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 429, 503), PROBLEM))
 
 
 @routes.post("/areas/{path}/redraw", summary="Redraw an area", dependencies=[limited("costly"), able("write"), strict("apply")])

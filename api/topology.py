@@ -18,7 +18,7 @@ routes = APIRouter(tags=["topology"])
 
 @routes.get(
     "/topology", summary="Gaps, overlaps, codes and posts of one level", dependencies=[limited("costly"), strict("level", "theme")],
-    response_class=Response, responses={200: {"content": {GEOJSON: {}}}, 400: PROBLEM, 503: PROBLEM},
+    response_class=Response, responses={200: {"content": {GEOJSON: {}}}, 400: PROBLEM, 429: PROBLEM, 503: PROBLEM},
 )
 def topology_of(
     connection: Connection, language: LanguageNow,

@@ -14,6 +14,7 @@ from api import limits
 from api.app import create_app
 from api.deps import Engines, anyone
 from api.limits import LIMITS, Limit, Limits, limited
+from api.oidc import Provider
 from api.settings import settings
 from geo import door
 from geo.keys import FieldKey
@@ -235,18 +236,35 @@ def test_every_kind_of_the_table_can_be_asked_for_and_stands_in_the_reference() 
         assert [client.get(f"/{kind}").status_code for _ in range(4)] == [200] * 3 + [500]
 
 
+def test_the_public_asks_and_guesses_so_often(few: Client) -> None:
+    asked = {"kind": "access", "about": "我的电话登记在哪里", "name": "某人", "phone": "13800001234"}
+    answers = [few.post("/rights-requests", json=asked, headers=town.NOBODY) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [201] * 3 + [429]
+    ticket, code = answers[0].json()["ticket"], answers[0].json()["code"]
+    for _ in range(6):
+        assert few.get(f"/rights-requests/{ticket}?code={code}").status_code == 200
+    guesses = [few.get(f"/rights-requests/{ticket}?code=WRONG{n}").status_code for n in range(4)]
+    assert guesses == [404] * 3 + [429]
+    assert few.get(f"/rights-requests/{ticket}?code={code}").status_code == 429
+
+
+def test_way_backs_from_a_provider_that_fail_are_counted(few: Client, application: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(application.state, "provider", Provider("http://127.0.0.1:1", "jingwei", "", "x", "http://127.0.0.1/oidc/callback"))
+    assert [few.get("/oidc/callback?code=c&state=s").status_code for _ in range(4)] == [401] * 3 + [429]
+
+
 def test_limits_are_counted_before_it_is_asked_who_is_there(application: FastAPI) -> None:
     """In the table of routes: the limit first, whatever else a route depends on."""
     found = []
     for route in routes_of(application):
         calls = [dependency.call for dependency in route.dependant.dependencies]
-        places = [n for n, call in enumerate(calls) if getattr(call, "__qualname__", "").startswith("limited.")]
+        places = [n for n, call in enumerate(calls) if getattr(call, "__qualname__", "").startswith(("limited.", "guessed."))]
         if places:
             found.append(route.path)
             before = calls[: places[0]]
             assert not any(getattr(call, "__module__", "") == "api.deps" and call.__name__ in ("turn", "presence", "asked") for call in before), route.path
             assert places == [0], route.path
-    assert {"/topology", "/boundaries"} <= set(found)
+    assert {"/topology", "/boundaries", "/areas/{path}/redraw", "/rights-requests", "/rights-requests/{ticket}", "/oidc/callback"} <= set(found)
 
 
 def routes_of(router: Any) -> Iterator[Any]:
