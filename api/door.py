@@ -19,9 +19,10 @@ from api.deps import (
     entering,
     from_own_page,
     noted,
+    origin,
     strict,
 )
-from api.limits import Limits, network
+from api.limits import Limits
 from geo import accounts, door
 from geo.catalog.roles import ROLES
 from geo.door import Presence
@@ -107,7 +108,7 @@ def enter(request: Request, answer: Response, login: str, password: str, code: s
     limits: Limits = request.app.state.limits
     try:
         with limits.tried("sign_in", request):
-            token = door.sign_in(engines.door, login, password, code, network(request), key)
+            token = door.sign_in(engines.door, login, password, code, origin(request), key)
     except TooMany:
         raise
     except GeoError as error:

@@ -32,9 +32,9 @@ from joserfc.jws import JWSRegistry
 
 from api.collections import PROBLEM
 from api.credentials import COOKIE, cookie_name, give, secure, take_back
-from api.deps import Engines, PresenceNow, anyone, noted, strict, taken
+from api.deps import Engines, PresenceNow, anyone, noted, origin, strict, taken
 from api.door import admit
-from api.limits import guessed, network
+from api.limits import guessed
 from api.settings import Settings, loopback
 from geo import door
 from geo.errors import Forbidden, GeoError, NotFound, Unauthorised, Unavailable
@@ -288,7 +288,7 @@ async def back(
 def _entered(request: Request, answer: Response, found: Identity, _: Try) -> None:
     engines: Engines = request.app.state.engines
     try:
-        token = door.opened(engines.door, door.account_of(engines.door, found.subject, found.twice), network(request))
+        token = door.opened(engines.door, door.account_of(engines.door, found.subject, found.twice), origin(request))
     except GeoError:
         noted(request, "sign_in", result="refused", actor=found.subject[:200])
         raise
