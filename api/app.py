@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import sqlalchemy as sa
 from fastapi import FastAPI, Request, Response
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import (
     collections,
@@ -18,6 +19,7 @@ from api import (
     errors,
     exports,
     locating,
+    oidc,
     pages,
     redrawing,
     reporting,
@@ -27,7 +29,9 @@ from api import (
     topology,
     unmasking,
 )
-from api.deps import AT_ONCE, Engines, Instance
+from api.deps import AT_ONCE, ENTERING, Engines, Instance
+from api.guard import Guarded
+from api.limits import Limits
 from api.settings import settings
 from geo.catalog import RESOURCES
 from geo.keys import FieldKey
@@ -35,8 +39,9 @@ from geo.keys import FieldKey
 BODY = 1_000_000  # bytes of a JSON request; files go through the intake
 
 
-def create_app(engines: Engines, key: FieldKey, home: Path | None = None) -> FastAPI:
-    """The server over three logins of a migrated database; `home` is where it keeps what lies outside of that."""
+def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provider: oidc.Provider | None = None) -> FastAPI:
+    """The server over three logins of a migrated database; `home` is where it keeps what lies outside of that, and people may
+    also sign in by `provider`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -50,6 +55,11 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None) -> Fas
     )
     app.state.engines = engines
     app.state.turns = anyio.Semaphore(AT_ONCE)
+    app.state.entering = anyio.Semaphore(ENTERING)
+    app.state.outside = anyio.CapacityLimiter(oidc.OUTSIDE)
+    app.state.limits = Limits()
+    app.state.provider = provider
+    app.state.oidc = provider.title if provider else ""
     app.state.field_key = key
     app.state.home = home or settings().home
     app.state.instance = instance(engines)
@@ -60,6 +70,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None) -> Fas
         if of_noun := unmasking.router(resource):
             app.include_router(of_noun)
     app.include_router(door.routes)
+    app.include_router(oidc.routes)
     app.include_router(locating.routes)
     app.include_router(control.routes)
     app.include_router(topology.routes)
@@ -74,6 +85,10 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None) -> Fas
     app.include_router(docs.routes)
     pages.install(app)
     app.add_middleware(Bounded)
+    app.add_middleware(Guarded)
+    if proxies := settings().trusted_proxies:
+        # Outermost: from here on a request comes from whom the proxy says.
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     return app
 
 

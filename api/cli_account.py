@@ -112,6 +112,27 @@ def enable(login: str) -> None:
 
 
 @app.command()
+def bind(
+    login: str,
+    subject: Annotated[str, typer.Argument(help="what the identity provider calls the holder (`sub`)")],
+    issuer: Annotated[str, typer.Option(help="JINGWEI_OIDC_ISSUER")] = "",
+) -> None:
+    """Let somebody come in by the place's identity provider."""
+    issuer = issuer or settings().oidc_issuer
+    if not issuer:
+        raise Invalid("没有设置身份认证服务:请设 JINGWEI_OIDC_ISSUER,或用 --issuer 指明。")
+    with owner() as connection:
+        accounts.bind(connection, accounts.known(connection, login)["id"], f"{issuer}|{subject}")
+
+
+@app.command()
+def unbind(login: str) -> None:
+    """Take back what `bind` gave; the password stays."""
+    with owner() as connection:
+        accounts.bind(connection, accounts.known(connection, login)["id"], None)
+
+
+@app.command()
 def slip(login: str) -> None:
     """Print a one-time link by which the holder sets a new password; older ones are void."""
     with owner() as connection:

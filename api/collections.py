@@ -20,6 +20,7 @@ from api.deps import (
     Purpose,
     ReadConnection,
     able,
+    own_url,
     shown,
     strict,
     wanted,
@@ -75,8 +76,8 @@ def described(request: Request, resource: Resource, language: str) -> dict[str, 
 
 
 def link(request: Request, path: str, rel: str, kind: str = "application/json") -> dict[str, str]:
-    """A link within this server, from the address it was asked at."""
-    return {"href": f"{str(request.base_url).rstrip('/')}{path}", "rel": rel, "type": kind}
+    """A link within this server."""
+    return {"href": f"{own_url(request)}{path}", "rel": rel, "type": kind}
 
 
 def router(resource: Resource) -> APIRouter:

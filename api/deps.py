@@ -1,15 +1,20 @@
 """What a route may ask for."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import anyio
 import sqlalchemy as sa
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Query, Request, Response
 
+from api.credentials import cookie_name, take_back
+from api.guard import asked_who
+from api.limits import Limits
 from api.settings import settings
 from geo import db, door, query, trail
 from geo.catalog.purposes import PURPOSES
@@ -27,6 +32,8 @@ ALWAYS = {"f", "lang"}
 PURPOSE_CODES = tuple(purpose.code for purpose in PURPOSES)
 
 AT_ONCE = 10  # requests holding a connection: as many as the pool of `db.engine` gives
+# A refused sign-in is held back for as long as the floor says: a flood of them must not hold the turns of everybody else.
+ENTERING = 4
 QUEUE_SECONDS = 5.0
 
 
@@ -53,10 +60,9 @@ class Instance:
 ANYBODY = Presence(Caller())
 
 
-async def turn(request: Request) -> AsyncIterator[None]:
-    """One of the `AT_ONCE` requests that may hold a connection. Each needs a thread for every step, and threads must
-    not be waiting for a connection meanwhile. `Unavailable` when the queue does not move."""
-    turns: anyio.Semaphore = request.app.state.turns
+@asynccontextmanager
+async def taken(turns: anyio.Semaphore) -> AsyncIterator[None]:
+    """One of the turns of a queue. `Unavailable` when it does not move."""
     try:
         with anyio.fail_after(QUEUE_SECONDS):
             await turns.acquire()
@@ -68,6 +74,19 @@ async def turn(request: Request) -> AsyncIterator[None]:
         turns.release()
 
 
+async def turn(request: Request) -> AsyncIterator[None]:
+    """One of the `AT_ONCE` requests that may hold a connection. Each needs a thread for every step, and threads must
+    not be waiting for a connection meanwhile."""
+    async with taken(request.app.state.turns):
+        yield
+
+
+async def entering(request: Request) -> AsyncIterator[None]:
+    """One of the `ENTERING` requests that may be proving themselves, in place of a `turn`."""
+    async with taken(request.app.state.entering):
+        yield
+
+
 def presence(request: Request, _: Annotated[None, Depends(turn, scope="function")]) -> Presence:
     """Who has come in, by token or by session; nobody in particular without either.
 
@@ -75,6 +94,7 @@ def presence(request: Request, _: Annotated[None, Depends(turn, scope="function"
     """
     known: Presence | None = request.scope.get("presence")
     if known is None:
+        asked_who(request)
         known = request.scope["presence"] = _presence(request)
     return known
 
@@ -86,13 +106,30 @@ def _presence(request: Request) -> Presence:
         kind, _, token = said.partition(" ")
         if kind.lower() != "bearer" or not token.isascii():
             raise Unauthorised()
-        return door.by_token(engines.door, token.strip())
+        return _recognised(request, door.by_token(engines.door, token.strip()))
     token = request.cookies.get(cookie_name(request), "")
     if not token:
         return ANYBODY
     if request.method not in READS:
         from_own_page(request)
-    return door.by_session(engines.door, token)
+    try:
+        return _recognised(request, door.by_session(engines.door, token))
+    except Unauthorised:
+        request.scope["session_over"] = True
+        raise
+
+
+def _recognised(request: Request, here: Presence) -> Presence:
+    if here.caller.account is not None:
+        limits: Limits = request.app.state.limits
+        limits.recognised(request, here.caller.account)
+    return here
+
+
+def forgotten(request: Request, answer: Response) -> None:
+    """Take the cookie of a session that is over from the browser: the next page it asks for is anybody's, not an error."""
+    if request.scope.get("session_over"):
+        take_back(request, answer, cookie_name(request))
 
 
 def from_own_page(request: Request) -> None:
@@ -100,14 +137,15 @@ def from_own_page(request: Request) -> None:
     what does not say so has no business with a cookie."""
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
-    ours = {str(request.base_url).rstrip("/"), settings().own_url}
-    if not (origin in ours if origin is not None else site in ("same-origin", "none")):
+    parts = urlsplit(own_url(request))
+    ours = f"{parts.scheme}://{parts.netloc}"
+    if (site, origin) == (None, None) or site not in (None, "same-origin", "none") or origin not in (None, ours):
         raise Forbidden("这个请求不是从本站的页面发出的,已拒绝。", rule="csrf")
 
 
-def cookie_name(request: Request) -> str:
-    """The name of the session's cookie. `__Host-` holds it to this host, and browsers take that over TLS only."""
-    return "__Host-jingwei" if settings().secure else "jingwei"
+def own_url(request: Request) -> str:
+    """Where people find this server: as the settings say, and only without them as the request does."""
+    return settings().base_url.rstrip("/") or str(request.base_url).rstrip("/")
 
 
 def asked(here: Annotated[Presence, Depends(presence)]) -> Caller:
@@ -172,24 +210,25 @@ def connection(
     request: Request, who: Annotated[Caller, Depends(asked)], _: Annotated[None, Depends(turn, scope="function")]
 ) -> Iterator[sa.Connection]:
     """The one transaction of a request, read-only for reads, committed before the answer leaves."""
-    yield from _bound(request, who)
+    yield from bound(request, who)
 
 
 def read_connection(
     request: Request, who: Annotated[Caller, Depends(asked)], _: Annotated[None, Depends(turn, scope="function")]
 ) -> Iterator[sa.Connection]:
     """The same, read-only whatever the method: for a question that is asked in a body."""
-    yield from _bound(request, who, read_only=True)
+    yield from bound(request, who, read_only=True)
 
 
 def public_connection(
     request: Request, who: Annotated[Caller, Depends(anyone)], _: Annotated[None, Depends(turn, scope="function")]
 ) -> Iterator[sa.Connection]:
     """The same, bound as the public."""
-    yield from _bound(request, who)
+    yield from bound(request, who)
 
 
-def _bound(request: Request, who: Caller, read_only: bool | None = None) -> Iterator[sa.Connection]:
+def bound(request: Request, who: Caller, read_only: bool | None = None) -> Iterator[sa.Connection]:
+    """A transaction bound to a caller, for as long as the request takes; without more, a read of a reading request only reads."""
     engines: Engines = request.app.state.engines
     reads = request.method in READS if read_only is None else read_only
     with db.transaction(engines.web, who, reads, origin(request)) as open_connection:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api import models
 from api.collections import PROBLEM
+from api.credentials import cookie_name, give, take_back
 from api.deps import (
     CallerNow,
     Connection,
@@ -15,17 +16,17 @@ from api.deps import (
     Key,
     PresenceNow,
     anyone,
-    cookie_name,
+    entering,
     from_own_page,
     noted,
+    origin,
     strict,
-    turn,
 )
-from api.settings import settings
+from api.limits import Limits
 from geo import accounts, door
 from geo.catalog.roles import ROLES
-from geo.door import LASTING, Presence
-from geo.errors import GeoError, Unauthorised
+from geo.door import Presence
+from geo.errors import GeoError, TooMany, Unauthorised
 from geo.language import translated
 
 routes = APIRouter(tags=["door"], responses=dict.fromkeys((400, 401, 403, 422, 429, 503), PROBLEM))
@@ -49,7 +50,7 @@ class Acting(BaseModel):
     appointment: UUID | None
 
 
-@routes.post("/sessions", status_code=201, summary="Sign in", dependencies=[strict(), Depends(anyone), Depends(turn, scope="function")])
+@routes.post("/sessions", status_code=201, summary="Sign in", dependencies=[strict(), Depends(anyone), Depends(entering, scope="function")])
 def open_session(given: Credentials, request: Request, key: Key) -> Response:
     """Open a session. Its token is in the cookie of the answer and nowhere else."""
     from_own_page(request)
@@ -99,26 +100,35 @@ def present(here: Presence) -> dict[str, Any]:
 
 
 def enter(request: Request, answer: Response, login: str, password: str, code: str, key: Any) -> None:
-    """Sign in, with a row in the trail either way, and put the session's cookie on the answer."""
+    """Sign in, with a row in the trail either way, and put the session's cookie on the answer.
+
+    Raises `TooMany` before anything is looked at, for who has failed too often.
+    """
     engines: Engines = request.app.state.engines
-    origin = request.client.host if request.client else ""
+    limits: Limits = request.app.state.limits
     try:
-        token = door.sign_in(engines.door, login, password, code, origin, key)
-    except GeoError:
+        with limits.tried("sign_in", request):
+            token = door.sign_in(engines.door, login, password, code, origin(request), key)
+    except TooMany:
+        raise
+    except GeoError as error:
+        # Being asked for the second factor is half of a sign-in, not a failure.
+        if "needs" in error.facts and not code:
+            limits.give_back("sign_in", request)
         noted(request, "sign_in", result="refused", actor=login[:64])
         raise
     admit(request, answer, token)
 
 
 def admit(request: Request, answer: Response, token: str) -> None:
-    """Put the cookie of an opened session on the answer. Whatever session there was before is another's, or nobody's."""
+    """Put the cookie of an opened session on the answer. Whatever session there was before is another's, or nobody's: it ends."""
     engines: Engines = request.app.state.engines
+    if before := request.cookies.get(cookie_name(request)):
+        door.close(engines.door, before)
     here = door.by_session(engines.door, token)
     request.scope["presence"] = here
     noted(request, "sign_in")
-    answer.set_cookie(
-        cookie_name(request), token, max_age=int(LASTING.total_seconds()), path="/", secure=settings().secure, httponly=True, samesite="lax",
-    )
+    give(request, answer, cookie_name(request), token)
 
 
 def leave(request: Request, answer: Response, here: Presence) -> None:
@@ -127,5 +137,5 @@ def leave(request: Request, answer: Response, here: Presence) -> None:
     if here.session is not None:
         door.close(engines.door, request.cookies[cookie_name(request)])
         noted(request, "sign_out")
-    answer.delete_cookie(cookie_name(request), path="/", secure=settings().secure, httponly=True, samesite="lax")
+    take_back(request, answer, cookie_name(request))
     answer.headers["Clear-Site-Data"] = '"cache"'

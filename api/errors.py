@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from api import deps
+from api.guard import dressed
 from geo import errors
 from geo.errors import GeoError
 from geo.language import preferred, translated
@@ -52,7 +53,9 @@ def install(app: FastAPI) -> None:
         if status in (401, 403):
             deps.refused(request, type(error).slug())
         said = error.said(partial(translated, language=preferred(request.headers.get("accept-language"))))
-        return problem(request, status, type(error).slug(), type(error).__doc__ or "", said, error.facts, headers)
+        answer = problem(request, status, type(error).slug(), type(error).__doc__ or "", said, error.facts, headers)
+        deps.forgotten(request, answer)
+        return answer
 
     @app.exception_handler(HTTPException)
     def protocol(request: Request, error: HTTPException) -> Response:
@@ -81,7 +84,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def unforeseen(request: Request, error: Exception) -> Response:
         log.exception("%s %s", request.method, request.url.path, exc_info=error)
-        return problem(request, 500, GeoError.slug(), GeoError.__doc__ or "", GeoError.__doc__ or "", {})
+        answer = problem(request, 500, GeoError.slug(), GeoError.__doc__ or "", GeoError.__doc__ or "", {})
+        # This handler stands outside of all that dresses an answer.
+        dressed(answer.headers, request.scope, 500)
+        return answer
 
 
 def problem(

@@ -1,24 +1,23 @@
 """What a browser shows: the leader's map, the card, the lists, and the files they are made of.
 
-Routes of a few lines: verbs of `geo` give plain data, `maps` makes the page. The policy that the browser
-keeps (`Content-Security-Policy`) is set here, on every answer, with a nonce that only our own scripts carry.
+Routes of a few lines: verbs of `geo` give plain data, `maps` makes the page.
 """
 
 import gzip
 import math
 import mimetypes
-import secrets
 from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 import shapely
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
 
 from api.collections import link
 from api.deps import CallerNow, Connection, LanguageNow, anyone, strict
+from api.guard import FOR_EVER
+from api.limits import limited
 from geo import cards, placing, tiles
 from geo import topology as reports
 from geo.catalog import RESOURCES
@@ -31,10 +30,6 @@ from maps.layer import Drawing, drawing
 from maps.links import ASSETS, PREFIX, fingerprint
 
 HTML = "text/html; charset=utf-8"
-POLICY = (
-    "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline';"
-    " img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
-)
 REASON_TITLES = {choice.code: choice.title for choice in REASONS}
 # Four of five incidents are closed: drawn, they hide what is still to be done.
 QUIET = {"incidents": frozenset({"closed"})}
@@ -47,11 +42,10 @@ routes = APIRouter(include_in_schema=False)
 
 
 def install(app: FastAPI) -> None:
-    """Put the pages, their files and the browser's policy on `app`."""
+    """Put the pages and their files on `app`."""
     app.include_router(routes)
     # A tile shrinks to a half, a page to a fifth. Our files come packed already and are left alone.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
-    app.add_middleware(Guarded)
 
 
 @routes.get(PREFIX + "/{path:path}", dependencies=[Depends(anyone)])
@@ -60,7 +54,7 @@ def asset(path: str, request: Request, v: str | None = None) -> Response:
     if path not in _assets():
         raise NotFound()
     content, packed = _content(path)
-    kept = "public, max-age=31536000, immutable" if v == fingerprint(path) else "no-cache"
+    kept = f"public, {FOR_EVER}" if v == fingerprint(path) else "no-cache"
     headers = {"Cache-Control": kept, "Vary": "Accept-Encoding", "ETag": f'"{fingerprint(path)}"'}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
@@ -158,7 +152,7 @@ def review(
     return page(request, language, pages.review(reader(request, language), rows, waiting, reason))
 
 
-@routes.get("/boundaries", dependencies=[strict("level")])
+@routes.get("/boundaries", dependencies=[limited("costly"), strict("level")])
 def boundaries(
     request: Request, connection: Connection, language: LanguageNow, level: str | None = None
 ) -> Response:
@@ -203,29 +197,6 @@ def page(request: Request, language: Language, text: str) -> Response:
     return answer
 
 
-class Guarded:
-    """Every answer says what the browser may load: nothing from elsewhere, no script without the nonce."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        scope["nonce"] = secrets.token_urlsafe(16)
-
-        async def told(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("Content-Security-Policy", POLICY.format(nonce=scope["nonce"]))
-                headers.setdefault("X-Content-Type-Options", "nosniff")
-                headers.setdefault("Referrer-Policy", "same-origin")
-            await send(message)
-
-        await self.app(scope, receive, told)
-
-
 def _waiting(connection: sa.Connection) -> dict[str, int]:
     """How many records await a placing decision, by reason."""
     counts: dict[str, int] = {}
@@ -266,12 +237,13 @@ def _drawings(
     chosen = None if layers is None else set(filter(None, layers.split(",")))
     if chosen is not None and not chosen <= set(drawn):
         raise BadQuery(parameter="layers")
-    versions = tiles.versions(connection)
+    versions, own = tiles.versions(connection), tiles.fingerprint(who)
     return [
         drawing(
             noun,
             _titles(connection, noun, language, levels),
             version=str(versions[name]),
+            scope=own if tiles.differs(noun, who) else "",
             shown=None if chosen is None else name in chosen,
             hidden=QUIET.get(name, frozenset()),
         )

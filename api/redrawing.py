@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import models
 from api.collections import PROBLEM
 from api.deps import Connection, able, strict
+from api.limits import limited
 from geo import redrawing
 from geo.catalog import RESOURCES
 from geo.errors import Invalid
@@ -29,10 +30,10 @@ class Redrawing(BaseModel):
     also: Annotated[dict[str, models.Geometry], Field(max_length=20, description="path of a neighbour → its new boundary")] = {}
 
 
-routes = APIRouter(tags=["areas"], responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 503), PROBLEM))
+routes = APIRouter(tags=["areas"], responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 429, 503), PROBLEM))
 
 
-@routes.post("/areas/{path}/redraw", summary="Redraw an area", dependencies=[able("write"), strict("apply")])
+@routes.post("/areas/{path}/redraw", summary="Redraw an area", dependencies=[limited("costly"), able("write"), strict("apply")])
 def redraw(
     path: AreaPath, new: Redrawing, connection: Connection,
     apply: Annotated[bool, Query(description="false: only tell the difference")] = False,

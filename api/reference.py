@@ -11,6 +11,7 @@ import typer
 
 from api.cli import app
 from api.errors import STATUS, TITLES
+from api.limits import LIMITS
 from api.settings import Settings
 from geo.catalog import ACTIONS, CODE_LISTS, LEVELS, RESOURCES, WIDTHS
 from geo.db import SENTENCES
@@ -56,6 +57,7 @@ def pages() -> dict[str, str]:
     made = {
         "resources.md": _resources(), "errors.md": _errors(), "code-lists.md": _code_lists(), "cli.md": _commands(),
         "statements.md": _statements(), "settings.md": _settings(), "personal-data.md": _personal(), "trail.md": _trail(),
+        "limits.md": _limits(),
     }
     whole = {name: "\n".join([NOTE, "", *lines]).rstrip() + "\n" for name, lines in made.items()}
     return {name: re.sub(r"\n{3,}", "\n\n", text) for name, text in whole.items()}
@@ -366,6 +368,21 @@ def _settings() -> Iterator[str]:
         ),
     )
     yield "With `JINGWEI_DATABASE_URL`, `JINGWEI_DATABASE_PASSWORD_FILE` may name a file that holds the password."
+
+
+def _limits() -> Iterator[str]:
+    yield "# Limits"
+    yield ""
+    yield "How often somebody may ask for what is dear; beyond that the answer is 429 with `Retry-After`. Whoever is signed in is"
+    yield "counted by account, anybody else by address (of IPv6 by its /64); behind a proxy that is the address the proxy tells, if it"
+    yield "is one of `JINGWEI_TRUSTED_PROXIES`. Each web process counts for itself, in memory: with `JINGWEI_WORKERS` processes"
+    yield "somebody may come to as many times these numbers, and a restart begins anew. The lock of an account after five failures"
+    yield "is the database's."
+    yield ""
+    yield from _table(
+        ("limit", "counted", "minutes", "of one address", "of one account"),
+        ((f"`{kind}`", limit.about, str(limit.minutes), str(limit.anonymous), str(limit.signed_in)) for kind, limit in LIMITS.items()),
+    )
 
 
 def _default(value: object) -> str:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from api import models
 from api.collections import PROBLEM
 from api.deps import Connection, Home, Key, LanguageNow, PublicConnection, able, noted, strict
+from api.limits import guessed, limited
 from api.models import Text
 from geo import rights_requests
 from geo.catalog import RESOURCES
@@ -24,7 +25,7 @@ Ticket = Annotated[str, Path(pattern="^[0-9A-Z]{6,20}$")]
 Code = Annotated[str, Field(min_length=6, max_length=20)]
 PURPOSE = "rights_request"
 
-routes = APIRouter(tags=["rights-requests"], responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 503), PROBLEM))
+routes = APIRouter(tags=["rights-requests"], responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 429, 503), PROBLEM))
 
 
 class Received(BaseModel):
@@ -83,7 +84,7 @@ def looked(request: Request) -> None:
     noted(request, "read", "rights_requests", request.path_params.get("ticket", ""), PURPOSE)
 
 
-@routes.post("/rights-requests", status_code=201, summary="Ask about one's own data", dependencies=[strict()])
+@routes.post("/rights-requests", status_code=201, summary="Ask about one's own data", dependencies=[limited("public_write"), strict()])
 def receive(new: Received, response: Response, connection: PublicConnection, key: Key) -> dict[str, Any]:
     """Take a request in. The answer holds the code, which is told once and kept nowhere."""
     _private(response)
@@ -91,7 +92,7 @@ def receive(new: Received, response: Response, connection: PublicConnection, key
     return {"ticket": slip.ticket, "code": slip.code, "kind": new.kind, "due_at": slip.due_at}
 
 
-@routes.get("/rights-requests/{ticket}", summary="Follow a request", dependencies=[strict("code")])
+@routes.get("/rights-requests/{ticket}", summary="Follow a request", dependencies=[guessed("slip"), strict("code")])
 def follow(
     ticket: Ticket, code: Annotated[str, Query(min_length=6, max_length=20)], response: Response, connection: PublicConnection,
     key: Key, language: LanguageNow,

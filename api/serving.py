@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.deps import Engines
+from api.oidc import configured
 from api.settings import settings
 from geo import db, relay, retention, trail
 from geo.cluster import reached
@@ -37,12 +38,13 @@ def web() -> FastAPI:
     engines = Engines(
         db.engine(address.url("jingwei_web")), db.engine(address.url("jingwei_door")), db.engine(address.url("jingwei_trail"), pool=1)
     )
-    return create_app(engines, field_key(chosen.home), chosen.home)
+    return create_app(engines, field_key(chosen.home), chosen.home, configured(chosen))
 
 
 def serve(port: int, workers: int, host: str = "127.0.0.1") -> None:
-    """Answer on `host:port` until interrupted. Raises `Unavailable` when the port is taken."""
+    """Answer on `host:port` until interrupted. Raises `Unavailable` when the port is taken or settings do not go together."""
     free(host, port)
+    configured(settings())
     # uvicorn ends gracefully and then raises the signal again: this way the worker is ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with working():
@@ -50,6 +52,8 @@ def serve(port: int, workers: int, host: str = "127.0.0.1") -> None:
         uvicorn.run(
             "api.serving:web", factory=True, host=host, port=port, workers=workers if workers > 1 else None, loop="uvloop",
             access_log=False, log_level="warning", server_header=False, limit_concurrency=400, timeout_graceful_shutdown=5,
+            # It would believe any process of this machine; whom to believe is a setting (api/app.py).
+            proxy_headers=False,
         )
 
 

@@ -20,14 +20,25 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """The address that answers. Other machines reach it through a proxy that brings TLS."""
     base_url: str = ""
-    """Where people find it, such as `https://jingwei.example`. Without one, this host and port."""
+    """Where people find it, such as `https://jingwei.example`: pages of no other address may write. Without one, this host and port."""
     database_url: str | None = None
     """A PostGIS ≥ 3.3 on PostgreSQL ≥ 15 in place of the private one: `postgresql://user:password@host:port/database`."""
     workers: int = 1
     """Web processes."""
     demo: bool = False
     """In a container: load the sample town and serve it."""
-
+    trusted_proxies: str = ""
+    """Addresses or networks, with commas between, of proxies that are believed who asks and whether by TLS (`X-Forwarded-For`, `X-Forwarded-Proto`); `*` where nobody else can reach the port."""
+    oidc_issuer: str = ""
+    """The place's own identity provider (OpenID Connect), such as `https://id.example`. Without one, nothing outside is asked."""
+    oidc_client_id: str = ""
+    """The name by which the identity provider knows this server."""
+    oidc_client_secret_file: Path | None = None
+    """A file with the secret that goes with it; without one, this server is a public client."""
+    oidc_name: str = "统一身份认证"
+    """What the button on the sign-in page calls the identity provider."""
+    oidc_ca_file: Path | None = None
+    """The certificate of the authority that vouches for the identity provider, where the system does not know it."""
 
     @property
     def own_url(self) -> str:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 from api.collections import GEOJSON, PROBLEM
 from api.deps import Connection, LanguageNow, strict
+from api.limits import limited
 from geo import topology
 from geo.catalog import LEVELS
 from geo.language import translated
@@ -16,8 +17,8 @@ routes = APIRouter(tags=["topology"])
 
 
 @routes.get(
-    "/topology", summary="Gaps, overlaps, codes and posts of one level", dependencies=[strict("level", "theme")],
-    response_class=Response, responses={200: {"content": {GEOJSON: {}}}, 400: PROBLEM, 503: PROBLEM},
+    "/topology", summary="Gaps, overlaps, codes and posts of one level", dependencies=[limited("costly"), strict("level", "theme")],
+    response_class=Response, responses={200: {"content": {GEOJSON: {}}}, 400: PROBLEM, 429: PROBLEM, 503: PROBLEM},
 )
 def topology_of(
     connection: Connection, language: LanguageNow,

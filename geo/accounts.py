@@ -40,6 +40,14 @@ def disable(connection: sa.Connection, account: UUID, disabled: bool = True) -> 
     connection.execute(sa.select(sa.func.account_disabled(account, disabled)))
 
 
+def bind(connection: sa.Connection, account: UUID, subject: str | None) -> None:
+    """Let the holder of a subject (`issuer|sub`) of the place's identity provider come in as an account, or with None nobody.
+
+    Raises `Conflict` for a subject that is another account's.
+    """
+    connection.execute(sa.select(sa.func.account_bound(account, subject or "")))
+
+
 def slip(connection: sa.Connection, account: UUID, lasting: timedelta = SLIP_LASTS) -> tuple[str, datetime]:
     """A one-time code by which the holder sets a password, and when it runs out. Shown here and never again."""
     code = new_code()

@@ -209,6 +209,7 @@ SENTENCES = {
     "accounts_login_key": "这个登录名已被占用。",
     "accounts_login_check": "登录名为 2 至 64 个小写字母、数字、点、横线、下划线或 @,以字母或数字开头。",
     "appointments_areas_check": "在区域里工作的角色须给出 1 至 8 个区域,职能部门还须给出事项类别;其他角色不填。",
+    "accounts_subject_key": "这个身份已绑定到另一个账号。",
     "appointment_areas_path_fkey": "没有这个区域。",
     "appointments_role_fkey": "没有这个角色。",
     "areas_code_retired_check": "这个编码属于已注销的区域,不能再给别的区域。",

@@ -23,14 +23,15 @@ from zxcvbn import zxcvbn
 from geo import db
 from geo.catalog.roles import ROLES
 from geo.db import Caller
-from geo.errors import Invalid, NotFound, Unauthorised, Unavailable
+from geo.errors import Forbidden, Invalid, NotFound, Unauthorised, Unavailable
 from geo.keys import FieldKey
 
 IDLE = timedelta(hours=2)
 LASTING = timedelta(hours=12)
 LONGEST = 128  # characters of a password; argon2 would hash a megabyte as readily
 STRONG = 3  # of zxcvbn's 0 to 4: not guessed by ten thousand million tries
-# A refusal never comes sooner: what the database does for a known name takes a few milliseconds that an unknown one spares.
+# A refusal comes after a whole number of these: what the database does for a known name takes a few milliseconds that an
+# unknown one spares, and on a busy machine a floor alone would let them show above it.
 FLOOR_SECONDS = 0.4
 STEP_SECONDS = 30
 
@@ -63,9 +64,14 @@ def sign_in(door: sa.Engine, login: str, password: str, code: str, origin: str, 
     try:
         account = _proved(door, login, password, code, key)
     except Unauthorised:
-        time.sleep(max(0.0, began + FLOOR_SECONDS - time.monotonic()))
+        time.sleep(held_back(time.monotonic() - began))
         raise
     return opened(door, account, origin)
+
+
+def held_back(spent: float) -> float:
+    """For how long a refusal waits that took so many seconds."""
+    return FLOOR_SECONDS - spent % FLOOR_SECONDS
 
 
 def opened(door: sa.Engine, account: UUID, origin: str) -> str:
@@ -92,9 +98,9 @@ def close(door: sa.Engine, token: str) -> None:
 
 
 def act(door: sa.Engine, token: str, appointment: UUID | None) -> None:
-    """From now on this session acts as another appointment of its holder, or as nobody in particular. `NotFound` for none of theirs."""
+    """From now on this session acts as another appointment of its holder, or as nobody in particular. `Forbidden` for none of theirs."""
     if not _told(door, sa.select(sa.func.acting_chosen(digest(token), appointment))):
-        raise NotFound()
+        raise Forbidden()
 
 
 def slip_holder(door: sa.Engine, code: str) -> Mapping[str, Any]:
@@ -147,12 +153,22 @@ def confirm(door: sa.Engine, login: str, code: str, key: FieldKey) -> None:
         raise Invalid("验证码不对,请看手机上的新码。", field="code")
 
 
-def account_of(door: sa.Engine, subject: str) -> UUID:
-    """The account that an identity provider's subject (`issuer|sub`) is bound to. Raises `Unauthorised` for none."""
-    found = _told(door, sa.select(sa.func.account_of_subject(subject)))
+def account_of(door: sa.Engine, subject: str, twice: bool) -> UUID:
+    """The account that an identity provider's subject (`issuer|sub`) is bound to; `twice` says whether the provider asked for
+    a second factor. Raises `Unauthorised` for none, and where the account has a second factor and the provider asked for none."""
+    found = _maybe(door, "SELECT * FROM account_of_subject(:subject)", subject=subject)
     if found is None:
-        raise Unauthorised("这个身份还没有对应的账号,请让管理员绑定。")
-    return UUID(str(found))
+        raise Unauthorised("这个身份还没有对应的账号,请让管理员绑定。", subject=subject)
+    if found["second_factor"] and not twice:
+        raise Unauthorised("这个账号设有第二重验证,请用口令和验证码登录。")
+    return UUID(str(found["id"]))
+
+
+def link(door: sa.Engine, token: str, subject: str) -> None:
+    """Bind a subject to the account of a session that was opened a moment ago. Raises `Forbidden` for an older one and for an
+    account that is bound already, `Conflict` for a subject that is another's."""
+    if not _told(door, sa.select(sa.func.subject_linked(digest(token), subject))):
+        raise Forbidden("绑定前请重新登录;已绑定过的账号请让管理员改绑。")
 
 
 def digest(token: str) -> bytes:

@@ -42,7 +42,7 @@ CALLED = {
         "areas_at", "nearest_area", "area_holds", "placing_level", "feature_fate", "metric_srid", "path_width", "instance_prefix", "uuid_v7",
         "acting", "tally_here", "area_counts_told", "area_title", "shares_of", "zone_affected", "posts_told",
         "review_queue", "review_counts", "first_level", "scopes_hold", "caller_may", "features_here", "incident_reported", "report_followed",
-        "accounts_told", "account_made", "account_disabled", "slip_made", "appointed", "appointment_ended",
+        "accounts_told", "account_made", "account_disabled", "account_bound", "slip_made", "appointed", "appointment_ended",
         "handed_over", "sessions_told", "session_ended", "token_made", "token_ended", "tokens_told",
         "rights_received", "rights_followed", "retention_told", "certificates_told", "trail_told",
         "unmaskings_told", "unmaskings_waiting", "unmasking_reviewed", "exports_told", "export_moved",
@@ -67,7 +67,7 @@ CALLED = {
     ),
     "jingwei_door": (
         "account_asked", "account_of_subject", "sign_in_failed", "session_opened", "caller_of_session", "caller_of_token", "session_closed",
-        "acting_chosen", "slip_asked", "slip_used", "password_changed", "subject_set", "totp_set", "totp_used",
+        "acting_chosen", "slip_asked", "slip_used", "password_changed", "subject_linked", "totp_set", "totp_used",
     ),
     "jingwei_trail": ("trail_appended",),
     "jingwei_direct": ("uuid_v7", "metric_srid", "direct_lo", "direct_hi", "features_here"),

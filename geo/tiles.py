@@ -4,12 +4,14 @@ A tile carries ids and what the style needs, never a person's or a place's parti
 their own, because a polygon's label would repeat at every tile edge. Zooms are Web Mercator.
 """
 
+import hashlib
 from functools import cache
 
 import sqlalchemy as sa
 
 from geo import query
 from geo.catalog import RESOURCES
+from geo.db import Caller
 from geo.errors import BadQuery
 from geo.resource import Audience, Resource
 
@@ -43,6 +45,32 @@ def versions(connection: sa.Connection) -> dict[str, int]:
     """The version of every layer: what its tiles' addresses carry, moved on by the relay after each write."""
     known = {row.layer: int(row.version) for row in connection.execute(sa.text("SELECT layer, version FROM layer_versions"))}
     return {name: known.get(name, 0) for name, resource in RESOURCES.items() if resource.geometry}
+
+
+def version(connection: sa.Connection, resource: Resource) -> int:
+    """The version of one layer."""
+    found = connection.scalar(sa.text("SELECT version FROM layer_versions WHERE layer = :layer"), {"layer": resource.name})
+    return int(found or 0)
+
+
+def differs(resource: Resource, caller: Caller) -> bool:
+    """Whether a caller is drawn anything else of a noun than everybody is: rows that are not the public's, the place itself
+    where the public is shown its area, a name in clear. For the rest the map takes everybody's tiles, of the whole town.
+
+    One's own rows are never drawn: a tile that is nobody else's would say that there is something.
+    """
+    if caller.role in ("jingwei_public", "jingwei_own"):
+        return False
+    audience = caller.sees(resource)
+    drawn = [(query.place(resource, a).name, _label(resource, a)) for a in (audience, Audience.PUBLIC)]
+    drafts = resource.public_rows is not None and resource.drawn_rows is None and audience >= Audience.WORKER
+    return resource.audience > Audience.PUBLIC or drawn[0] != drawn[1] or drafts
+
+
+def fingerprint(caller: Caller) -> str:
+    """Of everything that a caller's tiles are bound to: who has the same is drawn the same. Twelve hexadecimal digits."""
+    bound = (caller.bound_role, caller.audience, *caller.scope, "", *sorted(caller.categories))
+    return hashlib.sha256("|".join(map(str, bound)).encode()).hexdigest()[:12]
 
 
 def _level(resource: Resource, z: int) -> dict[str, object]:

@@ -104,7 +104,7 @@ class Vectors(folium.map.Layer):
     )
 
     def __init__(self, tiles: str) -> None:
-        """`tiles` is the address of a tile with `{layer} {z} {x} {y} {v}` to fill in."""
+        """`tiles` is the address of a tile with `{path} {z} {x} {y} {query}` to fill in."""
         super().__init__(name=None, overlay=True, control=False)
         self.told = {"url": tiles, "symbols": SYMBOLS}
 

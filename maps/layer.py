@@ -76,12 +76,23 @@ class Drawing:
     lettering: Lettering | None
     hidden: frozenset[str] = frozenset()
     shown: bool = True
+    scope: str = ""  # the fingerprint of who is drawn their own; empty for what everybody is drawn
     counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The name of the resource, of its tiles, and of the layer in the address bar."""
         return self.resource.name
+
+    @property
+    def path(self) -> str:
+        """Where its tiles are, below those of the server: everybody's, which caches share, or the reader's own."""
+        return self.name if self.scope else f"public/{self.name}"
+
+    @property
+    def query(self) -> str:
+        """What their addresses carry, so that each content and each scope has one of its own."""
+        return f"v={self.version}&s={self.scope}" if self.scope else f"v={self.version}"
 
     @property
     def points(self) -> bool:
@@ -104,6 +115,8 @@ class Drawing:
             "starts": [style.zooms[0], *(AREA_STARTS if self.name == "areas" else ())],
             "by": style.by,
             "version": self.version,
+            "path": self.path,
+            "query": self.query,
             "on": self.shown,
             "points": self.points,
             "gathered": self.gathered,
@@ -130,13 +143,14 @@ def drawing(
     titles: Mapping[str, str],
     *,
     version: str = "0",
+    scope: str = "",
     shown: bool | None = None,
     hidden: frozenset[str] = frozenset(),
 ) -> Drawing:
     """The layer of `resource`.
 
     `titles` says what the values of `style.by` are called, in the order of the legend. `version` is part of
-    every tile's address and changes with the content. Raises `KeyError` for an undeclared symbol or pattern.
+    every tile's address and changes with the content, and so is `scope`, with who looks. Raises `KeyError` for an undeclared symbol or pattern.
     """
     style = resource.style
     values = list(titles) or [value for value, _ in style.palette]
@@ -149,6 +163,7 @@ def drawing(
         lettering=_lettering(resource),
         hidden=hidden,
         shown=style.shown if shown is None else shown,
+        scope=scope,
     )
 
 

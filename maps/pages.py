@@ -20,7 +20,7 @@ from maps.layer import Drawing
 from maps.legend import entries, swatch
 from maps.links import link
 
-TILES = "/tiles/{layer}/{z}/{x}/{y}.pbf?v={v}"
+TILES = "/tiles/{path}/{z}/{x}/{y}.pbf?{query}"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.deps import Engines
+from api.limits import Limits
 from geo import db, schema
 from geo.cluster import Address, Cluster
 from geo.keys import FieldKey, field_key
@@ -194,6 +195,7 @@ class Client(TestClient):
 @pytest.fixture
 def client(application: FastAPI, connection: sa.Connection, web: Within) -> Client:
     """The server on the test's own transaction, with the roles, scopes and read-only reads of the real one."""
+    application.state.limits = Limits({})
     application.state.engines = Engines(  # type: ignore[arg-type]
         web, Within(connection, "jingwei_door"), Within(connection, "jingwei_trail")
     )
@@ -223,7 +225,9 @@ def live_client(live: Address, key: FieldKey, tmp_path: Path) -> Iterator[Client
         db.engine(live.url("jingwei_web"), pool=8), db.engine(live.url("jingwei_door"), pool=8), db.engine(live.url("jingwei_trail"), pool=1)
     )
     # Entered, so that all its requests share one event loop, and closed, so that its connections are.
-    with Client(create_app(engines, key, tmp_path)) as client:
+    served = create_app(engines, key, tmp_path)
+    served.state.limits = Limits({})
+    with Client(served) as client:
         yield client
 
 

@@ -1,11 +1,20 @@
 """The layers of the map as vector tiles: what is in them, what never is, and for how long they may be kept."""
 
+import re
+from collections.abc import Mapping
+from uuid import UUID
+
 import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from geo import accounts, db, door, tiles
 from geo.catalog import RESOURCES
+from geo.catalog.roles import ROLES
+from geo.db import Caller
+from geo.resource import Audience
 from tests import town
+from tests.conftest import Client, Within
 
 
 def address(connection: sa.Connection, layer: str, z: int, x: float = 0.5, y: float = 0.5) -> str:
@@ -123,3 +132,146 @@ def test_text_in_a_tile_is_text(client: TestClient, connection: sa.Connection) -
     name = "<img src=x onerror=alert(1)>'; DROP TABLE parts; --"
     town.add(connection, "parts", name=name)
     assert name.encode() in client.get(address(connection, "parts", 17)).content
+
+
+# Everybody's tiles and one's own
+
+
+def bound(connection: sa.Connection, entrance: Within, login: str, role: str, *areas: str) -> Caller:
+    """Somebody as a request of theirs is bound."""
+    appointment = town.post(connection, login, role, *areas, categories=["sample"] if role == "department" else ())
+    town.token(connection, appointment, f"token-{login}")
+    return door.by_token(entrance, f"token-{login}").caller  # type: ignore[arg-type]
+
+
+def as_bearer(login: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer token-{login}"}
+
+
+SCOPED = [code for code, role in ROLES.items() if role.scoped]
+
+
+@pytest.mark.parametrize("role", SCOPED)
+def test_whoever_is_drawn_more_has_tiles_of_their_own_and_nobody_else(
+    connection: sa.Connection, web: Within, entrance: Within, role: str
+) -> None:
+    who = bound(connection, entrance, "somebody", role, town.A)
+    drawn = {name: noun for name, noun in RESOURCES.items() if noun.geometry and name != "areas"}
+    for name, noun in drawn.items():
+        # Off the middle of the grid, so that a coarse place is another; drafts too, where there are.
+        town.add(connection, name, matter="sample") if noun.category else town.add(connection, name)
+        if name == "zones":
+            town.add(connection, name, town.box(0.4, 0.4, 0.7, 0.7), state="draft")
+    connection.execute(sa.text("UPDATE incidents SET title = 'x'"))
+    at = [int(part) for part in address(connection, "x", 17).removesuffix(".pbf").split("/")[-3:]]
+    nobody = Caller()
+    for name, noun in (drawn | {"areas": RESOURCES["areas"]}).items():
+        found = {}
+        for caller in (nobody, who):
+            with db.transaction(web, caller, read_only=True) as connected:  # type: ignore[arg-type]
+                found[caller.actor] = tiles.tile(connected, noun, *at, caller.sees(noun)) if caller.knows(noun) else None
+        # All that there is lies in their area: what they are drawn is the same, or the noun is one of which they see more.
+        assert tiles.differs(noun, who) == (found["somebody"] != found["anonymous"]), name
+    assert tiles.differs(RESOURCES["incidents"], who) == (who.audience >= Audience.WORKER)
+
+
+@pytest.mark.parametrize("role", [code for code in ROLES if code not in SCOPED])
+def test_whoever_has_no_area_has_no_tiles_of_their_own(connection: sa.Connection, entrance: Within, role: str) -> None:
+    who = bound(connection, entrance, "somebody", role) if role != "public" else Caller()
+    assert [name for name, noun in RESOURCES.items() if tiles.differs(noun, who)] == []
+
+
+def test_a_worker_sees_the_town_around_and_their_own_grid_in_detail(client: Client, connection: sa.Connection, entrance: Within) -> None:
+    bound(connection, entrance, "worker", "grid_worker", town.A)
+    for n, x in enumerate((0.5, 2.5)):
+        town.add(connection, "parts", town.point(x, 0.5), name=f"part-{n}")
+        town.add(connection, "incidents", town.point(x, 0.1), number=str(n))
+    mine, beside = (address(connection, "parts", 17, x) for x in (0.5, 2.5))
+    assert client.get(beside, headers=as_bearer("worker")).status_code == 204
+    everybodys = client.get(beside.replace("/tiles/", "/tiles/public/"), headers=as_bearer("worker"))
+    assert b"part-1" in everybodys.content
+    assert everybodys.content == client.get(beside).content
+    assert client.get(mine, headers=as_bearer("worker")).content == client.get(mine.replace("/tiles/", "/tiles/public/")).content
+    # Where it is to the metre, for who works there.
+    exact = address(connection, "incidents", 18, 0.5, 0.1)
+    assert client.get(exact, headers=as_bearer("worker")).status_code == 200
+    assert client.get(exact.replace("/tiles/", "/tiles/public/"), headers=as_bearer("worker")).status_code == 204
+
+
+def test_a_residents_own_rows_are_never_drawn(client: Client, connection: sa.Connection, entrance: Within) -> None:
+    resident = bound(connection, entrance, "resident", "resident")
+    for n, x in enumerate((0.1, 2.5)):
+        town.add(connection, "incidents", town.point(x, 0.1), number=str(n))
+    connection.execute(sa.text("UPDATE incidents SET owner = :who WHERE number = '0'"), {"who": resident.account})
+    assert client.get("/collections/incidents/items", headers=as_bearer("resident")).json()["numberReturned"] == 1
+    centres = connection.execute(sa.text("SELECT ST_X(label_point), ST_Y(label_point) FROM areas WHERE path IN (:a, :c)"), {"a": town.A, "c": town.C}).all()
+    for lon, lat in centres:
+        here = address(connection, "incidents", 18, (lon - town.WEST) * 100, (lat - town.SOUTH) * 100)
+        told = [client.get(here, headers=headers).content for headers in ({}, as_bearer("resident"))]
+        assert told[0] == told[1] != b""
+
+
+def test_a_browser_keeps_a_tile_of_ones_own_under_its_scope_only(client: Client, connection: sa.Connection, entrance: Within) -> None:
+    who, other = bound(connection, entrance, "worker", "grid_worker", town.A), bound(connection, entrance, "beside", "grid_worker", town.C)
+    town.add(connection, "incidents")
+    here, mine = address(connection, "incidents", 17), tiles.fingerprint(who)
+    connection.execute(sa.text("INSERT INTO layer_versions (layer, version) VALUES ('incidents', 7)"))
+
+    def kept(query: str) -> str:
+        answer = client.get(here + query, headers=as_bearer("worker"))
+        assert answer.headers["vary"] == "Cookie, Authorization"
+        return str(answer.headers["cache-control"])
+
+    for v in (0, 6, 7):
+        assert kept(f"?v={v}&s={mine}") == "private, max-age=31536000, immutable"
+    # Under another's name, none, or that of a version still to come it would be shown when that is asked for.
+    for query in ("", "?v=7", f"?s={mine}", f"?v=7&s={tiles.fingerprint(other)}", "?v=7&s=", f"?v=8&s={mine}", f"?v=9223372036854775807&s={mine}"):
+        assert kept(query) == "private, no-store"
+    for query in ("?s=xyz", "?s=" + "a" * 13, "?v=-1", f"?v={2**63}", "?s=a&s=b"):
+        assert client.get(here + query).status_code == 400
+
+
+def test_nobody_puts_the_tile_of_today_under_the_version_of_tomorrow(client: Client, connection: sa.Connection) -> None:
+    town.add(connection, "parts")
+    connection.execute(sa.text("INSERT INTO layer_versions (layer, version) VALUES ('parts', 7)"))
+    for here in (address(connection, "parts", 17), address(connection, "parts", 17).replace("/tiles/", "/tiles/public/")):
+        assert "immutable" in client.get(f"{here}?v=7").headers["cache-control"]
+        assert "immutable" not in client.get(f"{here}?v=8").headers["cache-control"]
+
+
+def test_the_fingerprint_is_of_all_that_binds(connection: sa.Connection, entrance: Within) -> None:
+    holders: Mapping[str, tuple[str, tuple[str, ...]]] = {
+        "a": ("grid_worker", (town.A,)), "c": ("grid_worker", (town.C,)), "ac": ("grid_worker", (town.A, town.C)), "leading": ("community_leader", (town.A,)),
+        "steward": ("steward", (town.A,)), "department": ("department", (town.A,)),
+    }  # fmt: skip
+    marks = {login: tiles.fingerprint(bound(connection, entrance, f"of-{login}", role, *areas)) for login, (role, areas) in holders.items()}
+    assert len(set(marks.values())) == len(marks)
+    assert all(re.fullmatch("[0-9a-f]{12}", mark) for mark in marks.values())
+    # Who is bound to the same is drawn the same.
+    assert tiles.fingerprint(bound(connection, entrance, "again", "grid_worker", town.A)) == marks["a"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_map_asks_for_everybodys_tiles_but_where_the_reader_sees_more(client: Client, connection: sa.Connection) -> None:
+    def asked() -> dict[str, tuple[str, str]]:
+        page = client.get("/", headers={"Accept": "text/html"}).text
+        found = re.findall(r'"name": "(\w+)".*?"path": "([\w/]+)", "points": \w+, "query": "([^"]+)"', page)
+        return {name: (path, query.encode().decode("unicode_escape")) for name, path, query in found}
+
+    drawn = {name for name, noun in RESOURCES.items() if noun.geometry and noun.audience is Audience.PUBLIC}
+    assert asked() == {name: (f"public/{name}", "v=0") for name in drawn}
+    account: UUID = town.person(connection, "wang", "grid_worker", town.A)
+    elsewhere = accounts.appoint(connection, account, "grid_leader", [town.C])
+    client.post("/sessions", json={"login": "wang", "password": town.PASSWORD}, headers=town.OWN)
+    mine = asked()
+    assert {name for name, (path, _) in mine.items() if path == name} == {"incidents"}
+    assert re.fullmatch("v=0&s=[0-9a-f]{12}", mine["incidents"][1])
+    # Another appointment, another address: what the browser has kept of the one is not shown as the other's.
+    current = client.get("/me").json()["acting_as"]
+    other = elsewhere if current == f"grid_worker@{town.A}" else None
+    assert other is not None or current == f"grid_leader@{town.C}"
+    if other is None:
+        held = [held["id"] for held in client.get("/me").json()["appointments"] if held["areas"] == [town.A]]
+        other = UUID(held[0])
+    assert client.put("/me/acting", json={"appointment": str(other)}, headers=town.OWN).status_code == 204
+    assert asked()["incidents"][1] != mine["incidents"][1]

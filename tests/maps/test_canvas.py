@@ -11,7 +11,7 @@ from maps.layer import Drawing
 
 EXTENT = (122.58, 29.78, 122.62, 29.82)
 EVALUATED = str(7 * 7191)
-TILES = "/tiles/{layer}/{z}/{x}/{y}.pbf?v={v}"
+TILES = "/tiles/{path}/{z}/{x}/{y}.pbf?{query}"
 
 
 def descendants(element: Element) -> Iterator[Element]:

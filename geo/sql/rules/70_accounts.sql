@@ -107,6 +107,33 @@ BEGIN
 END
 $$;
 
+-- The subject at the place's identity provider by which the holder comes in; without one, none.
+CREATE OR REPLACE FUNCTION account_bound(account uuid, subject text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    IF NOT in_hand(account) THEN
+        PERFORM refuse('no right over this account');
+    END IF;
+    UPDATE accounts SET subject = nullif($2, '') WHERE id = account;
+    PERFORM account_journalled(account, 'change');
+END
+$$;
+
+-- Whoever could make a slip for an account, or bind a subject to it, holds a key to it. With an administrator's rights it gets
+-- new locks: all ways in are void, and only the security administrator gives one. Not for the first of them, whom the
+-- system administrator brings in.
+CREATE OR REPLACE FUNCTION locks_changed(of_account uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    IF caller_right() = 'owner' OR (caller_appointment()).role = 'system_admin' THEN
+        RETURN;
+    END IF;
+    UPDATE accounts SET password_hash = NULL, totp_cipher = NULL, totp_at = NULL, subject = NULL WHERE id = of_account;
+    UPDATE slips SET used_at = now() WHERE account = of_account AND used_at IS NULL;
+    UPDATE sessions SET ended_at = now() WHERE account = of_account AND ended_at IS NULL;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION appointed(
     account uuid, role text, areas text[], categories text[], since timestamptz, until timestamptz, lent uuid
 ) RETURNS uuid
@@ -137,6 +164,9 @@ BEGIN
     INSERT INTO appointments (account, role, administrator, categories, valid_from, valid_to, stands_in_for, made_by)
     VALUES (account, $2, coalesce(kind.administrator, false), $4, begins, until, lent, acting()) RETURNING id INTO made;
     INSERT INTO appointment_areas (appointment, path) SELECT DISTINCT made, path FROM unnest(areas) AS path;
+    IF kind.administrator THEN
+        PERFORM locks_changed(account);
+    END IF;
     PERFORM account_journalled(account, 'change');
     RETURN made;
 END
@@ -181,6 +211,9 @@ BEGIN
         VALUES (taker, held.role, held.administrator, held.categories, greatest(moment, held.valid_from), held.valid_to, acting())
         RETURNING id INTO made;
         INSERT INTO appointment_areas SELECT made, path FROM appointment_areas WHERE appointment = held.id;
+        IF held.administrator THEN
+            PERFORM locks_changed(taker);
+        END IF;
         done := done + 1;
     END LOOP;
     PERFORM account_journalled(giver, 'change'), account_journalled(taker, 'change');

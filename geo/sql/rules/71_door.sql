@@ -7,14 +7,30 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     FROM accounts AS c WHERE c.login = lower(wanted) AND c.kind = 'person' AND c.disabled_at IS NULL
 $$;
 
-CREATE OR REPLACE FUNCTION account_of_subject(wanted text) RETURNS uuid
+DROP FUNCTION IF EXISTS account_of_subject(text);
+CREATE FUNCTION account_of_subject(wanted text) RETURNS TABLE (id uuid, second_factor boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT id FROM accounts WHERE subject = wanted AND kind = 'person' AND disabled_at IS NULL
+    SELECT c.id, c.totp_at IS NOT NULL FROM accounts AS c WHERE c.subject = wanted AND c.kind = 'person' AND c.disabled_at IS NULL
 $$;
 
-CREATE OR REPLACE FUNCTION subject_set(of_account uuid, wanted text) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    UPDATE accounts SET subject = wanted WHERE id = of_account
+-- Whoever has just proved themselves may bind a subject, once. An old session might be another's hand by now, and would stay for
+-- good as the way in that it made.
+DROP FUNCTION IF EXISTS subject_set(uuid, text);
+CREATE OR REPLACE FUNCTION subject_linked(wanted bytea, told text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    holder uuid;
+BEGIN
+    UPDATE accounts AS c SET subject = told FROM sessions AS s
+    WHERE s.hash = wanted AND s.ended_at IS NULL AND s.ends_at > now() AND s.seen_at + s.idle > now()
+      AND s.opened_at > now() - interval '15 minutes' AND c.id = s.account AND c.disabled_at IS NULL AND c.subject IS NULL
+    RETURNING c.id INTO holder;
+    IF holder IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM account_journalled(holder, 'change');
+    RETURN true;
+END
 $$;
 
 -- Five failures in a row lock an account for half an hour (GB/T 22239). Returns whether this was the fifth.
