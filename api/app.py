@@ -14,9 +14,11 @@ from api import (
     control,
     docs,
     door,
+    entrance,
     errors,
     locating,
     pages,
+    people,
     redrawing,
     retention,
     rights_requests,
@@ -62,6 +64,8 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None) -> Fas
     app.include_router(retention.routes)
     app.include_router(tiles.routes)
     app.include_router(docs.routes)
+    app.include_router(entrance.routes)
+    app.include_router(people.routes)
     pages.install(app)
     app.add_middleware(Bounded)
     return app

@@ -69,7 +69,7 @@ def close_session(request: Request, here: PresenceNow, who: CallerNow) -> Respon
 @routes.get("/me", summary="Who asks, and as what", dependencies=[strict()])
 def me(here: PresenceNow, who: CallerNow, connection: Connection) -> dict[str, Any]:
     """The account and appointment that this request is bound to, and the others it might be."""
-    return present(here) | {"sessions": accounts.sessions(connection) if who.account else []}
+    return present(here) | {"sessions": accounts.sessions(connection, who.account) if who.account else []}
 
 
 @routes.put("/me/acting", status_code=204, summary="Act as another of one's appointments", dependencies=[strict()])
@@ -104,8 +104,10 @@ def enter(request: Request, answer: Response, login: str, password: str, code: s
     origin = request.client.host if request.client else ""
     try:
         token = door.sign_in(engines.door, login, password, code, origin, key)
-    except GeoError:
-        noted(request, "sign_in", result="refused", actor=login[:64])
+    except GeoError as error:
+        # Being asked for the code is half of coming in, and no refusal.
+        if code or error.facts.get("needs") != "code":
+            noted(request, "sign_in", result="refused", actor=login[:64])
         raise
     admit(request, answer, token)
 

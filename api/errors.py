@@ -10,8 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from api import deps
+from api import deps, pages, ways
 from geo import errors
+from geo.door import Presence
 from geo.errors import GeoError
 from geo.language import preferred, translated
 
@@ -32,6 +33,9 @@ STATUS: dict[type[GeoError], int] = {
     errors.Unavailable: 503,
 }
 
+# What a browser is answered with a page; a strange question is for whoever wrote it.
+PAGES = (401, 403, 404, 410, 413, 429, 503)
+
 TITLES = {
     400: "请求有误。", 401: "请先登录。", 404: "没有这一项。", 405: "这里不能这样做。", 406: "没有这种格式。",
     413: "内容过大。", 415: "不认识这种内容类型。", 428: "请带上 If-Match。",
@@ -51,12 +55,18 @@ def install(app: FastAPI) -> None:
             headers["WWW-Authenticate"] = "Bearer"
         if status in (401, 403):
             deps.refused(request, type(error).slug())
+        if status in PAGES and pages.wants_html(request, None):
+            return shown(request, status, error.said(partial(translated, language=deps.language(request))), headers)
+        if status == 401 and request.headers.get("hx-request"):
+            headers["HX-Redirect"] = ways.sign_in(request)
         said = error.said(partial(translated, language=preferred(request.headers.get("accept-language"))))
         return problem(request, status, type(error).slug(), type(error).__doc__ or "", said, error.facts, headers)
 
     @app.exception_handler(HTTPException)
     def protocol(request: Request, error: HTTPException) -> Response:
         title = TITLES.get(error.status_code, str(error.detail))
+        if error.status_code in PAGES and pages.wants_html(request, None):
+            return shown(request, error.status_code, translated(title, deps.language(request)), error.headers or {})
         return problem(request, error.status_code, f"http-{error.status_code}", title, title, {}, error.headers)
 
     @app.exception_handler(RequestValidationError)
@@ -82,6 +92,18 @@ def install(app: FastAPI) -> None:
     def unforeseen(request: Request, error: Exception) -> Response:
         log.exception("%s %s", request.method, request.url.path, exc_info=error)
         return problem(request, 500, GeoError.slug(), GeoError.__doc__ or "", GeoError.__doc__ or "", {})
+
+
+def shown(request: Request, status: int, sentence: str, headers: Mapping[str, str]) -> Response:
+    """A refusal to somebody with a browser: on to where it can be helped, or a page that says why."""
+    here: Presence | None = request.scope.get("presence")
+    if status == 401:
+        return ways.see(ways.sign_in(request))
+    if status == 403 and here and here.withheld:
+        return ways.see("/account")
+    answer = pages.refusal(request, status, sentence)
+    answer.headers.update(headers)
+    return answer
 
 
 def problem(

@@ -145,12 +145,14 @@ class Within:
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[sa.Connection]:
-        """A savepoint that ends like a transaction would: what was set in it is as before."""
+        """A savepoint that ends like a transaction would: what was set in it is as before, within another login's too."""
         with self.turn:
+            login, role = self.connection.exec_driver_sql("SELECT session_user, current_setting('role')").one()
             with self.connection.begin_nested():
                 self.connection.exec_driver_sql(f"SET LOCAL SESSION AUTHORIZATION {self.login}")
                 yield self.connection
-            self.connection.exec_driver_sql("SET LOCAL SESSION AUTHORIZATION DEFAULT")
+            self.connection.exec_driver_sql(f"SET LOCAL SESSION AUTHORIZATION {login}")
+            self.connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
 
     def dispose(self) -> None:
         """Nothing is held."""

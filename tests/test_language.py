@@ -32,6 +32,7 @@ READ: dict[str, set[str] | None] = {
     "geo/spine.py": None,
     "geo/identity.py": None,
     "geo/catalog/roles.py": {"ROLES"},
+    "geo/enrolling.py": {"HEADS"},
     "geo/intake.py": {"BOOLEANS", "SPELLED", "日"},
     "geo/members.py": {
         "NUMERAL", "HOUSE", "UNIT", "LEVEL", "PARITY", "STOREYS", "WHOLE", "SEPARATORS", "Token", "_completed", "_plain", "_kind",
