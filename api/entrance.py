@@ -51,6 +51,8 @@ TOKEN_DAYS = (30, 90, 180, 365)
 
 routes = APIRouter(include_in_schema=False)
 entering = [Depends(anyone), Depends(turn, scope="function")]
+# There is no cookie yet, and still the form must be ours: else somebody could be made to work in a stranger's account.
+ours = [Depends(from_own_page), *entering]
 
 Short = Annotated[Text, Field(max_length=64)]
 Secret = Annotated[Text, Field(max_length=1000)]
@@ -145,10 +147,9 @@ def sign_in_page(request: Request, language: LanguageNow, next: str = "") -> Res
     return answer
 
 
-@routes.post("/sign-in", dependencies=[*entering, strict()])
+@routes.post("/sign-in", dependencies=[*ours, strict()])
 def sign_in(given: Annotated[SignIn, Body()], request: Request, language: LanguageNow, key: Key) -> Response:
     """Come in, in one step or two: the code of a second factor is asked for when the password was right."""
-    from_own_page(request)
     wanted = own_path(given.next)
     answer = see(wanted)
     try:
@@ -161,7 +162,7 @@ def sign_in(given: Annotated[SignIn, Body()], request: Request, language: Langua
         if error.facts.get("needs") != "code":
             return _sign_in(request, language, given, trouble(request, language, "sign-in", error))
         told = trouble(request, language, "sign-in", error) if given.code else None
-        proof = seal(f"{time.time():.0f}\n{login}\n{password}", key.encryption, "proof").hex()
+        proof = seal(f"{int(time.time())}\n{login}\n{password}", key.encryption, "proof").hex()
         return _sign_in(request, language, given, told, proof)
     here: Presence = request.scope["presence"]
     if here.withheld or not menu.open_to(wanted, here.caller.may):
@@ -200,10 +201,9 @@ def slip_page(request: Request, language: LanguageNow, code: Annotated[str, Quer
     return _slip(request, language, code, holder)
 
 
-@routes.post("/slip", dependencies=[*entering, strict()])
+@routes.post("/slip", dependencies=[*ours, strict()])
 def use_slip(given: Annotated[Slip, Body()], request: Request, language: LanguageNow) -> Response:
     """Set the password of the slip's holder, once, and come in."""
-    from_own_page(request)
     holder: Mapping[str, Any] | None = None
     try:
         holder = door.slip_holder(_door(request), given.code)

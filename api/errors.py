@@ -85,6 +85,8 @@ def install(app: FastAPI) -> None:
         kind: type[GeoError] = errors.Invalid if in_body else errors.BadQuery
         if any(e["loc"] and e["loc"][0] == "path" for e in error.errors()):
             kind = errors.NotFound
+        if STATUS[kind] in PAGES and pages.wants_html(request, None):
+            return shown(request, STATUS[kind], translated(kind.__doc__ or "", deps.language(request)), {})
         facts = {"errors": told[:50], "field": told[0]["field"]}
         return problem(request, STATUS[kind], kind.slug(), kind.__doc__ or "", kind.__doc__ or "", facts)
 

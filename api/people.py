@@ -298,8 +298,7 @@ def end_token(
 
 
 def _appointed(connection: sa.Connection, account: UUID, given: Appointing) -> None:
-    if given.role not in ROLES:
-        raise Invalid("没有这个角色。", field="role")
+    enrolling.offers(given.role, accounts.offered(connection))
     areas = accounts.called(connection, given.area)
     if ROLES[given.role].scoped and not areas:
         raise Invalid("这个角色要写区域。", field="area")

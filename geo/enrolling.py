@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import BytesIO
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from geo import accounts, db
 from geo.catalog.roles import ROLES
-from geo.errors import GeoError, Invalid
+from geo.errors import Forbidden, GeoError, Invalid
 from geo.language import translated
 
 LOCAL = ZoneInfo(db.TIME_ZONE)
@@ -105,8 +105,9 @@ def enrol(connection: sa.Connection, rows: Sequence[Row], partly: bool = False) 
     """Make and appoint whom the rows name. If any is refused nothing is written, unless `partly`: then the others are."""
     known = {a["login"]: a for a in accounts.told(connection, logins=[row.login.lower() for row in rows])}
     matters = {text: m["code"] for m in accounts.matters(connection, parents=False) for text in (m["code"], m["title"], m["title_en"].lower())}
+    offered = set(accounts.offered(connection))
     with db.translated(), connection.begin_nested() as whole:
-        outcomes = [_enrolled(connection, row, known, matters) for row in rows]
+        outcomes = [_enrolled(connection, row, known, matters, offered) for row in rows]
         if not partly and any(outcome.why for outcome in outcomes):
             whole.rollback()
             return [outcome if outcome.why else Outcome(outcome.row, "held") for outcome in outcomes]
@@ -140,15 +141,23 @@ def _columns(titles: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for title in titles:
         for field, words in HEADS.items():
-            if title.strip().lower() in words.split():
+            if title.strip().lower() in (*words.split(), translated(COLUMNS[field], "en").lower()):
                 found.setdefault(field, title)
     if "login" not in found:
         raise Invalid("表里没有“登录名”这一列。请下载模板填写。", field="file")
     return found
 
 
+def offers(role: str, offered: Collection[str]) -> None:
+    """`Invalid` for a role that there is not, `Forbidden` for one that the caller may not give."""
+    if role not in ROLES:
+        raise Invalid("没有这个角色。", field="role")
+    if role not in offered:
+        raise Forbidden("您不能任命{role}。", role=ROLES[role].title, field="role")
+
+
 def _enrolled(
-    connection: sa.Connection, row: Row, known: dict[str, dict[str, Any]], matters: Mapping[str, str]
+    connection: sa.Connection, row: Row, known: dict[str, dict[str, Any]], matters: Mapping[str, str], offered: Collection[str]
 ) -> Outcome:
     login = row.login.lower()
     account: UUID | None = None
@@ -158,7 +167,7 @@ def _enrolled(
                 account = accounts.make(connection, login, row.name)
             held = known.get(login, {"id": account, "appointments": []})
             done: Done = "made" if account else "unchanged"
-            if row.role and not _holds(held["appointments"], wanted := _wanted(connection, row, matters)):
+            if row.role and not _holds(held["appointments"], wanted := _wanted(connection, row, matters, offered)):
                 accounts.appoint(connection, held["id"], **wanted)
                 done = "made" if account else "appointed"
                 held = held | {"appointments": [*held["appointments"], {**wanted, "to": None}]}
@@ -168,8 +177,9 @@ def _enrolled(
         return Outcome(row, "refused", why=why)
 
 
-def _wanted(connection: sa.Connection, row: Row, matters: Mapping[str, str]) -> dict[str, Any]:
+def _wanted(connection: sa.Connection, row: Row, matters: Mapping[str, str], offered: Collection[str]) -> dict[str, Any]:
     role = role_called(row.role)
+    offers(role, offered)
     if ROLES[role].scoped and not row.area:
         raise Invalid("这个角色要写区域。", field="area")
     categories = [text for text in SEPARATORS.split(row.category) if text]
