@@ -1,11 +1,13 @@
 """Giving accounts by page: inside one's own areas, below one's own rank, and nothing half done."""
 
+import contextlib
 import io
 import re
 import zipfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from html import unescape
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,7 +16,9 @@ import sqlalchemy as sa
 import xlsxwriter
 from fastapi import FastAPI
 from starlette.testclient import TestClient
+from typer.testing import CliRunner, Result
 
+from api import cli_account
 from geo import accounts, db, enrolling
 from geo.db import Caller
 from geo.errors import Forbidden, Invalid, NotFound
@@ -416,3 +420,46 @@ def test_names_of_colleagues_are_for_who_holds_an_office(web: Within, connection
         caller = Caller(role="jingwei_own", account=account, appointment=appointment)
         with db.transaction(web, caller, read_only=True) as asking:  # type: ignore[arg-type]
             assert bool(asking.scalar(sa.text("SELECT account_named(' Chief ')"))) is found
+
+
+# ---- from the terminal
+
+
+@pytest.fixture
+def terminal(connection: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """`jingwei account …` on the test's own transaction."""
+    monkeypatch.setattr(cli_account, "owner", lambda: contextlib.nullcontext(connection))
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    return lambda *words: CliRunner().invoke(cli_account.app, list(words))
+
+
+def test_a_sheet_is_taken_by_the_terminal_too(
+    terminal: Callable[..., Result], connection: sa.Connection, chief: str, tmp_path: Path
+) -> None:
+    file, slips = tmp_path / "people.xlsx", tmp_path / "slips.html"
+    file.write_bytes(sheet(*ROWS, ("xx", "[red]", "无此角色", "", "", "", "")))
+    held = terminal("import", str(file), "--slips", str(slips))
+    assert held.exit_code == 1
+    assert "[red]" in held.output
+    assert "没有这个角色" in held.output
+    assert not slips.exists()
+    done = terminal("import", str(file), "--slips", str(slips), "--partly")
+    assert done.output.count("新建账号") == 3
+    page = slips.read_text(encoding="utf-8")
+    assert page.count('<article class="slip"') == 3
+    assert "zhang.san" in page
+    assert "/static/" not in page
+    assert slips.stat().st_mode & 0o777 == 0o600
+    assert of(connection, "li.si")["made_by"] == "jingwei_admin"
+
+
+def test_the_terminal_tells_where_somebody_is_signed_in(
+    terminal: Callable[..., Result], visitors: Visitors, connection: sa.Connection, chief: str
+) -> None:
+    visitor = visitors(chief)
+    assert "testclient" in terminal("sessions", chief).output
+    assert visitor.get("/account").status_code == 200
+    terminal("sessions", chief, "--end")
+    assert visitor.get("/account").status_code == 303
+    assert "testclient" not in terminal("sessions", chief).output
