@@ -30,6 +30,7 @@ from api.deps import (
     cookie_name,
     from_own_page,
     noted,
+    origin,
     presence,
     strict,
     turn,
@@ -212,7 +213,7 @@ def use_slip(given: Annotated[Slip, Body()], request: Request, language: Languag
     except GeoError as error:
         return _slip(request, language, given.code, holder, trouble(request, language, "slip", error))
     answer = see("/")
-    sessions.admit(request, answer, door.opened(_door(request), account, _origin(request)))
+    sessions.admit(request, answer, door.opened(_door(request), account, origin(request)))
     here: Presence = request.scope["presence"]
     if here.withheld:
         answer.headers["Location"] = "/account"
@@ -247,7 +248,7 @@ def change_password(
         return _account(request, here, connection, language, key, trouble(request, language, "password", error))
     noted(request, "account", "accounts", str(account), "password")
     answer = see("/account", done="password")
-    sessions.admit(request, answer, door.opened(_door(request), account, _origin(request)))
+    sessions.admit(request, answer, door.opened(_door(request), account, origin(request)))
     return answer
 
 
@@ -343,7 +344,7 @@ def lend(
             )
     except GeoError as error:
         return _account(request, here, connection, language, key, trouble(request, language, "lend", error))
-    noted(request, "account", "appointments", str(given.appointment), "lend")
+    noted(request, "appoint", "appointments", str(given.appointment), "lend")
     return see("/account", done="lent")
 
 
@@ -359,7 +360,7 @@ def end_appointment(
             accounts.dismiss(connection, given.id)
     except GeoError as error:
         return _account(request, here, connection, language, key, trouble(request, language, "appointments", error))
-    noted(request, "account", "appointments", str(given.id), "end")
+    noted(request, "appoint", "appointments", str(given.id), "end")
     return see("/account", done="ended")
 
 
@@ -455,10 +456,6 @@ def _proof(text: str, key: FieldKey) -> tuple[str, str]:
 def _door(request: Request) -> sa.Engine:
     engines: Engines = request.app.state.engines
     return engines.door
-
-
-def _origin(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _issuer(request: Request) -> str:

@@ -24,6 +24,7 @@ from geo.errors import GeoError, Invalid
 from geo.language import Language, translated
 from maps import pages as drawn
 
+APPOINTING = ("appointed", "ended", "handed-over")
 AT_ONCE = 50  # accounts on a page
 CHOICES = 60  # areas to tick; more are typed
 SUGGESTED = 300
@@ -312,7 +313,7 @@ def _slip(connection: sa.Connection, account: Mapping[str, Any]) -> dict[str, An
 
 
 def _done(request: Request, account: UUID, done: str) -> Response:
-    noted(request, "account", "accounts", str(account), done)
+    noted(request, "appoint" if done in APPOINTING else "account", "accounts", str(account), done)
     return see(f"/accounts/{account}", done=done)
 
 

@@ -194,7 +194,6 @@ SENTENCES = {
     "appointments_areas_check": "在区域里工作的角色须给出 1 至 8 个区域,职能部门还须给出事项类别;其他角色不填。",
     "appointment_areas_path_fkey": "没有这个区域。",
     "appointments_role_fkey": "没有这个角色。",
-    "appointments_areas_check": "网格员、社区负责人等角色要写区域,职能部门还要写事项类别,其他角色都不写。",
     "appointments_validity_check": "截止日期早于起始日期。",
     "areas_code_retired_check": "这个编码属于已注销的区域,不能再给别的区域。",
     "instance_trail_begun_check": "留痕已经开始,校验算法不能再换。",

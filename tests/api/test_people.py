@@ -124,7 +124,7 @@ def test_a_worker_is_made_and_comes_in_by_their_slip(
         ({"role": "street"}, "您不能任命街道。"), ({"role": "system_admin", "area": []}, "您不能任命系统管理员。"),
         ({"role": "nothing"}, "没有这个角色。"), ({"area": [town.C]}, f"您能看到的区域里没有 {town.C}。"), ({"area": []}, "这个角色要写区域。"),
         ({"until": "tomorrow"}, "日期写成 2026-12-31 这样:tomorrow"), ({"until": "2020-01-01"}, "截止日期早于起始日期。"),
-        ({"role": "department"}, "职能部门还要写事项类别"), ({"category": ["06"]}, "职能部门还要写事项类别"),
+        ({"role": "department"}, "职能部门还须给出事项类别"), ({"category": ["06"]}, "职能部门还须给出事项类别"),
     ],
 )  # fmt: skip
 def test_what_is_refused_leaves_nothing(
