@@ -16,11 +16,13 @@ from api import (
     desk,
     docs,
     door,
+    entrance,
     errors,
     exports,
     locating,
     oidc,
     pages,
+    people,
     redrawing,
     reporting,
     retention,
@@ -83,6 +85,8 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(desk.routes)
     app.include_router(tiles.routes)
     app.include_router(docs.routes)
+    app.include_router(entrance.routes)
+    app.include_router(people.routes)
     pages.install(app)
     app.add_middleware(Bounded)
     app.add_middleware(Guarded)

@@ -1,21 +1,26 @@
 """`jingwei account`: people and systems that may come in, as the machine's own administrator gives them."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import sqlalchemy as sa
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from api.settings import settings
-from geo import accounts, db, direct
+from geo import accounts, db, direct, enrolling
 from geo.cluster import reached
 from geo.errors import Invalid, NotFound
-from geo.terminal import said
+from geo.language import translated
+from geo.terminal import said, spoken
 
 app = typer.Typer(no_args_is_help=True, help="Accounts: who may come in, as what, where and until when.")
 console = Console(highlight=False)
@@ -191,8 +196,70 @@ def sql_login(
     )
 
 
+@app.command("import")
+def enrol(
+    file: Path,
+    slips: Annotated[Path | None, typer.Option(help="write a page of one-time slips for the new accounts, to print")] = None,
+    partly: Annotated[bool, typer.Option("--partly", help="take the rows without a fault; without, all or none")] = False,
+) -> None:
+    """Make and appoint whom a sheet names (登录名 姓名 角色 区域编码 类别 起始 截止), and tell of every row what became of it."""
+    from maps import pages
+
+    rows = enrolling.read(file.read_bytes(), file.name) if file.is_file() else []
+    if not rows:
+        raise NotFound("没有文件 {file}。", file=file.name)
+    say = partial(translated, language=spoken())
+    with owner() as connection:
+        outcomes = enrolling.enrol(connection, rows, partly)
+        fresh = dict.fromkeys(outcome.account for outcome in outcomes if outcome.done == "made" and outcome.account)
+        if slips and fresh:
+            place = str(connection.scalar(sa.text("SELECT name FROM instance")) or "")
+            _kept(slips, pages.slips_alone([_given(connection, account) for account in fresh], place, partial(translated, language="en")))
+    table = Table("row", "login", "name", "as", "where", "", box=None, pad_edge=False)
+    for outcome in outcomes:
+        row, told = outcome.row, say(enrolling.OUTCOMES[outcome.done])
+        table.add_row(
+            str(row.number), *map(escape, (row.login, row.name, row.role, row.area)),
+            escape(f"{told}: {outcome.why.said(say)}" if outcome.why else told),
+        )
+    console.print(table)
+    raise typer.Exit(1 if any(outcome.why for outcome in outcomes) else 0)
+
+
+@app.command()
+def sessions(
+    login: str, end: Annotated[bool, typer.Option("--end", help="close them all")] = False
+) -> None:
+    """Where an account is signed in."""
+    table = Table("opened", "seen", "until", "from", box=None, pad_edge=False)
+    with owner() as connection:
+        account = accounts.known(connection, login)
+        for session in accounts.sessions(connection, account["id"]):
+            table.add_row(*(f"{session[when]:%Y-%m-%d %H:%M}" for when in ("opened_at", "seen_at", "ends_at")), session["origin"])
+        if end:
+            accounts.end_sessions(connection, account["id"])
+    console.print(table)
+
+
+def _given(connection: sa.Connection, account: UUID) -> dict[str, object]:
+    holder = accounts.one(connection, account)
+    code, ends = accounts.slip(connection, account)
+    return {"login": holder["login"], "name": holder["name"], "code": code, "ends": ends, "link": _link(code)}
+
+
+def _kept(path: Path, text: str) -> None:
+    # Whoever reads this file comes in as any of these people.
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as target:
+        os.fchmod(target.fileno(), 0o600)
+        target.write(text)
+
+
+def _link(code: str) -> str:
+    return f"{settings().own_url}/slip?code={code}"
+
+
 def _slip(code: str, ends: datetime) -> None:
-    address = f"{settings().own_url}/slip?code={code}"
+    address = _link(code)
     console.print(said("一次性链接,{ends} 前有效:{address}", ends=f"{ends:%Y-%m-%d %H:%M}", address=address), markup=False, soft_wrap=True)
 
 

@@ -158,13 +158,13 @@ def anyone() -> Caller:
     return ANYBODY.caller
 
 
-def able(ability: Ability, *others: Ability) -> Any:
+def able(*abilities: Ability) -> Any:
     """What a verb asks for beside its policy: a caller who has the ability, or one of several."""
 
     def allowed(who: Annotated[Caller, Depends(asked)]) -> None:
         if who.account is None:
             raise Unauthorised()
-        if not who.may & {ability, *others}:
+        if not who.may.intersection(abilities):
             raise Forbidden()
 
     return Depends(allowed)

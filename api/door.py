@@ -70,7 +70,7 @@ def close_session(request: Request, here: PresenceNow, who: CallerNow) -> Respon
 @routes.get("/me", summary="Who asks, and as what", dependencies=[strict()])
 def me(here: PresenceNow, who: CallerNow, connection: Connection) -> dict[str, Any]:
     """The account and appointment that this request is bound to, and the others it might be."""
-    return present(here) | {"sessions": accounts.sessions(connection) if who.account else []}
+    return present(here) | {"sessions": accounts.sessions(connection, who.account) if who.account else []}
 
 
 @routes.put("/me/acting", status_code=204, summary="Act as another of one's appointments", dependencies=[strict()])
@@ -115,7 +115,8 @@ def enter(request: Request, answer: Response, login: str, password: str, code: s
         # Being asked for the second factor is half of a sign-in, not a failure.
         if "needs" in error.facts and not code:
             limits.give_back("sign_in", request)
-        noted(request, "sign_in", result="refused", actor=login[:64])
+        else:
+            noted(request, "sign_in", result="refused", actor=login[:64])
         raise
     admit(request, answer, token)
 

@@ -10,9 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from api import deps
+from api import deps, pages, ways
 from api.guard import dressed
 from geo import errors
+from geo.door import Presence
 from geo.errors import GeoError
 from geo.language import preferred, translated
 
@@ -33,6 +34,9 @@ STATUS: dict[type[GeoError], int] = {
     errors.Unavailable: 503,
 }
 
+# What a browser is answered with a page; a strange question is for whoever wrote it.
+PAGES = (401, 403, 404, 410, 413, 429, 503)
+
 TITLES = {
     400: "请求有误。", 401: "请先登录。", 404: "没有这一项。", 405: "这里不能这样做。", 406: "没有这种格式。",
     413: "内容过大。", 415: "不认识这种内容类型。", 428: "请带上 If-Match。",
@@ -52,6 +56,10 @@ def install(app: FastAPI) -> None:
             headers["WWW-Authenticate"] = "Bearer"
         if status in (401, 403):
             deps.refused(request, type(error).slug())
+        if status in PAGES and pages.wants_html(request, None):
+            return shown(request, status, error.said(partial(translated, language=deps.language(request))), headers)
+        if status == 401 and request.headers.get("hx-request"):
+            headers["HX-Redirect"] = ways.sign_in(request)
         said = error.said(partial(translated, language=preferred(request.headers.get("accept-language"))))
         answer = problem(request, status, type(error).slug(), type(error).__doc__ or "", said, error.facts, headers)
         deps.forgotten(request, answer)
@@ -60,6 +68,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def protocol(request: Request, error: HTTPException) -> Response:
         title = TITLES.get(error.status_code, str(error.detail))
+        if error.status_code in PAGES and pages.wants_html(request, None):
+            return shown(request, error.status_code, translated(title, deps.language(request)), error.headers or {})
         return problem(request, error.status_code, f"http-{error.status_code}", title, title, {}, error.headers)
 
     @app.exception_handler(RequestValidationError)
@@ -78,6 +88,8 @@ def install(app: FastAPI) -> None:
         kind: type[GeoError] = errors.Invalid if in_body else errors.BadQuery
         if any(e["loc"] and e["loc"][0] == "path" for e in error.errors()):
             kind = errors.NotFound
+        if STATUS[kind] in PAGES and pages.wants_html(request, None):
+            return shown(request, STATUS[kind], translated(kind.__doc__ or "", deps.language(request)), {})
         facts = {"errors": told[:50], "field": told[0]["field"]}
         return problem(request, STATUS[kind], kind.slug(), kind.__doc__ or "", kind.__doc__ or "", facts)
 
@@ -88,6 +100,18 @@ def install(app: FastAPI) -> None:
         # This handler stands outside of all that dresses an answer.
         dressed(answer.headers, request.scope, 500)
         return answer
+
+
+def shown(request: Request, status: int, sentence: str, headers: Mapping[str, str]) -> Response:
+    """A refusal to somebody with a browser: on to where it can be helped, or a page that says why."""
+    here: Presence | None = request.scope.get("presence")
+    if status == 401:
+        return ways.see(ways.sign_in(request))
+    if status == 403 and here and here.withheld:
+        return ways.see("/account")
+    answer = pages.refusal(request, status, sentence)
+    answer.headers.update(headers)
+    return answer
 
 
 def problem(

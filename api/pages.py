@@ -6,6 +6,7 @@ Routes of a few lines: verbs of `geo` give plain data, `maps` makes the page.
 import gzip
 import math
 import mimetypes
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Annotated, Any, Literal
 
@@ -14,14 +15,17 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from starlette.middleware.gzip import GZipMiddleware
 
+from api import menu
 from api.collections import link
-from api.deps import CallerNow, Connection, LanguageNow, anyone, strict
+from api.deps import CallerNow, Connection, LanguageNow, anyone, language, strict
 from api.guard import FOR_EVER
 from api.limits import limited
 from geo import cards, placing, tiles
 from geo import topology as reports
 from geo.catalog import RESOURCES
+from geo.catalog.roles import ROLES
 from geo.db import Caller
+from geo.door import Presence
 from geo.errors import BadQuery, NotFound
 from geo.language import Language, translated
 from geo.resource import REASONS, Resource
@@ -176,8 +180,33 @@ def wants_html(request: Request, f: str | None) -> bool:
 
 
 def reader(request: Request, language: Language) -> pages.Reader:
-    """Who reads this page."""
-    return pages.Reader(language, partial(translated, language=language), nonce(request))
+    """Who reads this page, as far as the request has asked."""
+    say = partial(translated, language=language)
+    here: Presence | None = request.scope.get("presence")
+    return pages.Reader(language, say, nonce(request), known(here, language) if here and here.caller.account else None)
+
+
+def known(here: Presence, language: Language) -> pages.Known:
+    """Somebody who has come in, as the top of a page shows them."""
+    acting = here.caller.appointment
+    others = [
+        {
+            "id": other["id"], "title": ROLES[other["role"]].title, "places": places(other["names"], language),
+            "stands_in": other["stands_in"],
+            "current": other["id"] == str(acting) or (here.withheld and other["role"] == here.role),
+        }
+        for other in here.others if other["role"] in ROLES
+    ]
+    now = next((other for other in others if other["current"]), None)
+    return pages.Known(
+        here.name or here.caller.actor, here.caller.actor, ROLES[here.role].title, now["places"] if now else "", others,
+        menu.entries(here.caller.may), here.withheld,
+    )
+
+
+def places(names: Sequence[str], language: Language) -> str:
+    """Names of areas in one line."""
+    return ("、" if language == "zh" else ", ").join(names)
 
 
 def nonce(request: Request) -> str:
@@ -189,11 +218,26 @@ def nonce(request: Request) -> str:
 def page(request: Request, language: Language, text: str) -> Response:
     """An HTML answer. The language that the address asks for is remembered."""
     answer = Response(text, media_type=HTML)
-    answer.headers["Cache-Control"] = "no-cache"
+    here: Presence | None = request.scope.get("presence")
+    answer.headers["Cache-Control"] = "private, no-cache" if here and here.caller.account else "no-cache"
     answer.headers["Content-Language"] = language
     answer.headers["Vary"] = "Accept, Accept-Language, Cookie, HX-Request"
     if request.query_params.get("lang") == language:
         answer.set_cookie("lang", language, max_age=31_536_000, httponly=True, samesite="lax")
+    return answer
+
+
+def private(answer: Response) -> Response:
+    """A page that nothing keeps: there is a code in it, or somebody's account."""
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def refusal(request: Request, status: int, sentence: str) -> Response:
+    """What somebody reads who asked for a page with a browser and may not have it."""
+    said = language(request)
+    answer = private(page(request, said, pages.refusal(reader(request, said), status, sentence)))
+    answer.status_code = status
     return answer
 
 

@@ -3,8 +3,9 @@
 All of these are bound to the caller's transaction; `connection` of the owner's own tools is asked nothing.
 """
 
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,8 @@ from sqlalchemy.dialects import postgresql as pg
 
 from geo.catalog.roles import ROLES
 from geo.door import digest, new_code
-from geo.errors import NotFound
+from geo.errors import Invalid, NotFound
+from geo.statements import run
 
 SLIP_LASTS = timedelta(days=7)
 FIRST = "admin"
@@ -23,11 +25,34 @@ GROUNDS = {
     "steward": "micro_grid", "grid_worker": "grid", "grid_leader": "grid", "community_leader": "community",
 }
 TEXTS = pg.ARRAY(sa.Text)
+TOLD = sa.text(
+    "SELECT * FROM accounts_told(CAST(:account AS uuid), CAST(:logins AS text[]), CAST(:words AS text), CAST(:role AS text),"
+    " CAST(:within AS text), CAST(:standing AS text), CAST(:most AS integer), CAST(:skipped AS integer))"
+)
+STANDINGS = {"open": "可登录", "waiting": "还没设口令", "locked": "已锁定", "idle": "没有任职", "disabled": "已停用"}
 
 
-def told(connection: sa.Connection) -> list[dict[str, Any]]:
-    """The accounts the caller may decide over or has made, by login, each with its appointments."""
-    return [dict(row) for row in connection.execute(sa.text("SELECT * FROM accounts_told()")).mappings()]
+def told(
+    connection: sa.Connection, account: UUID | None = None, logins: Sequence[str] | None = None, words: str = "", role: str = "",
+    within: str = "", standing: str = "", most: int | None = None, skipped: int = 0,
+) -> list[dict[str, Any]]:
+    """The accounts the caller may decide over or has made, by login, each with its appointments.
+
+    Of those, the ones whose login or name has `words` in it, with a lasting appointment to a `role` or `within` an area
+    (its path), and of a `standing` (`STANDINGS`); at most `most` of them, each saying the `total`.
+    """
+    asked = {
+        "account": account, "logins": None if logins is None else list(logins), "words": words.strip(), "role": role, "within": within,
+        "standing": standing, "most": most, "skipped": skipped,
+    }
+    return [dict(row) for row in connection.execute(TOLD, asked).mappings()]
+
+
+def one(connection: sa.Connection, account: UUID) -> dict[str, Any]:
+    """An account of those. Raises `NotFound`."""
+    for found in told(connection, account):
+        return found
+    raise NotFound()
 
 
 def make(connection: sa.Connection, login: str, name: str = "", kind: str = "person") -> UUID:
@@ -100,9 +125,10 @@ def end_token(connection: sa.Connection, token_id: UUID) -> None:
     connection.execute(sa.select(sa.func.token_ended(token_id)))
 
 
-def sessions(connection: sa.Connection) -> list[dict[str, Any]]:
-    """The caller's own open sessions, newest first."""
-    return [dict(row) for row in connection.execute(sa.text("SELECT * FROM sessions_told()")).mappings()]
+def sessions(connection: sa.Connection, account: UUID | None) -> list[dict[str, Any]]:
+    """The open sessions of the caller, or of an account in their hand, newest first."""
+    found = connection.execute(sa.text("SELECT * FROM sessions_told(CAST(:account AS uuid))"), {"account": account})
+    return [dict(row) for row in found.mappings()]
 
 
 def end_session(connection: sa.Connection, session: UUID) -> None:
@@ -110,12 +136,59 @@ def end_session(connection: sa.Connection, session: UUID) -> None:
     connection.execute(sa.select(sa.func.session_ended(session)))
 
 
+def end_sessions(connection: sa.Connection, account: UUID) -> int:
+    """Close all sessions of an account in the caller's hand. Returns how many."""
+    return int(connection.scalar(sa.select(sa.func.sessions_ended(account))) or 0)
+
+
+def own(connection: sa.Connection) -> list[dict[str, Any]]:
+    """What the caller is appointed to now or will be (`mine`), and what they have lent of it, with whom it is lent to or from."""
+    return [dict(row) for row in connection.execute(sa.text("SELECT * FROM appointments_told()")).mappings()]
+
+
+def offered(connection: sa.Connection) -> list[str]:
+    """The codes of the roles that the caller may give in areas of their own, by rank."""
+    return list(connection.scalars(sa.text("SELECT * FROM roles_offered()")))
+
+
 def known(connection: sa.Connection, login: str) -> dict[str, Any]:
     """The account of a login name, among those of `told`. Raises `NotFound`."""
-    for account in told(connection):
-        if account["login"] == login.strip().lower():
-            return account
-    raise NotFound("没有账号 {login}。", login=login)
+    for account in told(connection, logins=[login.strip().lower()]):
+        return account
+    raise NotFound("没有账号 {login}。", login=login.strip())
+
+
+def colleague(connection: sa.Connection, login: str) -> UUID:
+    """The account of a person who may stand in or take over, wherever they work. Raises `NotFound`."""
+    found = connection.scalar(sa.select(sa.func.account_named(login)))
+    if found is None:
+        raise NotFound("没有账号 {login}。", login=login.strip(), field="login")
+    return UUID(str(found))
+
+
+def areas(connection: sa.Connection, most: int) -> list[dict[str, Any]]:
+    """The areas that the caller may see, highest first, with path, code, level and name."""
+    return [dict(row) for row in run(connection, "areas_offered", most=most).mappings()]
+
+
+def called(connection: sa.Connection, texts: Iterable[str]) -> list[str]:
+    """The paths of areas named by path, code or name, among those the caller may see; several in one text are parted by
+    blanks or commas. Raises `NotFound` for none and `Invalid` for several of one name."""
+    wanted = list(dict.fromkeys(filter(None, re.split(r"[\s,,、;;]+", " ".join(texts)))))
+    paths: dict[str, list[str]] = {text: [] for text in wanted}
+    for row in run(connection, "areas_called", wanted=wanted):
+        paths[row.said].append(row.path)
+    for text, found in paths.items():
+        if not found:
+            raise NotFound("您能看到的区域里没有 {area}。", area=text, field="area")
+        if len(found) > 1:
+            raise Invalid("叫 {area} 的区域不止一个,请写编码:{choices}", area=text, choices=found[:10], field="area")
+    return list(dict.fromkeys(found[0] for found in paths.values()))
+
+
+def matters(connection: sa.Connection, parents: bool = True) -> list[dict[str, Any]]:
+    """The matters that a department may answer for: code, title, title_en. With `parents` the classes only."""
+    return [dict(row) for row in run(connection, "matters_offered", parents=parents).mappings()]
 
 
 def founded(connection: sa.Connection) -> str | None:

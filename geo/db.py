@@ -212,6 +212,7 @@ SENTENCES = {
     "accounts_subject_key": "这个身份已绑定到另一个账号。",
     "appointment_areas_path_fkey": "没有这个区域。",
     "appointments_role_fkey": "没有这个角色。",
+    "appointments_validity_check": "截止日期早于起始日期。",
     "areas_code_retired_check": "这个编码属于已注销的区域,不能再给别的区域。",
     "instance_trail_begun_check": "留痕已经开始,校验算法不能再换。",
     "instance_trail_days_check": "留痕至少保存 183 天,不能设得更短。",

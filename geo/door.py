@@ -123,9 +123,19 @@ def use_slip(door: sa.Engine, code: str, password: str) -> UUID:
 
 def change_password(door: sa.Engine, login: str, name: str, old: str, new: str, key: FieldKey, code: str = "") -> UUID:
     """Give a new password for the old one. All sessions end. Raises `Unauthorised` as signing in does."""
+    if new == old:
+        raise Invalid("新口令和原来的一样。", field="password")
+    # Before the old one is asked for, which uses up a code: the next is half a minute away.
+    hashed = strong(new, login, name)
     account = _proved(door, login, old, code, key)
-    _told(door, sa.select(sa.func.password_changed(account, strong(new, login, name))))
+    _told(door, sa.select(sa.func.password_changed(account, hashed)))
     return account
+
+
+def proved(door: sa.Engine, login: str, password: str, code: str, key: FieldKey) -> UUID:
+    """Somebody who is in proves themself once more, before what lets them in is changed: a session left open on a desk
+    must not be enough. Raises `Unauthorised` as signing in does."""
+    return _proved(door, login, password, code, key)
 
 
 def strong(password: str, *known: str) -> str:
@@ -143,6 +153,15 @@ def new_secret(door: sa.Engine, account: UUID, login: str, issuer: str, key: Fie
     """A new second factor, not asked for until its first code is given: the otpauth address of its QR code."""
     secret = pyotp.random_base32()
     _told(door, sa.select(sa.func.totp_set(account, key.seal(secret, _about(account)))))
+    return pyotp.TOTP(secret).provisioning_uri(name=login, issuer_name=issuer)
+
+
+def awaited(door: sa.Engine, login: str, issuer: str, key: FieldKey) -> str | None:
+    """The otpauth address of a new second factor whose first code has not been given yet; None when there is none."""
+    found = _maybe(door, "SELECT * FROM account_asked(:login)", login=login)
+    if found is None or found["totp_cipher"] is None or found["totp_at"] is not None:
+        return None
+    secret = key.open(bytes(found["totp_cipher"]), _about(found["id"]))
     return pyotp.TOTP(secret).provisioning_uri(name=login, issuer_name=issuer)
 
 
@@ -244,6 +263,7 @@ def bound(row: Mapping[str, Any], session: UUID | None = None) -> Presence:
     role = ROLES.get(row["role"] or "public", ROLES["public"])
     withheld = role.administrator and not row["totp"]
     scope = tuple(_outermost(row["scope"]))
+    # Without their second factor an administrator acts as nothing, in the database too: it looks at the appointment.
     caller = Caller(
         actor=row["login"],
         role=f"jingwei_{role.right}",
@@ -251,7 +271,7 @@ def bound(row: Mapping[str, Any], session: UUID | None = None) -> Presence:
         audience=role.audience,
         acting_as=f"{role.code}@{'+'.join(scope)}"[:200] if row["appointment"] else "",
         account=row["account"],
-        appointment=row["appointment"],
+        appointment=None if withheld else row["appointment"],
         categories=tuple(row["categories"]),
         may=frozenset() if withheld else frozenset(role.may),
     )

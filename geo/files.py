@@ -58,7 +58,8 @@ class Batch:
 
 @contextmanager
 def opened(path: Path, **how: object) -> Iterator[tuple[Described, Iterator[Batch]]]:
-    """A file being read: what it holds, and its rows in batches. `how`: encoding, crs, datum, layer, repair.
+    """A file being read: what it holds, and its rows in batches. `how`: encoding, crs, datum, layer, repair; `drivers`, none
+    of which a sheet needs, spares asking GDAL which there are.
 
     Raises `Invalid` with one sentence when it cannot be understood, or names the option that would settle it.
     """
@@ -76,7 +77,9 @@ class _Reader:
     def __init__(self, path: Path, job: Path, how: Mapping[str, object]) -> None:
         self.path, self.job = path, job
         self.silence = SILENCE + SILENCE_A_MEGABYTE * path.stat().st_size / 1e6
-        order = {"path": str(path.resolve()), "job": str(job), "drivers": sorted(_known()), **how}
+        order = {"path": str(path.resolve()), "job": str(job), **how}
+        if "drivers" not in order:
+            order["drivers"] = sorted(_known())
         # Nothing of our own environment goes along: it may hold the database's address.
         environment = {
             "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[1]),

@@ -6,11 +6,12 @@ templates is a gettext id, put into the reader's language by the `say` that come
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
+import segno
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
@@ -18,18 +19,32 @@ from geo.resource import REASONS
 from maps.canvas import Canvas, Control, composed
 from maps.layer import Drawing
 from maps.legend import entries, swatch
-from maps.links import link
+from maps.links import ASSETS, link
 
 TILES = "/tiles/{path}/{z}/{x}/{y}.pbf?{query}"
 
 
 @dataclass(frozen=True)
+class Known:
+    """A reader who has come in: as what they act, what else they might be, and where they may go."""
+
+    name: str
+    login: str
+    role: str  # its title
+    places: str  # names of the areas
+    appointments: Sequence[Mapping[str, Any]] = ()  # id, title, places, stands_in, current
+    menu: Sequence[tuple[str, str]] = ()  # address, title
+    withheld: bool = False  # an administrator without a second factor
+
+
+@dataclass(frozen=True)
 class Reader:
-    """Who reads: the language, the function that speaks it, and the nonce that lets our scripts run."""
+    """Who reads: the language, the function that speaks it, the nonce that lets our scripts run, and the person if known."""
 
     language: str
     say: Callable[[str], str]
     nonce: str
+    known: Known | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +152,80 @@ def unmaskings(
     )
 
 
+def refusal(reader: Reader, status: int, sentence: str) -> str:
+    """Why somebody gets no page, and the ways on."""
+    return _page("refusal.html", reader, status=status, sentence=sentence, address="")
+
+
+def sign_in(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """The way in: `next`, `login` as typed, `proof` once a code is asked for, `oidc`, and the `trouble` of the last try."""
+    return _page("sign_in.html", reader, **facts, address="/sign-in")
+
+
+def slip(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """Where the holder of a slip sets a password: `code` as given, `holder` if it is good, and the `trouble` of the last try."""
+    return _page("slip.html", reader, **facts, address="/slip")
+
+
+def account(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """One's own account: password, second factor, sessions, tokens, appointments."""
+    return _page("account.html", reader, **facts, address="/account")
+
+
+def accounts(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """The accounts that somebody decides over, a page of them."""
+    return _page("accounts.html", reader, **facts, address="/accounts")
+
+
+def person(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """One of these accounts, and what may be done with it."""
+    return _page("person.html", reader, **facts, address="/accounts")
+
+
+def newcomer(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """The form of a new account."""
+    return _page("newcomer.html", reader, **facts, address="/accounts")
+
+
+def enrolment(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """The form that takes a sheet of people, and what became of each of its rows."""
+    return _page("enrolment.html", reader, **facts, address="/accounts")
+
+
+def slips(reader: Reader, given: Sequence[Mapping[str, Any]], place: str, english: Callable[[str], str]) -> str:
+    """One-time slips to print and hand out, each in both languages: login, name, code, link, ends."""
+    return _page("slips.html", reader, slips=given, place=place, languages=(("zh-CN", str), ("en", english)), address="/accounts")
+
+
+def slips_alone(given: Sequence[Mapping[str, Any]], place: str, english: Callable[[str], str]) -> str:
+    """The same as a file that needs no server."""
+    style = (ASSETS / "app" / "app.css").read_text(encoding="utf-8")
+    return _template("slips_alone.html").render(
+        _=str, slips=given, place=place, languages=(("zh-CN", str), ("en", english)), style=Markup(style)
+    )
+
+
+def qr(text: str) -> Markup:
+    """A QR code as an SVG that is drawn as large as its place."""
+    drawn = segno.make(text, error="m", micro=False)
+    return Markup(drawn.svg_inline(omitsize=True, svgclass="qr", lineclass=None, border=3, light="#fff"))
+
+
+def grouped(code: str) -> str:
+    """A code in groups of four, as people copy them."""
+    return " ".join(code[at : at + 4] for at in range(0, len(code), 4))
+
+
+def day(value: datetime | None) -> str:
+    """The day of a moment."""
+    return "" if value is None else f"{value:%Y-%m-%d}"
+
+
+def last_day(value: datetime | None) -> str:
+    """The last whole day before an end: what ends at midnight holds the day before."""
+    return "" if value is None else f"{value - timedelta(microseconds=1):%Y-%m-%d}"
+
+
 def number(value: float | None) -> str:
     """`12345` → `12,345`; what is not known is a dash."""
     return "—" if value is None else f"{value:,}"
@@ -166,7 +255,7 @@ def _page(name: str, reader: Reader, **facts: Any) -> str:
 
 
 def _context(reader: Reader) -> dict[str, Any]:
-    return {"_": reader.say, "language": reader.language, "nonce": reader.nonce}
+    return {"_": reader.say, "language": reader.language, "nonce": reader.nonce, "known": reader.known}
 
 
 @cache
@@ -178,7 +267,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, moment=moment, hectares=hectares)
+    environment.filters.update(
+        number=number, moment=moment, hectares=hectares, qr=qr, grouped=grouped, day=day, last_day=last_day
+    )
     environment.globals.update(link=link, there=there, swatch=swatch, entries=entries, markup=Markup)
     return environment
 

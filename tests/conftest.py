@@ -7,6 +7,7 @@ its own, for what only shows after a commit. `server` is a real process with the
 import contextlib
 import fcntl
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -202,6 +203,32 @@ def client(application: FastAPI, connection: sa.Connection, web: Within) -> Clie
     return Client(application)
 
 
+class Visitor(TestClient):
+    """A browser: it says which page a form stands on, follows nothing by itself, and is nobody until it signs in."""
+
+    def __init__(self, application: FastAPI) -> None:
+        headers = {"Accept": "text/html,*/*;q=0.8", "Accept-Language": "zh", "Origin": "http://testserver"}
+        super().__init__(application, headers=headers, follow_redirects=False)
+
+    def sign_in(self, login: str, **more: str) -> Any:
+        """The form of the front door, filled in as somebody of the town would."""
+        return self.post("/sign-in", data={"login": login, "password": town.PASSWORD} | more)
+
+
+@pytest.fixture
+def visitors(application: FastAPI, client: Client) -> Callable[..., Visitor]:
+    """Makes browsers of their own, each signed in as who is named, on the test's own transaction."""
+
+    def make(login: str = "") -> Visitor:
+        visitor = Visitor(application)
+        if login:
+            answer = visitor.sign_in(login)
+            assert answer.status_code == 303, answer.text
+        return visitor
+
+    return make
+
+
 @pytest.fixture
 def live(address: Address, databases: Databases, peopled: str) -> Iterator[Address]:
     """A database of this test's own, with the small town, to commit to."""
@@ -231,8 +258,14 @@ def live_client(live: Address, key: FieldKey, tmp_path: Path) -> Iterator[Client
         yield client
 
 
+class Server(str):
+    """The address of a server, and the password of its demonstration accounts, which are called like their roles."""
+
+    password: str
+
+
 @pytest.fixture(scope="session")
-def server(address: Address, databases: Databases, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(address: Address, databases: Databases, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The address of a real server with the sample town, loaded as `jingwei demo` loads it."""
     from api import cli
 
@@ -255,7 +288,9 @@ def server(address: Address, databases: Databases, migrated: str, tmp_path_facto
         )
         try:
             _answered(f"http://127.0.0.1:{port}/collections", process, log)
-            yield f"http://127.0.0.1:{port}"
+            served = Server(f"http://127.0.0.1:{port}")
+            served.password = re.findall(r"\b(?:[a-z]+-){3}[a-z]+\b", log.read_text())[0]
+            yield served
         finally:
             process.terminate()
             process.wait(20)

@@ -101,6 +101,12 @@ def person(connection: sa.Connection, login: str, role: str | None = "grid_worke
     return account
 
 
+def admitted(connection: sa.Connection, login: str) -> UUID:
+    """The account of a login, which may come in with `PASSWORD` from now on."""
+    changed = sa.text("UPDATE accounts SET password_hash = :hash WHERE login = :login RETURNING id")
+    return UUID(str(connection.scalar(changed, {"hash": HASHED, "login": login})))
+
+
 def token(connection: sa.Connection, appointment: UUID, text: str) -> None:
     """A token of an appointment, with a text that a test chooses."""
     connection.execute(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -192,11 +193,51 @@ class Examples:
         }
 
 
+    @staticmethod
+    def appointment(text: str) -> dict[str, Any]:
+        return {
+            "id": "7", "role": "grid_worker", "title": text, "places": text, "stands_in": True, "stands_in_for": "8", "current": True,
+            "over": False, "since": NOW, "until": NOW, "mine": True, "other_name": text, "other_login": text,
+        }
+
+    @staticmethod
+    def person(text: str) -> dict[str, Any]:
+        return {
+            "id": "7", "login": text, "name": text, "kind": "system", "made_by": text, "made_at": NOW, "seen_at": NOW, "in_hand": True,
+            "totp": False, "state": "idle", "state_title": "没有任职", "appointments": [Examples.appointment(text)],
+        }
+
+    @staticmethod
+    def token(text: str) -> dict[str, Any]:
+        return {"id": "7", "title": text, "role_title": text, "ends_at": NOW, "used_at": NOW}
+
+    @staticmethod
+    def slip(text: str) -> dict[str, Any]:
+        return {"login": text, "name": text, "code": text, "ends": NOW, "link": "https://jingwei.example/slip?code=X"}
+
+    @staticmethod
+    def offered(text: str) -> dict[str, Any]:
+        return {
+            "roles": [("grid_worker", text)], "ticked": [{"path": text, "title": text}], "suggested": [{"path": text, "title": text}],
+            "matters": [(text, text)],
+            "given": {"login": text, "name": text, "kind": "person", "role": "", "area": [text, "another"], "category": [], "since": text, "until": text},
+        }
+
+    @staticmethod
+    def reader(text: str) -> pages.Reader:
+        return pages.Reader("zh", lambda text: text, "n0nce", pages.Known(
+            text, text, text, text, [Examples.appointment(text), Examples.appointment(text) | {"current": False}], [("/account", text)],
+        ))
+
+
 REPORT = {"level": "grid", "areas": 42, "covered_m2": 3_300_000.0, "parent_m2": 3_308_000.0}
 Made = Callable[[str], str]
 
 
-@pytest.fixture(params=["map", "list", "card", "outside", "card page", "review", "topology"])
+@pytest.fixture(params=[
+    "map", "list", "card", "outside", "card page", "review", "topology", "refusal", "sign in", "code", "slip", "account", "second factor",
+    "accounts", "person", "newcomer", "enrolment", "slips", "slips alone",
+])
 def made(request: pytest.FixtureRequest, reader: pages.Reader, drawings: list[Drawing]) -> Made:
     """A page as a function of the text that stands in every place for one."""
     makers: dict[str, Made] = {
@@ -208,4 +249,42 @@ def made(request: pytest.FixtureRequest, reader: pages.Reader, drawings: list[Dr
         "review": lambda text: pages.review(reader, [Examples.waiting(text)], {"outside": 25}, "outside"),
         "topology": lambda text: pages.topology(reader, REPORT, {"grid": "网格"}, [Examples.finding(text)]),
     }
+    told = Examples.reader
+    proper: dict[str, Any] = {
+        "called": "x", "login": "x", "totp": True, "otpauth": None, "secret": "", "sessions": [], "tokens": [], "held": [], "lent": [],
+        "days": (30,), "token": None, "trouble": None, "done": "", "withheld": False,
+    }
+    wrong = refused
+    makers |= {
+        "refusal": lambda text: pages.refusal(told(text), 403, text),
+        "sign in": lambda text: pages.sign_in(told(text), {
+            "next": "/" + text, "login": text, "proof": None, "oidc": True, "trouble": wrong("sign-in", text)}),
+        "code": lambda text: pages.sign_in(told(text), {"next": "/", "login": text, "proof": text, "oidc": False, "trouble": None}),
+        "slip": lambda text: pages.slip(told(text), {
+            "code": text, "holder": {"name": text, "login": text}, "trouble": wrong("slip", text)}),
+        "account": lambda text: pages.account(told(text), proper | {
+            "called": text, "login": text, "token": text, "tokens": [Examples.token(text)], "trouble": wrong("lend", text), "done": text,
+            "sessions": [{"id": "7", "opened_at": NOW, "seen_at": NOW, "origin": text, "here": here} for here in (True, False)],
+            "held": [Examples.appointment(text) | {"stands_in": stands} for stands in (True, False)], "lent": [Examples.appointment(text)],
+        }),
+        "second factor": lambda text: pages.account(told(text), proper | {"otpauth": "otpauth://totp/x", "secret": text}),
+        "accounts": lambda text: pages.accounts(told(text), {
+            "accounts": [Examples.person(text)], "total": 7, "page": 2, "pages": 3, "q": text, "role": text, "area": text, "state": text,
+            "roles": {text: text}, "states": {text: text}, "suggested": [{"path": text, "title": text}], "trouble": wrong("search", text)}),
+        "person": lambda text: pages.person(told(text), Examples.offered(text) | {
+            "account": Examples.person(text), "trouble": wrong("appoint", text), "sessions": [{}], "tokens": [Examples.token(text)],
+            "token": text, "own": False, "done": text}),
+        "newcomer": lambda text: pages.newcomer(told(text), Examples.offered(text) | {
+            "trouble": wrong("newcomer", text), "may_keep": True}),
+        "enrolment": lambda text: pages.enrolment(told(text), {
+            "rows": [{"number": 1, "login": text, "name": text, "role": text, "area": text, "done": "refused", "title": text, "why": text}],
+            "counts": [(text, 1)], "fresh": ["7"], "written": True, "most": 500, "trouble": None}),
+        "slips": lambda text: pages.slips(told(text), [Examples.slip(text)], text, str),
+        "slips alone": lambda text: pages.slips_alone([Examples.slip(text)], text, str),
+    }
     return makers[request.param]
+
+
+def refused(form: str, text: str) -> SimpleNamespace:
+    """The refusal of a form, as `api.forms` tells it."""
+    return SimpleNamespace(form=form, sentence=text, field=None, status=422)

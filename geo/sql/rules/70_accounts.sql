@@ -154,7 +154,9 @@ BEGIN
             PERFORM refuse('an appointment is lent as it is held, or less of it');
         END IF;
     END IF;
-    IF NOT (may_appoint($2, areas) OR lending.account IS NOT DISTINCT FROM caller_account() AND lent IS NOT NULL) THEN
+    -- An administrator's is lent by who acts as it, and so has given the second factor.
+    IF NOT (may_appoint($2, areas) OR lent IS NOT NULL AND lending.account IS NOT DISTINCT FROM caller_account()
+            AND (NOT lending.administrator OR (caller_appointment()).id IS NOT DISTINCT FROM lent)) THEN
         PERFORM refuse('no right to give this role here');
     END IF;
     IF (kind.right IN ('public', 'own')) <> (areas = '{}') OR cardinality(areas) > 8 OR ('organisation' = kind.right) <> (categories <> '{}') THEN
@@ -179,7 +181,8 @@ DECLARE
     ending appointments;
 BEGIN
     SELECT * INTO ending FROM appointments WHERE id = wanted FOR UPDATE;
-    IF NOT FOUND OR NOT (may_appoint(ending.role, areas_of(wanted)) OR ending.account = caller_account()
+    -- Distinct, not equal: of an anonymous caller the account is NULL, and NOT NULL refuses nothing.
+    IF NOT FOUND OR NOT (may_appoint(ending.role, areas_of(wanted)) OR ending.account IS NOT DISTINCT FROM caller_account()
         OR EXISTS (SELECT FROM appointments AS lent WHERE lent.id = ending.stands_in_for AND lent.account = caller_account())) THEN
         PERFORM refuse('no right over this appointment');
     END IF;
@@ -221,12 +224,59 @@ BEGIN
 END
 $$;
 
+-- The roles that the caller may give in areas of their own.
+CREATE OR REPLACE FUNCTION roles_offered() RETURNS SETOF text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT r.code FROM roles AS r
+    WHERE r.code <> 'public' AND may_appoint(r.code, CASE WHEN r.right IN ('public', 'own') THEN '{}' ELSE areas_of((caller_appointment()).id) END)
+    ORDER BY r.rank, r.code
+$$;
+
+-- The account of a colleague, for who holds an office and names them in full: to stand in, or to take over.
+CREATE OR REPLACE FUNCTION account_named(wanted text) RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT c.id FROM accounts AS c
+    WHERE c.login = lower(btrim(wanted)) AND c.kind = 'person' AND c.disabled_at IS NULL
+      AND (caller_right() = 'owner' OR EXISTS (SELECT FROM roles AS r WHERE r.code = (caller_appointment()).role AND r.rank > 0))
+$$;
+
 -- The accounts that the caller may decide over, or has made, with what each is appointed to; of a leader, those inside their areas.
-CREATE OR REPLACE FUNCTION accounts_told() RETURNS TABLE (
+-- Of those, the ones asked for, a page at a time: what is told of each costs some milliseconds, and a district has ten thousand.
+DROP FUNCTION IF EXISTS accounts_told();
+CREATE OR REPLACE FUNCTION accounts_told(
+    wanted uuid, logins text[], words text, of_role text, within text, standing text, most integer, skipped integer
+) RETURNS TABLE (
     id uuid, login text, name text, kind text, made_by text, made_at timestamptz, seen_at timestamptz, disabled boolean, locked boolean,
-    password boolean, totp boolean, in_hand boolean, appointments jsonb
+    password boolean, totp boolean, in_hand boolean, appointments jsonb, total bigint
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    -- Whether a path is theirs is asked once for each path, not for each appointment: OFFSET keeps it from being asked inside.
+    WITH here AS MATERIALIZED (
+        SELECT path FROM (
+            SELECT DISTINCT path FROM appointment_areas
+            WHERE path >= current_setting('jingwei.lo', true) AND path < current_setting('jingwei.hi', true) OFFSET 0) AS held
+        WHERE caller_holds(path)
+    ), lasting AS MATERIALIZED (
+        SELECT a.account, a.role, held.path FROM appointments AS a LEFT JOIN appointment_areas AS held ON held.appointment = a.id
+        WHERE a.valid_to IS NULL OR a.valid_to > now()
+    ), shown AS MATERIALIZED (
+        SELECT c.*, count(*) OVER () AS total FROM accounts AS c
+        WHERE ((SELECT caller_right() = 'owner' OR caller_may('accounts') OR (caller_appointment()).role = 'security_admin')
+               OR ((SELECT caller_may('appoint')) AND (c.made_by = (SELECT acting()) OR c.id IN (
+                    SELECT a.account FROM appointments AS a JOIN appointment_areas AS held ON held.appointment = a.id JOIN here USING (path)))))
+          AND (wanted IS NULL OR c.id = wanted) AND (logins IS NULL OR c.login = ANY (logins))
+          AND (words = '' OR position(lower(words) IN c.login || ' ' || lower(c.name)) > 0)
+          AND (of_role = '' OR c.id IN (SELECT l.account FROM lasting AS l WHERE l.role = of_role))
+          AND (within = '' OR c.id IN (SELECT l.account FROM lasting AS l WHERE l.path ^@ within))
+          AND CASE standing
+              WHEN 'open' THEN c.disabled_at IS NULL
+              WHEN 'disabled' THEN c.disabled_at IS NOT NULL
+              WHEN 'locked' THEN coalesce(c.locked_until > now(), false)
+              WHEN 'waiting' THEN c.password_hash IS NULL AND c.kind = 'person' AND c.disabled_at IS NULL
+              WHEN 'idle' THEN c.disabled_at IS NULL AND c.id NOT IN (SELECT l.account FROM lasting AS l)
+              ELSE true END
+        ORDER BY c.login LIMIT most OFFSET skipped
+    )
     SELECT c.id, c.login, c.name, c.kind, c.made_by, c.made_at, c.seen_at, c.disabled_at IS NOT NULL, coalesce(c.locked_until > now(), false),
         c.password_hash IS NOT NULL, c.totp_at IS NOT NULL, in_hand(c.id), coalesce((
             SELECT jsonb_agg(jsonb_build_object(
@@ -234,20 +284,50 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
                 'names', ARRAY(SELECT coalesce(area_title(path), path) FROM unnest(areas_of(a.id)) AS path),
                 'categories', a.categories, 'from', a.valid_from, 'to', a.valid_to, 'stands_in_for', a.stands_in_for,
                 'current', in_office(a)) ORDER BY a.valid_from DESC, a.id)
-            FROM appointments AS a JOIN roles AS r ON r.code = a.role WHERE a.account = c.id), '[]')
-    FROM accounts AS c
-    WHERE caller_right() = 'owner' OR caller_may('accounts') OR (caller_appointment()).role = 'security_admin'
-       OR (caller_may('appoint') AND (c.made_by = acting() OR EXISTS (
-            SELECT FROM appointments AS a JOIN appointment_areas AS held ON held.appointment = a.id
-            WHERE a.account = c.id AND caller_holds(held.path))))
+            FROM appointments AS a JOIN roles AS r ON r.code = a.role WHERE a.account = c.id), '[]'), c.total
+    FROM shown AS c
     ORDER BY c.login
 $$;
 
-CREATE OR REPLACE FUNCTION sessions_told() RETURNS TABLE (id uuid, opened_at timestamptz, seen_at timestamptz, ends_at timestamptz, origin text)
+-- What the caller is appointed to now or will be, and what they have lent of it.
+CREATE OR REPLACE FUNCTION appointments_told() RETURNS TABLE (
+    id uuid, role text, areas text[], names text[], categories text[], since timestamptz, until timestamptz, current boolean,
+    mine boolean, stands_in boolean, other_login text, other_name text
+)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT a.id, a.role, areas_of(a.id), ARRAY(SELECT coalesce(area_title(path), path) FROM unnest(areas_of(a.id)) AS path), a.categories,
+        a.valid_from, a.valid_to, in_office(a), a.account = caller_account(), a.stands_in_for IS NOT NULL, other.login, other.name
+    FROM appointments AS a LEFT JOIN appointments AS lent ON lent.id = a.stands_in_for
+    LEFT JOIN accounts AS other ON other.id = CASE WHEN a.account = caller_account() THEN lent.account ELSE a.account END
+    WHERE caller_account() IN (a.account, lent.account) AND (a.valid_to IS NULL OR a.valid_to > now())
+    ORDER BY a.valid_from, a.id
+$$;
+
+-- The open sessions of the caller, or of an account in their hand.
+DROP FUNCTION IF EXISTS sessions_told();
+CREATE OR REPLACE FUNCTION sessions_told(of_account uuid)
+RETURNS TABLE (id uuid, opened_at timestamptz, seen_at timestamptz, ends_at timestamptz, origin text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     SELECT s.id, s.opened_at, s.seen_at, s.ends_at, s.origin FROM sessions AS s
-    WHERE s.account = caller_account() AND s.ended_at IS NULL AND s.ends_at > now() AND s.seen_at + s.idle > now()
+    WHERE s.account = of_account AND (of_account = caller_account() OR in_hand(of_account))
+      AND s.ended_at IS NULL AND s.ends_at > now() AND s.seen_at + s.idle > now()
     ORDER BY s.opened_at DESC
+$$;
+
+-- All sessions of an account in hand, at once. Returns how many.
+CREATE OR REPLACE FUNCTION sessions_ended(of_account uuid) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    ended integer;
+BEGIN
+    IF NOT in_hand(of_account) THEN
+        PERFORM refuse('no right over this account');
+    END IF;
+    UPDATE sessions SET ended_at = now() WHERE account = of_account AND ended_at IS NULL AND ends_at > now();
+    GET DIAGNOSTICS ended = ROW_COUNT;
+    PERFORM account_journalled(of_account, 'change');
+    RETURN ended;
+END
 $$;
 
 CREATE OR REPLACE FUNCTION session_ended(wanted uuid) RETURNS void
@@ -255,7 +335,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg
 DECLARE
     of_account uuid := (SELECT account FROM sessions WHERE id = wanted AND ended_at IS NULL);
 BEGIN
-    IF of_account IS NULL OR NOT (of_account = caller_account() OR in_hand(of_account)) THEN
+    IF of_account IS NULL OR NOT (of_account IS NOT DISTINCT FROM caller_account() OR in_hand(of_account)) THEN
         RAISE no_data_found USING MESSAGE = 'no such session';
     END IF;
     UPDATE sessions SET ended_at = now() WHERE id = wanted;
@@ -288,7 +368,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg
 DECLARE
     holder uuid := (SELECT account FROM tokens WHERE id = wanted AND ended_at IS NULL);
 BEGIN
-    IF holder IS NULL OR NOT (holder = caller_account() OR in_hand(holder)) THEN
+    IF holder IS NULL OR NOT (holder IS NOT DISTINCT FROM caller_account() OR in_hand(holder)) THEN
         RAISE no_data_found USING MESSAGE = 'no such token';
     END IF;
     UPDATE tokens SET ended_at = now() WHERE id = wanted;
