@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import sqlalchemy as sa
 import uvicorn
@@ -82,6 +83,18 @@ def working() -> Iterator[None]:
             worker.kill()
 
 
+def anchored(engine: sa.Engine, home: Path) -> float:
+    """Tell outside the database where the trail ends. Seconds until the next time: nothing else that the worker does waits
+    for a file that cannot be written."""
+    try:
+        with db.translated():
+            trail.anchored(engine, home)
+    except GeoError as error:
+        log.warning("anchors: %s", error)
+        return CLOCK_SECONDS
+    return ANCHOR_SECONDS
+
+
 def work() -> None:
     """Relay, clock, the destruction of what is over and the trail's anchors, until told to stop or left alone by the process that
     started it."""
@@ -108,9 +121,7 @@ def work() -> None:
                     retention.rested(engine)
                     night = None
                 if time.monotonic() > anchoring:
-                    anchoring = time.monotonic() + CLOCK_SECONDS  # when it fails
-                    trail.anchored(engine, home)
-                    anchoring = time.monotonic() + ANCHOR_SECONDS
+                    anchoring = time.monotonic() + anchored(engine, home)
         except GeoError as error:
             # The database may be restarting; what changed meanwhile waits in `changes`, and what is over stays over.
             log.warning("worker: %s", error)

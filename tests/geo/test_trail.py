@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo import anchors, chain, db, ends, intake, schema, trail
+from geo import anchors, chain, db, ends, intake, retention, schema, trail
 from geo.catalog import ACTIONS, RESOURCES
 from geo.catalog.roles import ROLES
 from geo.chain import Fault, Head, Kind
@@ -848,7 +848,7 @@ def test_a_cut_that_was_none_is_found(old: sa.Connection) -> None:
 # Nothing personal
 
 
-def test_destroying_a_person_leaves_the_chain_whole_and_nothing_of_them(live_engine: sa.Engine, key: FieldKey) -> None:
+def test_destroying_a_person_leaves_the_chain_whole_and_nothing_of_them(live_engine: sa.Engine, tmp_path: Path) -> None:
     residents = RESOURCES["residents"]
     before = last(live_engine)
     with live_engine.begin() as connection:
@@ -856,12 +856,21 @@ def test_destroying_a_person_leaves_the_chain_whole_and_nothing_of_them(live_eng
         connection.execute(sa.text("UPDATE residents SET name = '只此一人乙' WHERE id = :id"), {"id": id})
     trail.append(live_engine, Entry("unmask", "grid-7", noun="residents", feature=str(id), purpose="visit"))
     with live_engine.begin() as connection:
-        ends.destroy(connection, residents, id)
+        retention.destroy(connection, tmp_path, residents, [id])
         told = "".join(str(row) for row in connection.execute(TOLD, {"id": before}))
     assert "只此" not in told and "R-777" not in told
     assert [row.action for row in told_since(live_engine, before) if row.feature == str(id)] == ["add", "change", "unmask", "destroy"]
     with trail.looking(live_engine) as connection:
         assert trail.verify(connection).whole
+
+
+def test_destroying_a_field_is_told_as_destruction(live_engine: sa.Engine) -> None:
+    with live_engine.begin() as connection:
+        id = town.add(connection, "incidents", address="只此一处 7 号")
+    before = last(live_engine)
+    with live_engine.begin() as connection:
+        connection.execute(sa.text("SELECT fields_struck('incidents', ARRAY['address'], ARRAY[CAST(:id AS uuid)])"), {"id": id})
+    assert [(row.action, row.feature) for row in told_since(live_engine, before)] == [("destroy", str(id))]
 
 
 # SM3

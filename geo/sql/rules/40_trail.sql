@@ -178,13 +178,17 @@ CREATE OR REPLACE TRIGGER trail_hash_kept BEFORE UPDATE OF trail_hash ON instanc
 -- What a batch or its undoing did to single rows is told by its own row.
 CREATE OR REPLACE FUNCTION change_trailed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    told changes;
 BEGIN
-    IF NEW.operation IN ('batch', 'undo')
+    -- As it stands now: destruction says so of what was a change when it was made, and takes the place away.
+    SELECT * INTO told FROM changes WHERE id = NEW.id;
+    IF told.operation IN ('batch', 'undo')
        OR NOT EXISTS (SELECT FROM changes WHERE xid = NEW.xid AND operation IN ('batch', 'undo'))
     THEN
         PERFORM trail_appended(
-            NEW.actor, acting_as(), NEW.operation, NEW.noun, coalesce(NEW.feature, NEW.batch)::text,
-            coalesce(NEW.scope_after, NEW.scope_before, ''), purpose(), 'done', origin());
+            told.actor, acting_as(), told.operation, told.noun, coalesce(told.feature, told.batch)::text,
+            coalesce(told.scope_after, told.scope_before, ''), purpose(), 'done', origin());
     END IF;
     RETURN NULL;
 END
