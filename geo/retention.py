@@ -127,6 +127,7 @@ UNTOUCHED = {
     "tokens": "hashes and titles",
     "slips": "hashes",
     "trail": "who looked at which id, kept 183 days at least by law; it holds no content",
+    "trail_cuts": "hashes of rows of the trail that went",
     "retention_rules": "the declarations",
     "destructions": "ids, which is what it is for",
     "certificates": "counts",
