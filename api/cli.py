@@ -288,7 +288,7 @@ def destroy(resource: str, id: UUID) -> None:
     if resource not in RESOURCES:
         raise NotFound()
     with engine() as made, db.translated(), made.begin() as connection:
-        [issued] = retention.destroy(connection, settings().home, RESOURCES[resource], [id])
+        issued = retention.destroy(connection, settings().home, RESOURCES[resource], [id])
     console.print(said("已销毁,证明编号 {id}", id=issued.id), markup=False, soft_wrap=True)
 
 

@@ -27,6 +27,9 @@ from geo.tables import columns
 # Rows a transaction: a tenth of a second, and the locks it holds are on rows that nobody needs any more.
 STRETCH = 500
 
+# What the list outside the database says of one.
+STRETCH_TOLD = frozenset(("id", "at", "cause", "activation", "request", "noun", "field", "columns", "ids"))
+
 CAUSES = {
     "period": "保存期限已满",
     "retired": "已注销,不再需要",
@@ -268,8 +271,8 @@ def listed(connection: sa.Connection, home: Path, stretches: Iterable[sa.RowMapp
     """Put what this transaction destroyed on the list outside the database. Returns how many rows it was."""
     count = 0
     for stretch in stretches:
-        told = {name: stretch[name] for name in ("id", "at", "cause", "activation", "request", "noun", "field", "columns")}
-        destroyed.append(home, {"instance": _instance(connection), **told, "ids": list(map(str, stretch["ids"]))})
+        told = {name: stretch[name] for name in sorted(STRETCH_TOLD)} | {"ids": list(map(str, stretch["ids"]))}
+        destroyed.append(home, {"instance": _instance(connection), **told})
         count += stretch["number"]
     return count
 
@@ -300,15 +303,17 @@ def certified(connection: sa.Connection, home: Path, request: UUID | None = None
     return [_certificate(row["certificate"]) for row in issued]
 
 
-def destroy(connection: sa.Connection, home: Path, resource: Resource, ids: Sequence[UUID]) -> list[Certificate]:
+def destroy(connection: sa.Connection, home: Path, resource: Resource, ids: Sequence[UUID]) -> Certificate:
     """Destroy rows by hand, for privacy's sake, with all that is kept of them. Raises `NotFound` when one is not there."""
     done = statements.run(
         connection, "struck", stretch=None, at=None, cause="hand", activation=None, request=None, noun=resource.name, field="",
         columns=None, ids=list(ids), again=False,
     ).mappings().all()
-    if listed(connection, home, done) < len(set(ids)):
+    # Asked before it is listed: what is on the list is destroyed at the next start, whatever becomes of this transaction.
+    if sum(stretch["number"] for stretch in done) < len(set(ids)):
         raise NotFound(id=str(ids[0]))
-    return certified(connection, home)
+    listed(connection, home, done)
+    return next(issued for issued in certified(connection, home) if issued.cause == "hand")
 
 
 def replay(engine: sa.Engine, home: Path) -> list[Certificate]:
@@ -319,7 +324,7 @@ def replay(engine: sa.Engine, home: Path) -> list[Certificate]:
     with _acting(engine) as connection:
         instance = _instance(connection)
         told = [entry for entry in destroyed.entries(home) if entry.get("instance") == instance]
-        stretches = [entry for entry in told if "ids" in entry]
+        stretches = [entry for entry in told if entry.keys() >= STRETCH_TOLD]
         known = {
             str(id) for id in statements.run(connection, "known_destructions", ids=[entry["id"] for entry in stretches]).scalars()
         }

@@ -362,11 +362,13 @@ def test_a_row_that_somebody_is_writing_is_passed_over(live_engine: sa.Engine, t
 
 def test_by_hand_with_a_certificate(connection: sa.Connection, tmp_path: Path) -> None:
     id, kept = person(connection), person(connection)
-    [told] = retention.destroy(connection, tmp_path, RESOURCES["residents"], [id])
+    told = retention.destroy(connection, tmp_path, RESOURCES["residents"], [id])
     assert (told.cause, told.counts, told.total) == ("hand", (("residents", "", 1),), 1)
     assert scalar(connection, "SELECT array_agg(id) FROM residents") == [kept]
-    with pytest.raises(NotFound):
-        retention.destroy(connection, tmp_path, RESOURCES["residents"], [uuid4()])
+    before = destroyed.path(tmp_path).read_text()
+    with pytest.raises(NotFound), connection.begin_nested():
+        retention.destroy(connection, tmp_path, RESOURCES["residents"], [kept, uuid4()])
+    assert destroyed.path(tmp_path).read_text() == before
 
 
 def test_what_was_destroyed_is_not_sent_again(connection: sa.Connection, tmp_path: Path) -> None:
