@@ -438,12 +438,14 @@ class Desk:
 
     def _housed(self, rows: Rows, take: pa.Array) -> dict[str, pa.Array]:
         """Where rows are that lie in houses: asked of the database, once for each place in a house."""
-        columns = ("building", *self.resource.seat)
-        told = [rows.columns[c].take(take).to_pylist() if c in rows.columns else [None] * len(take) for c in columns]
-        seats = list(zip(*told, strict=True))
+        told = {
+            name: rows.columns[column].take(take).to_pylist()
+            for name, column in zip(("building", *SEAT), ("building", *self.resource.seat), strict=True) if column in rows.columns
+        }
+        seats = list(zip(*told.values(), strict=True))
         asked = list(dict.fromkeys(seats))
-        values = dict(zip(("building", *SEAT), map(list, zip(*asked, strict=True)), strict=True))
-        found = dict(zip(asked, statements.run(self.connection, "places_in_houses", **values), strict=True))
+        values: dict[str, Sequence[object]] = dict.fromkeys(SEAT, []) | dict(zip(told, map(list, zip(*asked, strict=True)), strict=True))
+        found = dict(zip(asked, statements.run(self.connection, "places_in_houses", **values).all(), strict=True))
         scopes, placements = zip(*(found[seat] for seat in seats), strict=True)
         return {"scope": pa.array(scopes), "placement": pa.array(placements, pa.int32())}
 
