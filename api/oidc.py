@@ -32,7 +32,7 @@ from joserfc.jws import JWSRegistry
 
 from api.collections import PROBLEM
 from api.credentials import COOKIE, cookie_name, give, secure, take_back
-from api.deps import Engines, PresenceNow, anyone, noted, origin, strict, taken
+from api.deps import CallerNow, Engines, PresenceNow, anyone, noted, origin, strict, taken
 from api.door import admit
 from api.limits import guessed
 from api.settings import Settings, loopback
@@ -256,7 +256,7 @@ async def sign_in(request: Request, provider: Place, next: Next = "/") -> Respon
 
 
 @routes.get("/oidc/link", dependencies=[strict("next")])
-async def link(request: Request, provider: Place, here: PresenceNow, next: Next = "/") -> Response:
+async def link(request: Request, provider: Place, here: PresenceNow, who: CallerNow, next: Next = "/") -> Response:
     """Send whoever is signed in to the provider, to bind to their account who they are there."""
     if here.session is None or here.caller.account is None:
         raise Unauthorised()

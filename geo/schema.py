@@ -377,15 +377,24 @@ def columns_worked_with(resource: Resource) -> list[str]:
 
 
 def fates() -> str:
-    """The function that tells an id that is retired from one that never was, to those who could have seen the row."""
+    """The function that tells an id that is retired from one that never was, to those who could have seen the row.
+
+    `elsewhere` is what is not the caller's to write: it is there for everybody to know, or reaches into their area.
+    """
     branches = ""
     for r in RESOURCES.values():
         public = " AND ".join(filter(None, (f"{str(r.audience is Audience.PUBLIC).lower()}", r.public_rows)))
+        partner = " AND ".join(filter(None, (f"{str(r.audience <= Audience.PARTNER).lower()}", r.public_rows)))
+        touching = (
+            f" WHEN id IN (SELECT features_here('{r.name}')) THEN CASE WHEN retired_at IS NULL THEN 'elsewhere' ELSE 'retired' END"
+            if r.place is Place.SHARES else ""
+        )
         branches += (
-            f"    WHEN '{r.name}' THEN (SELECT CASE WHEN NOT caller_holds(scope) AND caller_right() NOT IN ('public', 'own', 'organisation')"
-            f" THEN CASE WHEN retired_at IS NULL AND {public} THEN 'elsewhere' END"
-            f" WHEN caller_holds(scope) OR {public} THEN CASE WHEN retired_at IS NULL THEN 'living' ELSE 'retired' END END"
-            f" FROM {r.name} WHERE id = feature)\n"
+            f"    WHEN '{r.name}' THEN (SELECT CASE WHEN caller_right() IN ('public', 'own', 'organisation')"
+            f" THEN CASE WHEN {public} THEN CASE WHEN retired_at IS NULL THEN 'living' ELSE 'retired' END END"
+            f" WHEN caller_right() = 'partner' AND NOT ({partner}) THEN NULL"
+            f" WHEN caller_holds(scope) THEN CASE WHEN retired_at IS NULL THEN 'living' ELSE 'retired' END{touching}"
+            f" WHEN retired_at IS NULL AND {public} THEN 'elsewhere' END FROM {r.name} WHERE id = feature)\n"
         )
     return f"""
 DROP FUNCTION IF EXISTS feature_fate(regclass, uuid, text, text, text);
@@ -483,13 +492,17 @@ def spine_policies() -> Iterator[str]:
     """Who may see which rows of the spine: shares with the feature they are of, replies with who was answered."""
     shared = [r.name for r in RESOURCES.values() if r.place is Place.SHARES]
     visible = " ".join(f"WHEN '{name}' THEN feature IN (SELECT id FROM {name})" for name in shared)
-    for table, role, using in (
-        ("area_shares", f"{EVERYBODY}, jingwei_direct", f"CASE noun {visible} END"),
-        ("idempotency", f"jingwei_area, jingwei_area_several, {', '.join(DEPARTMENTS)}", "actor = current_setting('jingwei.actor', true)"),
+    own = "actor = current_setting('jingwei.actor', true)"
+    writers = f"jingwei_area, jingwei_area_several, {', '.join(DEPARTMENTS)}"
+    for table, command, role, rule in (
+        ("area_shares", "SELECT", f"{EVERYBODY}, jingwei_direct", f"USING (CASE noun {visible} END)"),
+        ("idempotency", "SELECT", writers, f"USING ({own})"),
+        ("idempotency", "INSERT", writers, f"WITH CHECK ({own})"),
     ):
+        name = f"{table}_{'seen' if command == 'SELECT' else 'added'}"
         yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
-        yield f"DROP POLICY IF EXISTS {table}_seen ON {table}"
-        yield f"CREATE POLICY {table}_seen ON {table} TO {role} USING ({using}) WITH CHECK ({using})"
+        yield f"DROP POLICY IF EXISTS {name} ON {table}"
+        yield f"CREATE POLICY {name} ON {table} FOR {command} TO {role} {rule}"
 
 
 def areas_settled() -> str:
@@ -573,8 +586,11 @@ def review_functions() -> str:
         point = "geom_coarse" if r.coarse else "ST_PointOnSurface(geom)"
         near = "nearest_area" if r.place is Place.POINT else "NULL::uuid"
         metres = "round(nearest_m / 10) * 10" if r.coarse else "nearest_m"
-        public = " AND ".join(filter(None, ("caller_right() IN ('public', 'own', 'organisation')", r.public_rows)))
-        living = f"n.retired_at IS NULL AND n.placing_reason IS NOT NULL AND (({public}) OR caller_holds(n.scope))"
+        # A department works on its category and is the public here; a partner answers for an area, and sees what the public may.
+        working = "caller_right() IN ('owner', 'direct', 'area', 'leader') AND caller_holds(n.scope)"
+        partly = "caller_right() IN ('public', 'own', 'organisation') OR (caller_right() = 'partner' AND caller_holds(n.scope))"
+        public = " AND ".join(filter(None, (f"({partly})", r.public_rows)))
+        living = f"n.retired_at IS NULL AND n.placing_reason IS NOT NULL AND (({working}) OR ({public}))"
         listed.append(
             f"SELECT '{r.name}'::text AS noun, n.id, coalesce(n.{r.label}, '') AS title, n.placing_reason AS reason,"
             f" n.stated_area, n.scope, n.{near} AS nearest, {metres} AS nearest_m, {point} AS point FROM {r.name} AS n"

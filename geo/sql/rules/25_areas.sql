@@ -74,13 +74,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     FROM tallies_of(lo) AS t
 $$;
 
--- How many rows of a noun, or of another quantity, the caller may see: of the public everything, of who answers for areas
--- what is in them.
+-- How many buildings or incidents the caller may see: the public all of them, who answers for areas those in them. Of no other
+-- noun: this answers as definer, and how many people are on file is not for everybody.
 CREATE OR REPLACE FUNCTION tally_here(of_noun text, of_quantity text) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     SELECT coalesce(sum((tallies_of(path) ->> (of_noun || '.' || of_quantity))::bigint), 0)::bigint
     FROM unnest(CASE WHEN caller_right() IN ('partner', 'area', 'leader')
         THEN string_to_array(current_setting('jingwei.scopes', true), ',') ELSE '{""}' END) AS path
+    WHERE of_noun IN ('buildings', 'incidents')
 $$;
 
 -- A number of people or homes, or NULL where it is so small that it tells of somebody.

@@ -7,7 +7,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     WITH z AS (
         SELECT geom, caller_right() IN ('owner', 'direct', 'area', 'leader') AND caller_holds(scope) AS exact FROM zones
         WHERE id = zone AND retired_at IS NULL
-          AND (caller_holds(scope) OR id IN (SELECT features_here('zones')) OR (caller_right() IN ('public', 'own', 'organisation') AND state <> 'draft'))
+          AND (caller_right() IN ('public', 'own', 'organisation') OR caller_holds(scope) OR id IN (SELECT features_here('zones')))
+          AND (caller_right() IN ('owner', 'direct', 'area', 'leader') OR state <> 'draft')
     ), touched AS (
         SELECT b.id, b.households, b.residents,
             CASE WHEN ST_Covers(z.geom, b.geom) THEN 1 ELSE ST_Area(ST_Intersection(z.geom, b.geom)) / ST_Area(b.geom) END AS share

@@ -85,4 +85,5 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     ORDER BY blanks.path
 $$;
 
-GRANT SELECT ON code_schemes TO jingwei_public, jingwei_area, jingwei_loader;
+GRANT SELECT ON code_schemes TO jingwei_public, jingwei_own, jingwei_partner, jingwei_partner_several, jingwei_area, jingwei_area_several,
+    jingwei_organisation, jingwei_organisation_several, jingwei_loader;

@@ -1,0 +1,511 @@
+"""The same town asked in SQL, as the web server's roles and as logins of people's own: what no route shows, but a policy holds.
+
+A probe asks one question as one actor, in a savepoint of its own, and says what is wrong with the answer.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from geo import db
+from geo.catalog import RESOURCES
+from geo.catalog.roles import ROLES
+from geo.db import Caller
+from geo.errors import Forbidden, NotFound
+from geo.resource import Audience, Place, Resource
+from tests import town
+from tests.access import rows
+from tests.access.actors import Actor, Casting, cast
+from tests.access.oracle import Oracle, for_all, knows
+from tests.access.rows import Row
+from tests.conftest import Within
+
+REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Direct(Actor):
+    """Somebody with a login of their own in the database."""
+
+    @property
+    def right(self) -> str:
+        return "direct"
+
+    @property
+    def audience(self) -> Audience:
+        return Audience.WORKER
+
+
+class Noticed(Exception):
+    """Something was wrong, and one thing is enough."""
+
+
+@dataclass
+class Desk:
+    """One connection, on which everybody asks in turn."""
+
+    connection: sa.Connection
+    oracle: Oracle
+    casting: Casting
+    people: Sequence[Actor]
+    one_is_enough: bool = False
+    wrong: list[str] = field(default_factory=list)
+    asked: int = 0
+
+    @contextmanager
+    def acting(self, actor: Actor) -> Iterator[sa.Connection]:
+        """As this actor, until the savepoint is taken back."""
+        save = self.connection.begin_nested()
+        try:
+            if isinstance(actor, Direct):
+                self.connection.exec_driver_sql(f'SET LOCAL SESSION AUTHORIZATION "{actor.name}"')
+                with db.translated():
+                    yield self.connection
+            else:
+                with db.transaction(Within(self.connection, "jingwei_web"), self.caller(actor)) as opened:  # type: ignore[arg-type]
+                    yield opened
+        finally:
+            save.rollback()
+
+    def caller(self, actor: Actor) -> Caller:
+        """What the server binds for this actor."""
+        return Caller(
+            actor.name, f"jingwei_{actor.right}", actor.areas if actor.standing == "holds" else (), actor.audience, "",
+            self.casting.accounts.get(actor.name), self.casting.appointments.get(actor.name), tuple(sorted(actor.matters)),
+        )
+
+    def held(self, actor: Actor, question: str, due: Any, ask: Callable[[sa.Connection], Any]) -> None:
+        """Ask, and note what is not as it is due. Who is refused is answered `REFUSED`."""
+        self.asked += 1
+        try:
+            with self.acting(actor) as connection:
+                got = ask(connection)
+        except (Forbidden, NotFound):
+            got = REFUSED
+        if got != due:
+            self.wrong.append(f"{actor} {question}: {_short(got)} where {_short(due)} is due")
+            if self.one_is_enough:
+                raise Noticed(self.wrong[-1])
+
+
+def _short(told: Any) -> str:
+    return repr(sorted(map(str, told))[:6] if isinstance(told, set) else told)[:300]
+
+
+LOGINS = (Direct("matrix_login_a", areas=(rows.A,)), Direct("matrix_login_two", areas=(rows.TWO,)))
+# One of every right, with one area and with several, and some who have none.
+FEW = (
+    "anonymous", "resident", "expert", "stewards", "worker_a", "worker_ac", "department", "department_ac", "leader_one", "leader_ac",
+    "system_admin", "security_admin", "expired",
+)  # fmt: skip
+
+
+def people(few: bool = False) -> list[Actor]:
+    """Everybody who comes in, and two logins; or a few whose rights differ."""
+    return [*(actor for actor in cast() if not actor.refused and (not few or actor.name in FEW)), *LOGINS]
+
+
+def logins(connection: sa.Connection) -> None:
+    """The logins of people's own, for as long as the transaction lasts."""
+    for actor in LOGINS:
+        connection.exec_driver_sql(f'CREATE ROLE "{actor.name}" LOGIN IN ROLE jingwei_direct')
+        connection.execute(sa.text("INSERT INTO direct_logins VALUES (:login, :path)"), {"login": actor.name, "path": actor.areas[0]})
+
+
+# Rows
+
+
+def nouns(desk: Desk, wanted: Sequence[str] = tuple(RESOURCES)) -> None:
+    """Of every noun which rows each actor reads, writes, moves away and puts elsewhere."""
+    for name in wanted:
+        for actor in desk.people:
+            _reads(desk, actor, RESOURCES[name])
+            _writes(desk, actor, RESOURCES[name])
+
+
+def may_read(actor: Actor, noun: Resource) -> bool:
+    return not noun.personal if actor.right == "direct" else knows(actor, noun)
+
+
+def reaches(oracle: Oracle, actor: Actor, row: Row) -> bool:
+    """The rows that a policy shows, retired ones of one's own areas included."""
+    if actor.right == "direct":
+        return actor.holds(row.scope) or any(actor.holds(path) for path in row.touches)
+    return oracle.reaches(actor, row)
+
+
+def may_write(actor: Actor, noun: Resource) -> bool:
+    if actor.right == "direct":
+        return not noun.personal
+    return actor.right == "leader" or (actor.right == "area" and noun.written_by < Audience.LEADER)
+
+
+def _reads(desk: Desk, actor: Actor, noun: Resource) -> None:
+    due: Any = {row.id for row in desk.oracle.town.of(noun.name) if reaches(desk.oracle, actor, row)} if may_read(actor, noun) else REFUSED
+    desk.held(actor, f"reads {noun.name}", due, lambda c: set(c.scalars(sa.text(f"SELECT id FROM {noun.name}"))))
+
+
+def _writes(desk: Desk, actor: Actor, noun: Resource) -> None:
+    """All rows that an UPDATE without a condition reaches: it asks for no right to read, and so for no policy of reading."""
+    of_category = actor.right == "organisation" and bool(noun.category)
+    mine = [row for row in desk.oracle.town.of(noun.name) if actor.holds(row.scope)]
+    if of_category:
+        mine = [row for row in mine if row.values[str(noun.category)] in actor.matters]
+    writes = may_write(actor, noun) or of_category
+    question = sa.text(f"UPDATE {noun.name} SET source = 'probe'")
+    desk.held(actor, f"writes {noun.name}", len(mine) if writes else REFUSED, lambda c: c.execute(question).rowcount)
+    if not writes:
+        return
+    for name, value in _elsewhere(desk, actor, noun) if mine else ():
+        # Without a condition again: with one, the policy of reading would look at where it has gone too.
+        drawn = "ST_SetSRID(ST_GeomFromGeoJSON(:value), 4326)"
+        shape = f"ST_Multi({drawn})" if str(noun.geometry).startswith("MULTI") else drawn
+        moving = sa.text(f"UPDATE {noun.name} SET {name} = {shape if name == 'geom' else ':value'}")
+        desk.held(actor, f"moves {noun.name} by {name}", REFUSED, lambda c, m=moving, v=value: c.execute(m, {"value": v}).rowcount)  # type: ignore[misc]
+    if of_category:
+        return
+    for stands in _standing(desk, noun):
+        due = "added" if actor.holds(stands.scope) else REFUSED
+        desk.held(actor, f"adds {noun.name} in {stands.place}", due, lambda c, s=stands: _added(c, noun, s))  # type: ignore[misc]
+
+
+# Side by side and further off: what lies between two areas of one actor is not theirs.
+NEIGHBOURS = {"A": rows.A, "B": rows.B, "C": rows.C, "E": rows.E}
+
+
+def _standing(desk: Desk, noun: Resource) -> list[Row]:
+    """A row in each of some neighbouring places."""
+    places = NEIGHBOURS.values() if noun.name == "areas" else NEIGHBOURS
+    found = {row.place: row for row in desk.oracle.town.of(noun.name) if not row.retired}
+    return [found[place] for place in places]
+
+
+def _elsewhere(desk: Desk, actor: Actor, noun: Resource) -> Iterator[tuple[str, Any]]:
+    """What would bring a row out of the actor's hands. Where an area counts, its path says, and that never changes."""
+    for there in _standing(desk, noun):
+        if noun.name == "areas" or actor.holds(there.scope):
+            continue
+        if noun.geometry:
+            yield "geom", json.dumps(there.shape)
+        if noun.place is Place.INHERITS:
+            yield "building", there.values["building"]
+        if "area" in there.values:
+            yield "area", there.values["area"]
+    if noun.category and actor.right == "organisation":
+        yield noun.category, next(code for code in rows.codes("matters") if code not in actor.matters)
+
+
+def _added(connection: sa.Connection, noun: Resource, like: Row) -> str:
+    deciding = ("precision", "stated_area", noun.category)
+    given = town.example(noun)["properties"] | {
+        f.name: like.values[f.name] for f in noun.writable if f.name in deciding or (f.required and (f.refers or f.listed))
+    }
+    if noun.name == "areas":
+        given |= {"level": "micro_grid", "parent": like.scope}
+    places = {column: f":{column}" for column in given}
+    if like.shape:
+        drawn = "ST_SetSRID(ST_GeomFromGeoJSON(:geom), 4326)"
+        places["geom"] = f"ST_Multi({drawn})" if str(noun.geometry).startswith("MULTI") else drawn
+        given["geom"] = json.dumps(like.shape)
+    connection.execute(sa.text(f"INSERT INTO {noun.name} ({', '.join(places)}) VALUES ({', '.join(places.values())})"), given)
+    return "added"
+
+
+# What is beside the nouns
+
+
+def spine(desk: Desk) -> None:
+    """Shares are seen with what they are of; replies by whom they were given to."""
+    shared = [name for name, noun in RESOURCES.items() if noun.place is Place.SHARES]
+    remembering = sa.text(
+        "INSERT INTO idempotency (actor, key, route, body_hash, status, noun, feature) VALUES (:actor, 'k', '', '', 201, 'parts', uuid_v7())"
+    )
+    desk.connection.execute(remembering, {"actor": "worker_a"})
+    for actor in desk.people:
+        seen = {row.id for name in shared for row in desk.oracle.town.of(name) if row.touches and reaches(desk.oracle, actor, row)}
+        desk.held(actor, "reads area_shares", seen, lambda c: set(c.scalars(sa.text("SELECT feature FROM area_shares"))))
+        works = actor.right in ("area", "leader", "organisation")
+        told: Any = {actor.name} & {"worker_a"} if works else REFUSED
+        desk.held(actor, "reads idempotency", told, lambda c: set(c.scalars(sa.text("SELECT actor FROM idempotency"))))
+        for name, due in ((actor.name, 1 if works else REFUSED), ("worker_c", REFUSED)):
+            remembered = {"actor": name}
+            asking = sa.text(str(remembering).replace("'k'", "'other'"))
+            desk.held(actor, f"remembers as {name}", due, lambda c, r=remembered, a=asking: c.execute(a, r).rowcount)  # type: ignore[misc]
+        for table in ("accounts", "sessions", "tokens", "slips", "appointments", "receipts", "trail", "changes", "batches"):
+            desk.held(actor, f"reads {table}", REFUSED, lambda c, t=table: c.scalar(sa.text(f"SELECT count(*) FROM {t}")))  # type: ignore[misc]
+
+
+# Functions that answer with more rights than their caller
+
+
+def functions(desk: Desk, about: str = "") -> None:
+    """What each of them tells whom; first what asks the function `about`, if any does."""
+    asking = {
+        _fates: ("feature_fate",), _numbers: ("area_counts_told",), _posts: ("posts_told",), _affected: ("zone_affected",),
+        _review: ("review_queue", "review_counts"), _touching: ("features_here", "tally_here"), _redrawing: ("areas_redrawn", "places_in"),
+        _reported: ("incident_reported",),
+    }  # fmt: skip
+    everything = (_people, _review, _posts, _numbers, _touching, _redrawing, _reported, _affected, _fates)
+    for told in sorted(everything, key=lambda told: about not in asking.get(told, ())):
+        for actor in desk.people:
+            if not isinstance(actor, Direct):
+                told(desk, actor)
+
+
+def _fates(desk: Desk, actor: Actor) -> None:
+    words = {200: "living", 410: "retired", 403: "elsewhere"}
+    for name, noun in RESOURCES.items():
+        due: dict[str, str] = {}
+        for row in desk.oracle.town.of(name):
+            fate = desk.oracle.fate(actor, row)
+            due[str(row.id)] = words.get(fate, "absent")
+            if fate == 200 and not actor.holds(row.scope) and actor.right in ("partner", "area", "leader"):
+                due[str(row.id)] = "elsewhere"  # to be written by somebody else
+            elif fate == 404 and actor.right in ("own", "organisation") and not row.retired and noun.audience is Audience.PUBLIC and for_all(row):
+                due[str(row.id)] = "living"
+        asking = sa.text("SELECT id::text, feature_fate(:noun, id::uuid) FROM unnest(CAST(:ids AS text[])) AS id")
+        bound = {"noun": name, "ids": list(due)}
+        desk.held(actor, f"asks the fate of {name}", due, lambda c, a=asking, b=bound: dict(map(tuple, c.execute(a, b).all())))  # type: ignore[misc,arg-type]
+
+
+def _numbers(desk: Desk, actor: Actor) -> None:
+    asking = sa.text("SELECT p.path, c.* FROM unnest(CAST(:paths AS text[])) AS p (path), area_counts_told(p.path) AS c")
+    names = ("buildings", "dwellings", "households", "residents", "non_local")
+    due = {path: [desk.oracle.counts(actor, path)[name] for name in names] for path in rows.LEVEL}
+    desk.held(actor, "counts", due, lambda c: {row.path: [getattr(row, n) for n in names] for row in c.execute(asking, {"paths": list(due)})})
+
+
+def _posts(desk: Desk, actor: Actor) -> None:
+    due = {}
+    for row in desk.oracle.town.of("posts"):
+        if not row.retired and row.values["unit"] is None:
+            clear = actor.right in ("area", "leader") and actor.holds(row.scope)
+            due[row.id] = row.values["holder"] if clear else f"{row.values['holder'][0]}*"
+    asking = sa.text("SELECT id, holder FROM posts_told(CAST(:paths AS text[]))")
+    desk.held(actor, "asks who answers", due, lambda c: dict(map(tuple, c.execute(asking, {"paths": list(rows.LEVEL)}).all())))  # type: ignore[arg-type]
+
+
+def _affected(desk: Desk, actor: Actor) -> None:
+    due = {}
+    for row in desk.oracle.town.of("zones"):
+        if desk.oracle.sees(actor, row):
+            inside = [house for house in desk.oracle.town.of("buildings") if not house.retired and _overlap(house, row)]
+            people = sum(house.values["residents"] for house in inside)
+            exact = actor.right in ("area", "leader") and actor.holds(row.scope)
+            due[row.id] = people if exact or people == 0 or people >= 5 else None
+    asking = sa.text("SELECT z.id, a.residents FROM unnest(CAST(:ids AS uuid[])) AS z (id), zone_affected(z.id) AS a")
+    ids = [row.id for row in desk.oracle.town.of("zones")]
+    desk.held(actor, "asks what zones affect", due, lambda c: dict(map(tuple, c.execute(asking, {"ids": ids}).all())))  # type: ignore[arg-type]
+
+
+def _overlap(one: Row, other: Row) -> bool:
+    assert one.extent is not None and other.extent is not None
+    (w, s, e, n), (west, south, east, north) = one.extent, other.extent
+    return w < east and west < e and s < north and south < n
+
+
+def _review(desk: Desk, actor: Actor) -> None:
+    waiting = desk.oracle.waiting(actor)
+    asking = sa.text("SELECT id FROM review_queue(NULL, NULL, 100000)")
+    desk.held(actor, "asks what waits", {row.id for row in waiting}, lambda c: set(c.scalars(asking)))
+    counts: dict[tuple[str, str], int] = {}
+    for row in waiting:
+        counts[row.noun, row.values["placing_reason"]] = counts.get((row.noun, row.values["placing_reason"]), 0) + 1
+    desk.held(actor, "counts what waits", counts, lambda c: {(r.noun, r.reason): r.number for r in c.execute(sa.text("SELECT * FROM review_counts()"))})
+
+
+def _touching(desk: Desk, actor: Actor) -> None:
+    for name in (name for name, noun in RESOURCES.items() if noun.place is Place.SHARES):
+        due = {row.id for row in desk.oracle.town.of(name) if any(actor.holds(path) for path in row.touches)}
+        asking = sa.text("SELECT features_here(:noun)")
+        desk.held(actor, f"asks which {name} are here", due, lambda c, n=name: set(c.scalars(asking, {"noun": n})))  # type: ignore[misc]
+    for noun, quantity in (("buildings", "rows"), ("incidents", "open"), ("residents", "rows")):
+        told = sa.text("SELECT tally_here(:noun, :quantity)")
+        scoped = actor.right in ("partner", "area", "leader")
+        mine = [r for r in desk.oracle.town.of(noun) if not r.retired and (not scoped or actor.holds(r.scope))]
+        number = sum(noun != "incidents" or r.values["state"] != "closed" for r in mine)
+        bound = {"noun": noun, "quantity": quantity}
+        desk.held(actor, f"asks how many {noun}", 0 if RESOURCES[noun].personal else number, lambda c, t=told, b=bound: c.scalar(t, b))  # type: ignore[misc]
+
+
+def _redrawing(desk: Desk, actor: Actor) -> None:
+    if actor.right != "leader":
+        return
+    placed = [row for row in desk.oracle.town.of("parts") if not row.retired and row.values["precision"] != "region"]
+    asking = sa.text("SELECT id FROM places_in('parts', '', 'grid', ST_MakeEnvelope(122, 29, 123, 31, 4326), now())")
+    desk.held(actor, "asks where parts are", {row.id for row in placed if actor.holds(row.scope)}, lambda c: set(c.scalars(asking)))
+    for path in (rows.A, rows.C, rows.E):
+        closing = sa.text("SELECT areas_redrawn(CAST(:closing AS text[]), CAST(:opening AS jsonb), now() + interval '1 day') ->> 'paths'")
+        bound = {"closing": [path], "opening": json.dumps([{"like": path, "path": path, "of": [path]}])}
+        due = f'["{path}"]' if actor.holds(path) else REFUSED
+        desk.held(actor, f"draws {path} anew", due, lambda c, a=closing, b=bound: c.scalar(a, b))  # type: ignore[misc]
+        opening = {"closing": [rows.A], "opening": json.dumps([{"like": rows.A, "parent": path, "of": [rows.A]}])}
+        if actor.holds(rows.A) and not actor.holds(path):
+            desk.held(actor, f"puts an area under {path}", REFUSED, lambda c, a=closing, b=opening: c.scalar(a, b))  # type: ignore[misc]
+
+
+def _reported(desk: Desk, actor: Actor) -> None:
+    """A report is stored for anybody, and says who made it as far as that is known."""
+    asking = sa.text(
+        "SELECT incident_reported(CAST(:id AS uuid), 'T1', '\\x00', '井盖松动', NULL, NULL, NULL, ST_SetSRID(ST_MakePoint(122.605, 29.809), 4326), NULL, NULL, NULL)"
+    )
+    id = "00000000-0000-7000-8000-0000000000bb"
+    due = ("public" if actor.right in ("public", "own") else "patrol", desk.casting.accounts[actor.name] if actor.right == "own" else None)
+
+    def reported(connection: sa.Connection) -> Any:
+        connection.execute(asking, {"id": id})
+        connection.exec_driver_sql("SET LOCAL SESSION AUTHORIZATION DEFAULT")
+        return tuple(connection.execute(sa.text("SELECT channel, owner FROM incidents WHERE id = :id"), {"id": id}).one())
+
+    desk.held(actor, "reports", due, reported)
+
+
+# Accounts
+
+
+def held_role(name: str) -> str:
+    """The role somebody is appointed to now; nobody's for an appointment that has ended."""
+    actor = next(actor for actor in cast() if actor.name == name)
+    if actor.appointed:
+        return actor.appointed if actor.standing in ("revoked", "disabled") else "public"
+    return actor.role
+
+
+def may_appoint(actor: Actor, role: str, areas: Sequence[str]) -> bool:
+    """Whether an actor may give a role in some areas."""
+    if actor.role == "security_admin":
+        return True
+    if actor.role == "system_admin":
+        return False  # of the other two administrators there are some already
+    wanted = ROLES[role]
+    return (
+        "appoint" in actor.declared.may and wanted.rank < actor.declared.rank and not wanted.administrator
+        and bool(areas) and all(actor.holds(path) for path in areas)
+    )
+
+
+def in_hand(actor: Actor, name: str) -> bool:
+    """Whether an actor decides over somebody's account."""
+    other = next(other for other in cast() if other.name == name)
+    role = held_role(name)
+    if name == actor.name:
+        return False
+    if actor.role == "security_admin":
+        return True
+    if ROLES[role].administrator:
+        return False
+    if "accounts" in actor.declared.may:
+        return True
+    if "appoint" in actor.declared.may:
+        return (other.appointed or other.role) != "public" and (role == "public" or may_appoint(actor, role, other.areas))
+    return False
+
+
+def _people(desk: Desk, actor: Actor) -> None:
+    names = list(desk.casting.accounts)
+    everybody = actor.role in ("system_admin", "security_admin")
+    listed = {
+        name: in_hand(actor, name) for name in names
+        if everybody or ("appoint" in actor.declared.may and any(actor.holds(p) for p in next(o for o in cast() if o.name == name).areas))
+    }
+    desk.held(actor, "lists accounts", listed, lambda c: {r.login: r.in_hand for r in c.execute(sa.text("SELECT login, in_hand FROM accounts_told()"))})
+    held = {name for name in desk.casting.appointments if not _by_cookie(name) and _open(name)}
+    mine = {name for name in held if name == actor.name or in_hand(actor, name)}
+    desk.held(actor, "lists tokens", mine, lambda c: set(c.scalars(sa.text("SELECT login FROM tokens_told()"))))
+    own = 1 if _by_cookie(actor.name) and actor.standing != "revoked" else 0
+    desk.held(actor, "lists sessions", own, lambda c: c.scalar(sa.text("SELECT count(*) FROM sessions_told()")))
+    makes = bool({"accounts", "appoint"} & set(actor.declared.may))
+    made = sa.text("SELECT account_made('somebody.new', '', 'person') IS NOT NULL")
+    desk.held(actor, "makes an account", True if makes else REFUSED, lambda c: c.scalar(made))
+    for name in sorted({"worker_b", "leader_two", "audit_admin", "resident", "machine", actor.name}):
+        if name in desk.casting.accounts:
+            _decides(desk, actor, name)
+    for role, areas in (("grid_worker", [rows.A]), ("grid_worker", [rows.C]), ("grid_worker", [rows.A, rows.C]), ("street", [rows.STREET]), ("audit_admin", []), ("resident", [])):
+        due = True if may_appoint(actor, role, areas) else REFUSED
+        asking = sa.text("SELECT appointed(:account, :role, CAST(:areas AS text[]), '{}', NULL, NULL, NULL) IS NOT NULL")
+        bound: dict[str, Any] = {"account": desk.casting.accounts["neighbour"], "role": role, "areas": areas}
+        if actor.name != "neighbour":
+            desk.held(actor, f"appoints a {role} in {areas}", due, lambda c, a=asking, b=bound: c.scalar(a, b))  # type: ignore[misc]
+        if actor.name in desk.casting.accounts:
+            self_ = bound | {"account": desk.casting.accounts[actor.name]}
+            desk.held(actor, f"appoints themselves a {role}", REFUSED, lambda c, a=asking, b=self_: c.scalar(a, b))  # type: ignore[misc]
+    _lends(desk, actor)
+
+
+def _decides(desk: Desk, actor: Actor, name: str) -> None:
+    account = desk.casting.accounts[name]
+    decides = in_hand(actor, name)
+    for question, due, statement in (
+        ("disables", decides, "SELECT account_disabled(:account, true)"),
+        ("gives a slip to", decides, "SELECT slip_made(:account, '\\x01', interval '1 day')"),
+        ("ends a session of", decides or name == actor.name, "SELECT session_ended((SELECT id FROM probed WHERE what = 'session'))"),
+        ("ends a token of", decides or name == actor.name, "SELECT token_ended((SELECT id FROM probed WHERE what = 'token'))"),
+        ("dismisses", name == actor.name or may_appoint(actor, held_role(name), _areas(name)), "SELECT appointment_ended(:appointment)"),
+        ("hands over from", _nothing(name) or may_appoint(actor, held_role(name), _areas(name)), "SELECT handed_over(:account, :other, NULL)"),
+        ("makes a token for", (name == actor.name or (name == "machine" and decides)) and held_role(name) != "public", "SELECT token_made(:appointment, '\\x02', 'x', interval '1 day')"),
+    ):
+        bound = {"account": account, "appointment": desk.casting.appointments.get(name), "other": desk.casting.accounts["neighbour"]}
+        if ":appointment" in statement and bound["appointment"] is None or (name == "resident" and "hands" in question):
+            continue
+        due = due and not ("token_made" in statement and ROLES[held_role(name)].administrator)
+        asking = sa.text(statement.replace("(SELECT id FROM probed WHERE what = 'session')", ":session").replace("(SELECT id FROM probed WHERE what = 'token')", ":token"))
+        bound |= _opened(desk, name)
+        wanted = {key: value for key, value in bound.items() if f":{key}" in str(asking)}
+        desk.held(actor, f"{question} {name}", "done" if due else REFUSED, lambda c, a=asking, b=wanted: (c.execute(a, b), "done")[1])  # type: ignore[misc]
+
+
+def _opened(desk: Desk, name: str) -> dict[str, UUID | None]:
+    told = sa.text("SELECT (SELECT id FROM sessions WHERE account = :a AND origin = 'probe'), (SELECT id FROM tokens WHERE account = :a AND title = 'probe')")
+    session, token = desk.connection.execute(told, {"a": desk.casting.accounts[name]}).one()
+    return {"session": session, "token": token}
+
+
+def opened(connection: sa.Connection, casting: Casting) -> None:
+    """A session and a token of everybody, to be ended."""
+    for account in casting.accounts.values():
+        appointment = connection.scalar(sa.text("SELECT id FROM appointments WHERE account = :a"), {"a": account})
+        bound = {"a": account, "p": appointment, "h": account.bytes}
+        connection.execute(sa.text("INSERT INTO sessions (hash, account, idle, ends_at, origin) VALUES (:h, :a, '0', now() + interval '1 day', 'probe')"), bound)
+        if appointment:
+            connection.execute(
+                sa.text("INSERT INTO tokens (hash, account, appointment, title, made_by, ends_at) VALUES (:h, :a, :p, 'probe', '', now() - interval '1 day')"), bound
+            )
+
+
+def _lends(desk: Desk, actor: Actor) -> None:
+    """One's own appointment, to somebody else, for a time, and no more of it than one has."""
+    mine = desk.casting.appointments.get(actor.name)
+    if mine is None or actor.right in ("public", "own") or actor.standing != "holds" or actor.stands_in_for or actor.name == "neighbour":
+        return
+    asking = sa.text(
+        "SELECT appointed(:account, :role, CAST(:areas AS text[]), CAST(:categories AS text[]), NULL, now() + interval '1 day', :lent) IS NOT NULL"
+    )
+    for areas, due in ((list(actor.areas), True), ([*actor.areas, "990102"], REFUSED)):
+        bound = {"account": desk.casting.accounts["neighbour"], "role": actor.role, "areas": areas, "categories": list(actor.categories), "lent": mine}
+        desk.held(actor, f"lends {areas}", due, lambda c, a=asking, b=bound: c.scalar(a, b))  # type: ignore[misc]
+    other = desk.casting.appointments["worker_b" if actor.name != "worker_b" else "worker_a"]
+    path = rows.A if actor.name == "worker_b" else rows.B
+    lent = {"account": desk.casting.accounts["neighbour"], "role": "grid_worker", "areas": [path], "categories": [], "lent": other}
+    desk.held(actor, "lends another's", True if may_appoint(actor, "grid_worker", [path]) else REFUSED, lambda c: c.scalar(asking, lent))
+
+
+def _areas(name: str) -> tuple[str, ...]:
+    return next(actor.areas for actor in cast() if actor.name == name)
+
+
+def _nothing(name: str) -> bool:
+    """Whether there is nothing to hand over: what is held for another is not theirs to pass on."""
+    return held_role(name) == "public" or any(actor.stands_in_for for actor in cast() if actor.name == name)
+
+
+def _by_cookie(name: str) -> bool:
+    return any(actor.by_cookie for actor in cast() if actor.name == name)
+
+
+def _open(name: str) -> bool:
+    return all(actor.standing != "disabled" for actor in cast() if actor.name == name)
