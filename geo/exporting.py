@@ -236,9 +236,9 @@ def _geojson(rows: Iterator[Row], order: Order, heads: Sequence[str], to: Binary
 def _xlsx(rows: Iterator[Row], order: Order, heads: Sequence[str], to: BinaryIO) -> int:
     import xlsxwriter
 
-    # In constant memory a row leaves for a temporary file when the next begins, so the heads come first. What is bounded,
-    # and has persons in it, stays in memory and lies in no file that a crash would leave behind.
-    options = {"strings_to_formulas": False, "strings_to_urls": False, "constant_memory": order.most is None, "in_memory": order.most is not None}
+    # In constant memory a row leaves for a temporary file when the next begins, so the heads come first. What has persons
+    # in it is bounded, stays in memory and lies in no file that a crash would leave behind.
+    options = {"strings_to_formulas": False, "strings_to_urls": False, "constant_memory": not order.mark, "in_memory": bool(order.mark)}
     count = 0
     with xlsxwriter.Workbook(to, options) as book:
         sheet = book.add_worksheet(order.resource.title)

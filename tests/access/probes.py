@@ -450,7 +450,7 @@ def _decides(desk: Desk, actor: Actor, name: str) -> None:
         ("makes a token for", (name == actor.name or (name == "machine" and decides)) and held_role(name) != "public", "SELECT token_made(:appointment, '\\x02', 'x', interval '1 day')"),
     ):
         bound = {"account": account, "appointment": desk.casting.appointments.get(name), "other": desk.casting.accounts["neighbour"]}
-        if ":appointment" in statement and bound["appointment"] is None or (name == "resident" and "hands" in question):
+        if (":appointment" in statement and bound["appointment"] is None) or (name == "resident" and "hands" in question):
             continue
         due = due and not ("token_made" in statement and ROLES[held_role(name)].administrator)
         asking = sa.text(statement.replace("(SELECT id FROM probed WHERE what = 'session')", ":session").replace("(SELECT id FROM probed WHERE what = 'token')", ":token"))

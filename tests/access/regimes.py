@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-from contextlib import AbstractContextManager, nullcontext
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote

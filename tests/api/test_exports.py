@@ -18,6 +18,7 @@ from python_calamine import CalamineWorkbook
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from api import sending
 from geo import db, door, exporting, exports
 from geo.catalog import RESOURCES
 from geo.resource import Audience
@@ -141,6 +142,18 @@ def test_what_everybody_below_worker_may_see_is_what_is_written(web: Any, connec
             to = io.BytesIO()
             assert exporting.written(bound, exporting.Order(resource, kind, Audience.PUBLIC), to) == 1
             assert "机密".encode() not in to.getvalue() and b"122.60123456" not in to.getvalue()
+
+
+def test_more_than_a_page_is_for_is_for_the_command(
+    client: TestClient, connection: sa.Connection, leader: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        town.add(connection, "parts")
+    monkeypatch.setattr(sending, "ROWS", 2)
+    over = exported(client, leader, noun="parts")
+    assert (over.status_code, over.json()["most"]) == (413, 2)
+    monkeypatch.setattr(sending, "ROWS", 3)
+    assert exported(client, leader, noun="parts").status_code == 200
 
 
 def test_memory_does_not_grow_with_the_rows(connection: sa.Connection, web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,13 +348,14 @@ def test_only_in_the_capacity_that_asked(client: TestClient, connection: sa.Conn
     assert connection.scalar(sa.text("SELECT count(*) FROM export_log WHERE target = 'taken'")) == 0
 
 
-def test_no_more_rows_than_may_leave(client: TestClient, connection: sa.Connection, leader: dict[str, str], chief: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_rows_than_may_leave(client: TestClient, connection: sa.Connection, leader: dict[str, str], chief: dict[str, str]) -> None:
     resident(client, connection)
     id = requested(client, leader)
     approve(client, id, chief)
-    connection.exec_driver_sql(
-        "INSERT INTO residents (name, building, code) SELECT '某' || n, (SELECT id FROM buildings LIMIT 1), 'm' || n FROM generate_series(1, 5000) AS n"
-    )
+    connection.exec_driver_sql("ALTER TABLE residents DISABLE TRIGGER USER")
+    connection.execute(sa.text(
+        "INSERT INTO residents (name, building, code, scope) SELECT '某' || n, (SELECT id FROM buildings LIMIT 1), 'm' || n, :scope"
+        " FROM generate_series(1, 5000) AS n"), {"scope": town.A})
     over = exported(client, leader, **WANTED)
     assert (over.status_code, over.json()["rule"]) == (422, "exports_most_check")
     # It may have grown since it was asked for.

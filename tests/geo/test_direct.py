@@ -14,38 +14,58 @@ from geo import db, direct, schema
 from geo.catalog import RESOURCES
 from geo.cluster import Address
 from tests import town
-from tests.conftest import serial
+from tests.conftest import Databases, serial
 
 Driver = psycopg.Connection[Any]
-LOGIN, OTHER = "test_clerk", "test_clerk_two"
+LOGIN, OTHER, THIRD = "test_clerk", "test_clerk_two", "test_clerk_three"
+PASSWORDS: dict[str, str] = {}
 WEST = "990101001001"
 
 
-@pytest.fixture
-def clerk(live: Address, live_engine: sa.Engine) -> Iterator[Callable[..., Driver]]:
-    """Opens connections of a clerk of the western community; what a clerk of the eastern one is for is there too."""
-    with serial(), live_engine.begin() as connection:
+@pytest.fixture(scope="module")
+def place(address: Address, databases: Databases, peopled: str) -> Iterator[Address]:
+    """A database of this module's, with a clerk of the western community and one of the eastern."""
+    made = Address(address.url(database=databases(peopled)), address.passwords)
+    engine = db.engine(made.url(), pool=1)
+    with serial(), engine.begin() as connection:
         # What is granted on a database is not copied with it.
         schema.ground(connection)
-        passwords = {LOGIN: direct.opened(connection, LOGIN, WEST), OTHER: direct.opened(connection, OTHER, "990101001002")}
+        PASSWORDS.update({LOGIN: direct.opened(connection, LOGIN, WEST), OTHER: direct.opened(connection, OTHER, "990101001002")})
         for x, name in ((0.5, "西"), (2.5, "东")):
             for noun in ("parts", "incidents", "buildings", "compounds"):
                 shape = town.point(x, 0.5) if RESOURCES[noun].geometry == "POINT" else town.box(x - 0.1, 0.4, x + 0.1, 0.6)
                 town.add(connection, noun, shape, **{RESOURCES[noun].label: name})
         town.add(connection, "residents", name="欧阳锋")
+    yield made
+    with serial(), engine.begin() as connection:
+        for login in (LOGIN, OTHER, THIRD):
+            if connection.scalar(sa.text("SELECT count(*) FROM pg_roles WHERE rolname = :login"), {"login": login}):
+                connection.exec_driver_sql(f"DROP OWNED BY {login}; DROP ROLE {login}")
+    engine.dispose()
+
+
+@pytest.fixture
+def owner(place: Address) -> Iterator[sa.Connection]:
+    """The administrator there, who commits."""
+    engine = db.engine(place.url(), pool=1)
+    with serial(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield connection
+    engine.dispose()
+
+
+@pytest.fixture
+def clerk(place: Address) -> Iterator[Callable[..., Driver]]:
+    """Opens connections of a clerk; what is written in them is not kept."""
     made: list[Driver] = []
 
     def connect(login: str = LOGIN) -> Driver:
-        url = live.url().set(drivername="postgresql", username=login, password=passwords[login])
-        made.append(psycopg.connect(url.render_as_string(hide_password=False), autocommit=True))
+        url = place.url().set(drivername="postgresql", username=login, password=PASSWORDS[login])
+        made.append(psycopg.connect(url.render_as_string(hide_password=False)))
         return made[-1]
 
     yield connect
     for connection in made:
         connection.close()
-    with serial(), live_engine.begin() as connection:
-        for login in (LOGIN, OTHER):
-            connection.exec_driver_sql(f"DROP OWNED BY {login}; DROP ROLE {login}")
 
 
 def names(driver: Driver, noun: str = "parts") -> list[str]:
@@ -73,9 +93,9 @@ WIDENING = [
     "SELECT lo_import('/etc/passwd')", "SELECT lo_export(1, '/tmp/x')", "COPY parts (name) TO PROGRAM 'cat'", "COPY parts (name) FROM PROGRAM 'id'",
     "COPY parts (name) TO '/tmp/x'", "COPY parts (name) FROM '/etc/passwd'", "COPY residents TO STDOUT", "SELECT st_estimatedextent('jingwei', 'parts', 'geom')",
     # Asking functions that see everything.
-    "SELECT trail_appended('x', '', 'read', '', '', '', '', '', '')", "SELECT * FROM sealed_fields('residents', '{}', NULL)", "SELECT * FROM caller_of(NULL, NULL)",
+    "SELECT trail_appended('x', '', 'read', '', '', '', '', '')", "SELECT * FROM sealed_fields('residents', '{}', NULL)", "SELECT * FROM caller_of(NULL, NULL)",
     "SELECT * FROM account_asked('admin')", "SELECT * FROM accounts_told()", "SELECT account_made('x', '', 'person')", "SELECT * FROM unmasked(1, 'residents', NULL, '{}', '', '')",
-    "SELECT * FROM export_opened(1, NULL, '{}')", "SELECT * FROM review_queue(NULL, NULL, 9)", "SELECT rows_destroyed('parts', '{}', true)", "SELECT batch_undone(NULL)",
+    "SELECT * FROM export_opened(1, NULL, '{}')", "SELECT * FROM review_queue(NULL, NULL, 9)", "SELECT batch_undone(NULL)",
     # Making things, and taking others' away.
     "CREATE TABLE mine (x int)", "CREATE TEMP TABLE mine (x int)", "CREATE TABLE public.mine (x int)", "CREATE SCHEMA mine", "CREATE VIEW mine AS SELECT 1",
     "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'", "CREATE FUNCTION pg_temp.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'", "CREATE EXTENSION dblink",
@@ -95,11 +115,11 @@ def test_it_sees_and_writes_its_own_area(clerk: Callable[..., Driver]) -> None:
     assert mine.execute("SELECT count(*) FROM areas WHERE level = 'grid'").fetchone() == (2,)
     add = "INSERT INTO parts (name, geom) VALUES ('新', ST_SetSRID(ST_Point(%s, %s), 4326))"
     mine.execute(add, town.at(0.5, 0.6))
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), mine.transaction():
         mine.execute(add, town.at(2.5, 0.6))
     assert mine.execute("UPDATE parts SET owner = '区' WHERE name = '东'").rowcount == 0
     assert mine.execute("UPDATE parts SET owner = '区' WHERE name = '新'").rowcount == 1
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), mine.transaction():
         mine.execute("UPDATE parts SET geom = ST_SetSRID(ST_Point(%s, %s), 4326) WHERE name = '新'", town.at(2.5, 0.6))
     with psycopg.connect(mine.info.dsn, password=mine.info.password) as again:
         assert again.execute("SELECT current_setting('statement_timeout'), current_setting('search_path')").fetchone() == ("1min", "direct, jingwei, public")
@@ -107,6 +127,7 @@ def test_it_sees_and_writes_its_own_area(clerk: Callable[..., Driver]) -> None:
 
 def test_it_cannot_widen_itself(clerk: Callable[..., Driver]) -> None:
     driver = clerk()
+    driver.autocommit = True
     driver.execute("SET search_path = jingwei, public")
     let = []
     for statement in WIDENING:
@@ -121,6 +142,11 @@ def test_it_cannot_widen_itself(clerk: Callable[..., Driver]) -> None:
     assert (names(driver), driver.execute("SELECT session_user, current_user").fetchone()) == (["西"], (LOGIN, LOGIN))
 
 
+def test_it_may_call_what_is_granted_and_nothing_else(clerk: Callable[..., Driver]) -> None:
+    may = "SELECT proname FROM pg_proc WHERE pronamespace = 'jingwei'::regnamespace AND has_function_privilege(oid, 'EXECUTE')"
+    assert {name for (name,) in clerk().execute(may).fetchall()} == set(schema.CALLED["jingwei_direct"])
+
+
 def test_settings_are_its_own_to_change_and_change_nothing(clerk: Callable[..., Driver]) -> None:
     driver = clerk()
     for setting, value in (("lo", "0"), ("hi", "~"), ("scopes", "99,0,1"), ("account", "x"), ("actor", "jingwei_admin"), ("appointment", "x"), ("categories", "01")):
@@ -132,12 +158,12 @@ def test_settings_are_its_own_to_change_and_change_nothing(clerk: Callable[..., 
     assert names(driver) == ["新", "西"]
 
 
-def test_who_wrote_is_who_logged_in(clerk: Callable[..., Driver], live_engine: sa.Engine) -> None:
+def test_who_wrote_is_who_logged_in(clerk: Callable[..., Driver], owner: sa.Connection) -> None:
     driver = clerk()
     driver.execute("SELECT set_config('jingwei.actor', 'somebody', false)")
-    driver.execute("UPDATE parts SET owner = '区'")
-    with live_engine.begin() as connection:
-        assert connection.scalar(sa.text("SELECT actor FROM changes WHERE operation = 'change' AND noun = 'parts' ORDER BY id DESC LIMIT 1")) == LOGIN
+    driver.execute("UPDATE compounds SET address = '门牌'")
+    driver.commit()
+    assert set(owner.scalars(sa.text("SELECT actor FROM changes WHERE operation = 'change' AND noun = 'compounds'"))) == {LOGIN}
 
 
 def test_others_statements_are_not_shown(clerk: Callable[..., Driver]) -> None:
@@ -146,28 +172,28 @@ def test_others_statements_are_not_shown(clerk: Callable[..., Driver]) -> None:
     assert mine.execute("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%secret%%' AND pid <> pg_backend_pid()").fetchone() == (0,)
 
 
-def test_an_end_holds_in_connections_that_are_open(clerk: Callable[..., Driver], live_engine: sa.Engine) -> None:
-    driver = clerk()
-    with serial(), live_engine.begin() as connection:
-        connection.execute(sa.text("UPDATE direct_logins SET ends_at = now() WHERE login = :login"), {"login": LOGIN})
+def test_an_end_holds_in_connections_that_are_open(clerk: Callable[..., Driver], owner: sa.Connection) -> None:
+    PASSWORDS[THIRD] = direct.opened(owner, THIRD, WEST)
+    driver = clerk(THIRD)
+    driver.autocommit = True
+    assert "西" in names(driver)
+    owner.execute(sa.text("UPDATE direct_logins SET ends_at = now() WHERE login = :login"), {"login": THIRD})
     assert names(driver) == [] and names(driver, "incidents") == []
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         driver.execute("INSERT INTO parts (name, geom) VALUES ('新', ST_SetSRID(ST_Point(%s, %s), 4326))", town.at(0.5, 0.6))
-    with serial(), live_engine.begin() as connection:
-        direct.ended(connection, LOGIN)
+    direct.ended(owner, THIRD)
     with pytest.raises(psycopg.OperationalError):
         driver.execute("SELECT 1")
     with pytest.raises(psycopg.OperationalError):
-        clerk()
+        clerk(THIRD)
     # Given again, it has a new password.
-    with serial(), live_engine.begin() as connection:
-        password = direct.opened(connection, LOGIN, WEST, datetime.now(UTC) + timedelta(days=1))
-        told = next(row for row in direct.listed(connection) if row["login"] == LOGIN)
-        assert (told["path"], told["area"], told["ended"]) == (WEST, "澜溪社区", False)
-        limits = connection.execute(sa.text("SELECT rolconnlimit, rolvaliduntil > now() AS valid, rolcanlogin, rolsuper FROM pg_roles WHERE rolname = :l"), {"l": LOGIN}).one()
-        assert tuple(limits) == (direct.CONNECTIONS, True, True, False)
-        hash = connection.scalar(sa.text("SELECT rolpassword FROM pg_authid WHERE rolname = :l"), {"l": LOGIN})
-        assert hash.startswith("SCRAM-SHA-256$") and password not in hash
+    password = direct.opened(owner, THIRD, WEST, datetime.now(UTC) + timedelta(days=1))
+    told = next(row for row in direct.listed(owner) if row["login"] == THIRD)
+    assert (told["path"], told["area"], told["ended"]) == (WEST, "澜溪社区", False)
+    asked = sa.text("SELECT rolconnlimit, rolvaliduntil > now() AS valid, rolcanlogin, rolsuper, rolbypassrls, rolpassword FROM pg_authid WHERE rolname = :l")
+    *limits, kept = owner.execute(asked, {"l": THIRD}).one()
+    assert limits == [direct.CONNECTIONS, True, True, False, False]
+    assert kept.startswith("SCRAM-SHA-256$") and password not in kept and password != PASSWORDS[THIRD]
 
 
 @pytest.mark.parametrize("name", ["jingwei_web", "jingwei_clerk", "pg_monitor", "Clerk", "x", "a b", "a;drop", "1a", "a" * 41, ""])
@@ -186,7 +212,7 @@ def test_what_is_not_ours_is_left_alone(connection: sa.Connection) -> None:
         direct.ended(connection, "test_somebody")
 
 
-def test_qgis_finds_what_it_needs(clerk: Callable[..., Driver], live: Address) -> None:
+def test_qgis_finds_what_it_needs(clerk: Callable[..., Driver]) -> None:
     driver = clerk()
     layers = driver.execute("SELECT f_table_schema, f_table_name, f_geometry_column, srid, type FROM geometry_columns").fetchall()
     # The view of PostGIS lists what may be read whole: nothing about persons, and of incidents no cipher.
@@ -200,14 +226,14 @@ def test_qgis_finds_what_it_needs(clerk: Callable[..., Driver], live: Address) -
     assert driver.execute("SELECT ST_Extent(geom)::text FROM direct.parts").fetchone() != (None,)
     rights = "SELECT has_table_privilege('direct.parts', 'DELETE'), has_any_column_privilege('direct.parts', 'UPDATE'), has_table_privilege('direct.parts', 'INSERT')"
     assert driver.execute(rights).fetchone() == (False, True, True)
-    driver.execute("BEGIN; DECLARE c BINARY CURSOR FOR SELECT id, ST_AsBinary(geom) FROM direct.parts WHERE geom && ST_MakeEnvelope(122, 29, 123, 30, 4326)")
+    driver.execute("DECLARE c BINARY CURSOR FOR SELECT id, ST_AsBinary(geom) FROM direct.parts WHERE geom && ST_MakeEnvelope(122, 29, 123, 30, 4326)")
     assert len(driver.execute("FETCH 100 FROM c").fetchall()) == 1
-    driver.execute("COMMIT")
+    driver.execute("CLOSE c")
     made = driver.execute("INSERT INTO direct.parts (name, geom) VALUES ('新', ST_SetSRID(ST_Point(%s, %s), 4326)) RETURNING scope, version", town.at(0.5, 0.6)).fetchone()
     assert made == (town.A, 1)
     assert driver.execute("UPDATE direct.parts SET retired_at = now() WHERE name = '新'").rowcount == 1
     for refused in ("UPDATE direct.parts SET scope = '99'", "DELETE FROM direct.parts"):
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), driver.transaction():
             driver.execute(refused)
     if (ogrinfo := shutil.which("ogrinfo")) is None:
         pytest.fail("no ogrinfo: `make test` installs it")
