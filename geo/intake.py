@@ -444,7 +444,7 @@ class Desk:
         }
         seats = list(zip(*told.values(), strict=True))
         asked = list(dict.fromkeys(seats))
-        values: dict[str, Sequence[object]] = dict.fromkeys(SEAT, []) | dict(zip(told, map(list, zip(*asked, strict=True)), strict=True))
+        values: dict[str, Sequence[object]] = {column: [] for column in SEAT} | dict(zip(told, map(list, zip(*asked, strict=True)), strict=True))
         found = dict(zip(asked, statements.run(self.connection, "places_in_houses", **values).all(), strict=True))
         scopes, placements = zip(*(found[seat] for seat in seats), strict=True)
         return {"scope": pa.array(scopes), "placement": pa.array(placements, pa.int32())}

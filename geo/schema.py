@@ -494,15 +494,15 @@ def spine_policies() -> Iterator[str]:
     visible = " ".join(f"WHEN '{name}' THEN feature IN (SELECT id FROM {name})" for name in shared)
     own = "actor = current_setting('jingwei.actor', true)"
     writers = f"jingwei_area, jingwei_area_several, {', '.join(DEPARTMENTS)}"
-    for table, command, role, rule in (
+    for table, verb, role, rule in (
         ("area_shares", "SELECT", f"{EVERYBODY}, jingwei_direct", f"USING (CASE noun {visible} END)"),
         ("idempotency", "SELECT", writers, f"USING ({own})"),
         ("idempotency", "INSERT", writers, f"WITH CHECK ({own})"),
     ):
-        name = f"{table}_{'seen' if command == 'SELECT' else 'added'}"
+        name = f"{table}_{'seen' if verb == 'SELECT' else 'added'}"
         yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
         yield f"DROP POLICY IF EXISTS {name} ON {table}"
-        yield f"CREATE POLICY {name} ON {table} FOR {command} TO {role} {rule}"
+        yield f"CREATE POLICY {name} ON {table} FOR {verb} TO {role} {rule}"
 
 
 def areas_settled() -> str:
