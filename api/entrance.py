@@ -35,6 +35,7 @@ from api.deps import (
     turn,
 )
 from api.forms import Form, Text, Trouble, tried, trouble
+from api.limits import Limits
 from api.settings import settings
 from api.ways import came_from, own_path, see
 from geo import accounts, door, enrolling
@@ -194,8 +195,8 @@ def act(given: Annotated[Acting, Body()], request: Request, here: PresenceNow, w
 def slip_page(request: Request, language: LanguageNow, code: Annotated[str, Query(max_length=40)] = "") -> Response:
     """Where the holder of a slip sets a password: led here by its link, or typing its code from paper."""
     try:
-        holder = door.slip_holder(_door(request), code) if code else None
-    except NotFound as error:
+        holder = _holder(request, code) if code else None
+    except GeoError as error:
         return _slip(request, language, code, None, trouble(request, language, "slip", error))
     return _slip(request, language, code, holder)
 
@@ -205,7 +206,7 @@ def use_slip(given: Annotated[Slip, Body()], request: Request, language: Languag
     """Set the password of the slip's holder, once, and come in."""
     holder: Mapping[str, Any] | None = None
     try:
-        holder = door.slip_holder(_door(request), given.code)
+        holder = _holder(request, given.code)
         _alike(given.password, given.again)
         account = door.use_slip(_door(request), given.code, given.password)
     except GeoError as error:
@@ -367,7 +368,7 @@ def _sign_in(
 ) -> Response:
     facts = {
         "next": own_path(given.next), "login": given.login, "proof": proof, "trouble": told,
-        "oidc": bool(getattr(request.app.state, "oidc", None)),
+        "oidc": request.app.state.oidc,
     }
     return _shown(request, language, drawn.sign_in(pages.reader(request, language), facts), told)
 
@@ -401,7 +402,7 @@ def _account(
             row | {"role_title": ROLES[row["role"]].title} for row in accounts.tokens(connection) if row["login"] == who.actor
         ],
         "held": [row for row in own if row["mine"]], "lent": [row for row in own if not row["mine"]],
-        "days": TOKEN_DAYS, "token": token, "trouble": told, "done": forms.DONE.get(done, ""), "withheld": here.withheld,
+        "oidc": request.app.state.oidc, "days": TOKEN_DAYS, "token": token, "trouble": told, "done": forms.DONE.get(done, ""), "withheld": here.withheld,
     }
     return _shown(request, language, drawn.account(pages.reader(request, language), facts), told)
 
@@ -411,6 +412,8 @@ def _shown(request: Request, language: Language, text: str, told: Trouble | None
     answer.status_code = told.status if told else 200
     if answer.status_code == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"
+    if told and told.retry_after:
+        answer.headers["Retry-After"] = str(told.retry_after)
     return answer
 
 
@@ -433,6 +436,12 @@ def _unwithheld(here: Presence) -> None:
     _person(here)
     if here.withheld:
         raise Forbidden()
+
+
+def _holder(request: Request, code: str) -> Mapping[str, Any]:
+    limits: Limits = request.app.state.limits
+    with limits.tried("slip", request):
+        return door.slip_holder(_door(request), code)
 
 
 def _alike(password: str, again: str) -> None:

@@ -40,12 +40,13 @@ class Form(BaseModel):
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a form of a page could not be done: which form, the sentence, the field it is about, and the status of the answer."""
+    """Why a form of a page could not be done: which form, the sentence, the field it is about, the status of the answer."""
 
     form: str
     sentence: str
     field: str | None
     status: int
+    retry_after: int | None = None  # seconds
 
 
 def trouble(request: Request, language: Language, form: str, error: GeoError) -> Trouble:
@@ -55,8 +56,9 @@ def trouble(request: Request, language: Language, form: str, error: GeoError) ->
         deps.refused(request, type(error).slug())
     if status >= 500 and status != 503:
         raise error
-    field = error.facts.get("field")
-    return Trouble(form, error.said(partial(translated, language=language)), str(field) if field else None, status)
+    field, again = error.facts.get("field"), error.facts.get("retry_after")
+    said = error.said(partial(translated, language=language))
+    return Trouble(form, said, str(field) if field else None, status, again if isinstance(again, int) else None)
 
 
 @contextmanager

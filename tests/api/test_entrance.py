@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from html import unescape
 
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from api import entrance, menu
+from api.limits import LIMITS, Limits
 from api.ways import own_path
 from geo import accounts
 from geo.catalog.roles import ABILITIES
@@ -308,6 +310,17 @@ def test_a_slip_is_typed_from_paper(visitors: Visitors, slip: str) -> None:
     assert visitor.post("/slip", data={"code": typed, "password": new, "again": new}).status_code == 303
 
 
+def test_codes_are_not_guessed_for_ever(application: FastAPI, visitors: Visitors, slip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(application.state._state, "limits", Limits({"slip": replace(LIMITS["slip"], anonymous=3)}))
+    visitor = visitors()
+    # One that holds is not counted.
+    answers = [visitor.get(f"/slip?code={code}").status_code for code in (slip, "AAAA", slip, "BBBB", "CCCC")]
+    assert answers == [200, 404, 200, 404, 404]
+    late = visitor.post("/slip", data={"code": "DDDD", "password": "x", "again": "x"})
+    assert (late.status_code, alarm(late.text)) == (429, "尝试过于频繁,请稍后再试。")
+    assert int(late.headers["retry-after"]) > 0
+
+
 def test_somebody_changes_their_password(visitors: Visitors, worker: str) -> None:
     visitor, elsewhere = visitors(worker), visitors(worker)
     new = "copper-tide-almond-67"
@@ -397,10 +410,15 @@ def test_every_line_of_the_menu_is_a_page(visitors: Visitors) -> None:
     assert {ability for entry in menu.ENTRIES for ability in entry.abilities} <= set(ABILITIES)
 
 
-def test_the_door_of_the_place_is_shown_when_there_is_one(application: FastAPI, visitors: Visitors, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_door_of_the_place_is_shown_when_there_is_one(
+    application: FastAPI, visitors: Visitors, worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "/oidc/sign-in" not in visitors().get("/sign-in").text
-    monkeypatch.setattr(application.state, "oidc", object(), raising=False)
-    assert 'href="/oidc/sign-in?next=%2Freview"' in visitors().get("/sign-in?next=/review").text
+    monkeypatch.setitem(application.state._state, "oidc", "政务 <统一> 身份")
+    page = visitors().get("/sign-in?next=/review").text
+    assert 'href="/oidc/sign-in?next=%2Freview"' in page
+    assert "用 政务 &lt;统一&gt; 身份 登录" in page
+    assert 'href="/oidc/link?next=/account"' in visitors(worker).get("/account").text
 
 
 def test_who_comes_without_scripts_can_do_everything(visitors: Visitors, worker: str, slip: str) -> None:

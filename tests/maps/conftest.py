@@ -252,14 +252,14 @@ def made(request: pytest.FixtureRequest, reader: pages.Reader, drawings: list[Dr
     told = Examples.reader
     proper: dict[str, Any] = {
         "called": "x", "login": "x", "totp": True, "otpauth": None, "secret": "", "sessions": [], "tokens": [], "held": [], "lent": [],
-        "days": (30,), "token": None, "trouble": None, "done": "", "withheld": False,
+        "oidc": "x", "days": (30,), "token": None, "trouble": None, "done": "", "withheld": False,
     }
     wrong = refused
     makers |= {
         "refusal": lambda text: pages.refusal(told(text), 403, text),
         "sign in": lambda text: pages.sign_in(told(text), {
-            "next": "/" + text, "login": text, "proof": None, "oidc": True, "trouble": wrong("sign-in", text)}),
-        "code": lambda text: pages.sign_in(told(text), {"next": "/", "login": text, "proof": text, "oidc": False, "trouble": None}),
+            "next": "/" + text, "login": text, "proof": None, "oidc": text, "trouble": wrong("sign-in", text)}),
+        "code": lambda text: pages.sign_in(told(text), {"next": "/", "login": text, "proof": text, "oidc": "", "trouble": None}),
         "slip": lambda text: pages.slip(told(text), {
             "code": text, "holder": {"name": text, "login": text}, "trouble": wrong("slip", text)}),
         "account": lambda text: pages.account(told(text), proper | {
