@@ -214,8 +214,9 @@ CHANGES = sa.Table(
     sa.Index("changes_xid_idx", "xid"),
     sa.Index("changes_noun_feature_idx", "noun", "feature", "id"),
     sa.Index("changes_batch_idx", "batch", postgresql_where=sa.text("batch IS NOT NULL")),
-    # Asked for every row of a transaction: is there one that stands for all of it?
-    sa.Index("changes_whole_idx", "xid", postgresql_where=sa.text("operation IN ('batch', 'undo')")),
+    # Asked for every row of a transaction: is there one that stands for all of it (a batch, its undoing, a stretch of
+    # what was destroyed)?
+    sa.Index("changes_whole_idx", "xid", postgresql_where=sa.text("feature IS NULL")),
     comment="每一次改动,由触发器写下:日志、撤销、历史版本和对外发布都是这一张表。",
 )
 

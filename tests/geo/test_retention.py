@@ -305,6 +305,7 @@ def test_what_was_done_is_not_rewritten(
     until = closed(connection, id)
     retention.assess(connection, id, until + DAY, "法制科", "复议尚未审结,须保留作证据")
     ran(admin, tmp_path, until + DAY)
+    connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
     for role in ("jingwei_admin", "jingwei_definer"):
         with pytest.raises(Forbidden), db.translated(), connection.begin_nested():
             connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
@@ -448,6 +449,11 @@ def test_two_jobs_at_once_destroy_and_count_each_row_once(live_engine: sa.Engine
         assert sum(told.total for told in retention.certificates(connection)) == 200
         assert scalar(connection, "SELECT count(*) FROM destructions WHERE certificate IS NULL") == 0
         assert scalar(connection, "SELECT count(*) = count(DISTINCT gone) FROM destructions, unnest(ids) AS gone")
+        # In the trail a stretch is one row, which names it, and a certificate another.
+        told = connection.execute(sa.text("SELECT noun, feature FROM trail WHERE action = 'destroy' ORDER BY id")).all()
+        stretches = set(connection.execute(sa.text("SELECT id::text FROM destructions")).scalars())
+        assert {row.feature for row in told if row.noun == "residents"} == stretches
+        assert len(told) == len(stretches) + len(retention.certificates(connection))
 
 
 def test_broken_off_half_way_and_run_again(live_engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -350,6 +350,8 @@ def test_of_several_at_once_one_comes_first(live: Address, live_engine: sa.Engin
     assert sorted(outcomes) == ["answered", *["conflict"] * 5]
     with live_engine.begin() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM rights_log")) == 2
+        told = connection.execute(sa.text("SELECT feature, purpose, result FROM trail WHERE action = 'request' ORDER BY id")).all()
+        assert told == [(slip.ticket, "explain", "received"), (slip.ticket, "explain", "answered")]
 
 
 def test_a_request_is_forgotten_three_years_after_its_answer(

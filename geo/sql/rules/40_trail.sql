@@ -183,8 +183,7 @@ DECLARE
 BEGIN
     -- As it stands now: destruction says so of what was a change when it was made, and takes the place away.
     SELECT * INTO told FROM changes WHERE id = NEW.id;
-    IF told.operation IN ('batch', 'undo')
-       OR NOT EXISTS (SELECT FROM changes WHERE xid = NEW.xid AND operation IN ('batch', 'undo'))
+    IF told.feature IS NULL OR NOT EXISTS (SELECT FROM changes WHERE xid = NEW.xid AND feature IS NULL)
     THEN
         PERFORM trail_appended(
             told.actor, acting_as(), told.operation, told.noun, coalesce(told.feature, told.batch)::text,

@@ -111,6 +111,14 @@ CREATE OR REPLACE TRIGGER kept BEFORE DELETE OR TRUNCATE ON destructions
     FOR EACH STATEMENT EXECUTE FUNCTION record_kept();
 CREATE OR REPLACE TRIGGER certified BEFORE UPDATE ON destructions FOR EACH ROW EXECUTE FUNCTION record_kept();
 
+-- At commit, as all that is written.
+DROP TRIGGER IF EXISTS trailed ON certificates;
+CREATE CONSTRAINT TRIGGER trailed AFTER INSERT ON certificates DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION row_trailed('destroy', 'id');
+DROP TRIGGER IF EXISTS trailed ON assessments;
+CREATE CONSTRAINT TRIGGER trailed AFTER INSERT ON assessments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION row_trailed('approve', 'activation');
+
 -- The moment at which the keeping of a row `n` ends, for one cause, as SQL; NULL where the table knows no such cause.
 CREATE OR REPLACE FUNCTION retention_moment(rule retention_rules, cause text) RETURNS text
 LANGUAGE sql STABLE SET search_path = jingwei, public, pg_temp AS $$
@@ -232,6 +240,12 @@ BEGIN
         done := rows_destroyed(of_noun, gone, why = 'emergency');
     ELSE
         done := fields_struck(of_noun, of_columns, gone);
+    END IF;
+    -- A run is told in the trail by the stretch, whose ids are kept here: a row each took the chain's lock for a quarter of a
+    -- second, and everybody's writes waited. What a person asked for or somebody did by hand is told record by record.
+    IF again OR why IN ('period', 'retired', 'emergency') THEN
+        INSERT INTO changes (actor, acting_as, noun, operation, batch, patch)
+        VALUES (acting(), acting_as(), of_noun, 'destroy', stretch, jsonb_build_object('rows', done));
     END IF;
     RETURN QUERY INSERT INTO destructions (id, at, cause, activation, request, noun, field, columns, ids, number, replayed_at)
     VALUES (stretch, first_at, why, whose, asked, of_noun, of_field, of_columns, gone, done,

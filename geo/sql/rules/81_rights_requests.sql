@@ -35,6 +35,20 @@ BEGIN
 END
 $$;
 
+-- Every step is in the trail, at commit: who, when, which request, and where it came to.
+CREATE OR REPLACE FUNCTION rights_trailed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    PERFORM trail_appended(NEW.actor, NEW.acting_as, 'request', 'rights_requests', r.ticket, r.scope, NEW.kind, NEW.target, origin())
+    FROM rights_requests AS r WHERE r.id = NEW.request;
+    RETURN NULL;
+END
+$$;
+
+DROP TRIGGER IF EXISTS trailed ON rights_log;
+CREATE CONSTRAINT TRIGGER trailed AFTER INSERT ON rights_log DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION rights_trailed();
+
 -- What the person is told: how far it has got, and what was said to them.
 CREATE OR REPLACE FUNCTION rights_followed(of_ticket text, codes bytea[]) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
