@@ -159,6 +159,20 @@ def test_what_a_sign_in_is_held_back_for() -> None:
         assert whole == pytest.approx(round(whole)) and round(whole) >= 1
 
 
+COMMON = ("", "admin", "password", "123456", "12345678", "jingwei", "jingwei123", "admin123", "Admin@123", "changeme", "root", "postgres", "test", "guest", "demo", "88888888")
+
+
+def test_a_first_start_has_nobody_to_guess_at(client: Client, connection: sa.Connection, entrance: Within, key: FieldKey) -> None:
+    code = accounts.founded(connection)
+    assert code
+    for login in ("admin", "root", "jingwei", "demo", "test"):
+        assert {sign_in(client, login, password).status_code for password in COMMON} == {401}
+    assert connection.scalar(sa.text("SELECT count(*) FROM accounts WHERE password_hash IS NOT NULL")) == 0
+    door.use_slip(entrance, code, town.PASSWORD)  # type: ignore[arg-type]
+    assert sign_in(client, "admin").status_code == 201
+    assert accounts.founded(connection) is None
+
+
 def test_a_flood_of_sign_ins_leaves_the_others_their_answers(
     live_client: Client, live_engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
