@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from api.app import create_app
 from api.deps import Engines
+from api.limits import Limits
 from geo import db
 from geo.cluster import Address
 from geo.keys import FieldKey
@@ -65,9 +66,11 @@ def own_world(address: Address, databases: Databases, laid: Laid, key: FieldKey)
 
 
 @pytest.fixture(scope="session")
-def matrix(world: World) -> Iterator[Matrix]:
+def matrix(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     """The server as it stands, on connections that are used again and again."""
     engines = Engines(*(db.engine(world.address.url(login)) for login in ("jingwei_web", "jingwei_door", "jingwei_trail")))
-    yield Matrix(create_app(engines, world.key), world.oracle, world.casting)
+    app = create_app(engines, world.key, tmp_path_factory.mktemp("home"))
+    app.state.limits = Limits({})
+    yield Matrix(app, world.oracle, world.casting)
     for engine in (engines.web, engines.door, engines.trail):
         engine.dispose()

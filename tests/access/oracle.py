@@ -93,7 +93,7 @@ class Oracle:
     def told(self, actor: Actor, row: Row, field: Field) -> str:
         """Whether a field of a row that an actor sees is told in clear, as a mask or not at all."""
         audience = looks(actor, row.resource)
-        if field.audience > audience or (row.resource.coarse and audience < WORKER and field.name == "nearest_m"):
+        if field.hashed or field.audience > audience or (row.resource.coarse and audience < WORKER and field.name == "nearest_m"):
             return "absent"
         if field.secret:
             return "mask"
