@@ -15,7 +15,7 @@ from tests.access.rows import Canary, Town
 
 # Words, phones as they are, phones masked, long hexadecimals, longitudes and distances, numbers of our own, moments.
 TOLD = re.compile(
-    rb"Zq[0-9a-z]{4}|(?<!\d)139(?:\d{8}|\*{4}\d{4})(?!\d)|(?<![0-9a-f])[0-9a-f]{24,}|(?<![\d.])\d{1,5}\.\d{4,}|(?<![\d.,])4,?[12]\d\d,?\d{3}(?![\d.])"
+    rb"Zq[0-9a-z]{4}|QQ[2-9A-Z]{8}|(?<!\d)139(?:\d{8}|\*{4}\d{4})(?!\d)|(?<![0-9a-f])[0-9a-f]{24,}|(?<![\d.])\d{1,5}\.\d{4,}|(?<![\d.,])4,?[12]\d\d,?\d{3}(?![\d.])"
     rb"|(?:2019|2099)-03-05T08:00:00\.\d{6}"
 )
 IDS = re.compile(rb"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")

@@ -13,6 +13,7 @@ from geo import db
 from geo.cluster import Address
 from geo.keys import FieldKey
 from tests.access.actors import Casting, appoint, cast_in
+from tests.access.offices import lay
 from tests.access.oracle import Oracle
 from tests.access.regimes import Matrix
 from tests.access.rows import Builder
@@ -47,6 +48,8 @@ def laid(address: Address, databases: Databases, migrated: str, key: FieldKey) -
         casting = cast_in(connection)
         town = Builder(connection, key, casting.accounts).build()
         appoint(connection, casting)
+        lay(connection, town, casting, key)
+        town.people = list(casting.accounts.values())
     with made.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("VACUUM ANALYZE"))
     made.dispose()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 import sqlalchemy as sa
@@ -25,9 +25,11 @@ from geo.secrets import mask
 from geo.write import sealed
 from tests import town
 
+if TYPE_CHECKING:
+    from tests.access.offices import Paper
+
 CODES = Path(__file__).parents[2] / "data" / "codes"
 SPACE = UUID("6f1d1a52-7f0e-4c58-9d0e-2b5a3c9c0001")
-ROOT = "9901"
 # level, path, west, south, east, north in hundredths of a degree from the corner of `tests.town`
 GROUND = (
     ("district", "990101", 0.0, 0.0, 8.0, 3.0),
@@ -47,6 +49,8 @@ GROUND = (
 )
 LEVEL = {path: level for level, path, *_ in GROUND}
 FIRST, SECOND = "990101", "990102"
+# What does not lie in any area answers to who has the whole of the place.
+ROOT = FIRST
 STREET, OTHER_STREET = "990101001", "990101002"
 ONE, TWO, THREE = "990101001001", "990101001002", "990101002001"
 A, B, C, D, E = (path for path in LEVEL if LEVEL[path] == "grid")
@@ -111,6 +115,8 @@ class Town:
     canaries: dict[str, Canary] = field(default_factory=dict)
     areas: dict[str, UUID] = field(default_factory=dict)
     labels: dict[str, tuple[float, float]] = field(default_factory=dict)
+    papers: dict[UUID, "Paper"] = field(default_factory=dict)
+    people: list[UUID] = field(default_factory=list)
 
     def mark(self, value: str, canary: Canary) -> None:
         """Remember whose a value is."""
