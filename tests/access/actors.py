@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from geo import accounts, door
 from geo.catalog.roles import ROLES, Role
+from geo.db import Caller
 from geo.resource import Audience
 from tests import town
 from tests.access import rows
@@ -90,6 +91,7 @@ ACTORS: tuple[Actor, ...] = (
     Actor("district", "district", (rows.FIRST,)),
     Actor("system_admin", "system_admin"),
     Actor("security_admin", "security_admin"),
+    Actor("auditor", "audit_admin"),
     Actor("audit_admin", "audit_admin", standing="unproved"),
     Actor("machine", "grid_worker", (B,)),
     Actor("stand_in", "grid_worker", (A,), stands_in_for="worker_a", by_cookie=True),
@@ -118,6 +120,14 @@ class Casting:
     appointments: dict[str, UUID] = field(default_factory=dict)
     headers: dict[str, Mapping[str, str]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+
+
+def caller_of(actor: Actor, made: Casting) -> Caller:
+    """What the server binds for an actor."""
+    return Caller(
+        actor.name, f"jingwei_{actor.right}", actor.areas if actor.standing == "holds" else (), actor.audience, f"{actor.role}@",
+        made.accounts.get(actor.name), made.appointments.get(actor.name), tuple(sorted(actor.matters)),
+    )
 
 
 def cast_in(connection: sa.Connection) -> Casting:

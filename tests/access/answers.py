@@ -15,7 +15,7 @@ from tests.access.rows import Canary, Town
 
 # Words, phones as they are, phones masked, long hexadecimals, longitudes and distances, numbers of our own, moments.
 TOLD = re.compile(
-    rb"Zq[0-9a-z]{4}|(?<!\d)139(?:\d{8}|\*{4}\d{4})(?!\d)|(?<![0-9a-f])[0-9a-f]{20,}|(?<![\d.])\d{1,5}\.\d{4,}|(?<![\d.,])4,?[12]\d\d,?\d{3}(?![\d.])"
+    rb"Zq[0-9a-z]{4}|QQ[2-9A-Z]{8}|(?<!\d)139(?:\d{8}|\*{4}\d{4})(?!\d)|(?<![0-9a-f])[0-9a-f]{24,}|(?<![\d.])\d{1,5}\.\d{4,}|(?<![\d.,])4,?[12]\d\d,?\d{3}(?![\d.])"
     rb"|(?:2019|2099)-03-05T08:00:00\.\d{6}"
 )
 IDS = re.compile(rb"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -65,9 +65,9 @@ class Answer:
 
 def _keys(said: str) -> Iterator[str]:
     yield said
-    if re.fullmatch(r"[0-9a-f]{20,}", said):
-        # Bytes are remembered without the first two, which say how they were made.
-        yield said[4:20]
+    if re.fullmatch(r"[0-9a-f]{24,}", said):
+        # Bytes are remembered without the first four, which say how they were made.
+        yield said[8:24]
     elif re.fullmatch(r"\d+\.\d+", said):
         yield f"{float(said):.6f}"
         yield f"{float(said):.4f}"

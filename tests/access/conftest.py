@@ -8,10 +8,12 @@ import sqlalchemy as sa
 
 from api.app import create_app
 from api.deps import Engines
+from api.limits import Limits
 from geo import db
 from geo.cluster import Address
 from geo.keys import FieldKey
 from tests.access.actors import Casting, appoint, cast_in
+from tests.access.offices import lay
 from tests.access.oracle import Oracle
 from tests.access.regimes import Matrix
 from tests.access.rows import Builder
@@ -46,6 +48,8 @@ def laid(address: Address, databases: Databases, migrated: str, key: FieldKey) -
         casting = cast_in(connection)
         town = Builder(connection, key, casting.accounts).build()
         appoint(connection, casting)
+        lay(connection, town, casting, key)
+        town.people = list(casting.accounts.values())
     with made.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("VACUUM ANALYZE"))
     made.dispose()
@@ -65,9 +69,11 @@ def own_world(address: Address, databases: Databases, laid: Laid, key: FieldKey)
 
 
 @pytest.fixture(scope="session")
-def matrix(world: World) -> Iterator[Matrix]:
+def matrix(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     """The server as it stands, on connections that are used again and again."""
     engines = Engines(*(db.engine(world.address.url(login)) for login in ("jingwei_web", "jingwei_door", "jingwei_trail")))
-    yield Matrix(create_app(engines, world.key), world.oracle, world.casting)
+    app = create_app(engines, world.key, tmp_path_factory.mktemp("home"))
+    app.state.limits = Limits({})
+    yield Matrix(app, world.oracle, world.casting)
     for engine in (engines.web, engines.door, engines.trail):
         engine.dispose()

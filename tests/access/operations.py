@@ -4,6 +4,7 @@ For the routes that it knows, an operation says exactly what is to come back. Of
 ask at all, and that nothing of anybody else's may be in the answer.
 """
 
+import csv
 import json
 import math
 import re
@@ -15,7 +16,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import FastAPI
+from fastapi import FastAPI, params
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 from pydantic import TypeAdapter
@@ -28,8 +29,8 @@ from tests import town
 from tests.access import rows
 from tests.access.actors import Actor
 from tests.access.answers import Answer
-from tests.access.oracle import Oracle, drawn, knows, looks
-from tests.access.rows import PLACES, Row
+from tests.access.oracle import NOBODY, Oracle, drawn, knows, looks
+from tests.access.rows import PLACES, Canary, Row
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 ABSENT = UUID("00000000-0000-7000-8000-0000000000aa")
@@ -37,6 +38,12 @@ GEOJSON = {"content-type": "application/json"}
 
 Told = Iterator[str]
 Expectation = Callable[[Oracle, Actor, Answer], Told]
+PURPOSE = {"purpose": "visit"}
+
+
+def nothing(oracle: Oracle, actor: Actor, canary: Canary) -> bool:
+    """What most requests open of what is masked."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Operation:
     headers: Mapping[str, str] = field(default_factory=dict)
     about: Row | None = None
     changes: bool = False  # the one who may do it changes something by it
+    opens: Callable[[Oracle, Actor, Canary], bool] = nothing  # what is masked elsewhere and may be told here
 
     def __str__(self) -> str:
         return f"{self.method} {self.target}"
@@ -120,12 +128,14 @@ def operations(app: FastAPI, oracle: Oracle) -> list[Operation]:
 
 def _known(route: Route, oracle: Oracle) -> list[Operation] | None:
     make = KNOWN.get(route.name)
-    if make is None and (noun := re.fullmatch(r"/collections/(\w+)/items(/\{id\})?", route.path)):
-        make = partial(reads if noun[2] and route.method == "GET" else NOUNS[route.method], resource=RESOURCES[noun[1]])
+    if make is None and (noun := re.fullmatch(r"/collections/(\w+)(/.*)", route.path)):
+        made = NOUNS.get(f"{route.method} {noun[2]}")
+        make = made and partial(made, resource=RESOURCES[noun[1]])
     if make is None:
         return None
     return [
-        Operation(route.name, route.method, **{"policy": route.policy, "able": route.abilities, **said}) for said in make(oracle)
+        Operation(route.name, route.method, **{"policy": route.policy, "able": route.abilities, **said, "headers": PURPOSE | said.get("headers", {})})
+        for said in make(oracle)
     ]
 
 
@@ -149,7 +159,7 @@ def generic(route: Route, oracle: Oracle) -> list[Operation]:
     bodies = [b""]
     headers: Mapping[str, str] = {}
     if getattr(route.of, "body_field", None) is not None:
-        bodies, headers = [_body(route, oracle), b"{}", b'{"zzz": 1}'], GEOJSON
+        bodies, headers = _bodies(route, oracle)
     return [
         Operation(
             route.name, route.method, path + (f"?{query}" if query else ""), partial(bare, route.abilities), route.policy, route.abilities,
@@ -199,7 +209,9 @@ def _of_type(schema: Mapping[str, Any], oracle: Oracle) -> Iterator[str]:
     elif "const" in schema:
         yield str(schema["const"])
     elif schema.get("format") == "uuid":
-        yield from (str(row.id) for noun in RESOURCES for row in oracle.town.of(noun)[:: max(1, len(oracle.town.of(noun)) // 4)])
+        yield from map(str, oracle.town.papers)
+        yield from map(str, oracle.town.people[::4])
+        yield from (str(row.id) for noun in RESOURCES for row in oracle.town.of(noun)[:1])
         yield str(ABSENT)
     elif schema.get("type") == "integer":
         yield from ("0", "1", "100")
@@ -212,13 +224,18 @@ def _of_type(schema: Mapping[str, Any], oracle: Oracle) -> Iterator[str]:
     else:
         # What somebody might look for: words that are there for some and not for others.
         yield from sorted(value for value in oracle.town.canaries if value.startswith("Zq"))[::400]
+        yield from (value for value in oracle.town.canaries if value.startswith("QQ"))
         yield from ("x", "1", "xlsx", "csv")
 
 
-def _body(route: Route, oracle: Oracle) -> bytes:
-    info = route.of.body_field.field_info
-    schema = TypeAdapter(info.annotation).json_schema()
-    return json.dumps(_instance(schema, schema.get("$defs", {}), oracle)).encode()
+def _bodies(route: Route, oracle: Oracle) -> tuple[list[bytes], Mapping[str, str]]:
+    """A body that a route may take, and one that says nothing: as JSON, or as a form."""
+    fields = _every(route.dependant, "body_params")
+    if any(isinstance(field.field_info, params.Form) for field in fields):
+        told = {f.alias: next(iter(values(f.alias, f.field_info, oracle)), "x") for f in fields if f.field_info.is_required()}
+        return [urlencode(told).encode(), b""], {"content-type": "application/x-www-form-urlencoded"}
+    schema = TypeAdapter(route.of.body_field.field_info.annotation).json_schema()
+    return [json.dumps(_instance(schema, schema.get("$defs", {}), oracle)).encode(), b"{}"], GEOJSON
 
 
 def _instance(schema: Mapping[str, Any], kinds: Mapping[str, Any], oracle: Oracle) -> Any:
@@ -397,6 +414,65 @@ def read(row: Row, oracle: Oracle, actor: Actor, answer: Answer) -> Told:
         yield from as_seen(oracle, actor, answer.json)
 
 
+def unmasks(oracle: Oracle, resource: Resource) -> Said:
+    """What is masked of a row, of some rows of every place."""
+    fields = [f.name for f in resource.all_fields if f.secret or (f.name_of_person and f.clear is None)]
+    body = json.dumps({"purpose": "visit", "note": "上门核对", "fields": fields}).encode()
+    for row in oracle.town.of(resource.name)[::2]:
+        yield {
+            "target": f"/collections/{resource.name}/items/{row.id}/unmask", "body": body, "headers": GEOJSON, "about": row, "changes": True,
+            "expect": partial(unmasked, row, fields), "opens": partial(opened, row, fields),
+        }
+
+
+def unmasked(row: Row, fields: Sequence[str], oracle: Oracle, actor: Actor, answer: Answer) -> Told:
+    """Who answers for a row and asks for what is masked of it is told just that."""
+    noun = row.resource
+    if not knows(actor, noun):
+        due = 404
+    elif "unmask" not in actor.may:
+        due = 401 if actor.name == "anonymous" else 403
+    elif any(noun[name].audience > looks(actor, noun) for name in fields):
+        due = 422
+    elif oracle.opens(actor, row):
+        due = 200
+        if answer.status == 200 and answer.json["fields"] != {name: row.values[name] for name in fields}:
+            yield f"{row}: {answer.json['fields']}"
+    else:
+        due = oracle.fate(actor, row)
+    yield from exactly(due)(oracle, actor, answer)
+
+
+def opened(row: Row, fields: Sequence[str], oracle: Oracle, actor: Actor, canary: Canary) -> bool:
+    return canary.row == row.id and canary.form == "plain" and canary.column in fields and oracle.opens(actor, row)
+
+
+def searches(oracle: Oracle, resource: Resource) -> Said:
+    """Rows looked for by a whole number."""
+    [name, *_] = [f.name for f in resource.all_fields if f.secret]
+    for row in oracle.town.of(resource.name)[::2]:
+        body = json.dumps({"where": {name: row.values[name]}}).encode()
+        yield {
+            "target": f"/collections/{resource.name}/search", "body": body, "headers": GEOJSON, "expect": partial(sought, row, name), "about": row,
+        }
+
+
+def sought(row: Row, name: str, oracle: Oracle, actor: Actor, answer: Answer) -> Told:
+    """Whose number it is, is told to those who see the row, and to anybody else nothing."""
+    if not knows(actor, row.resource):
+        yield from exactly(404)(oracle, actor, answer)
+    elif row.resource[name].audience > looks(actor, row.resource):
+        yield from exactly(400)(oracle, actor, answer)
+    elif answer.status != 200:
+        yield f"{answer.status} where a list is due"
+    else:
+        due = [str(row.id)] if oracle.sees(actor, row) else []
+        if [feature["id"] for feature in answer.json["features"]] != due or answer.json["numberReturned"] != len(due):
+            yield _difference({feature["id"] for feature in answer.json["features"]}, set(due), oracle)
+        for feature in answer.json["features"]:
+            yield from as_seen(oracle, actor, feature)
+
+
 # Writes
 
 
@@ -412,7 +488,7 @@ def adds(oracle: Oracle, resource: Resource) -> Said:
             given["geometry"] = stands.shape
         if resource.name == "areas":
             # Another of the same level, beside it.
-            beside = max((path for path in (rows.ROOT, *rows.LEVEL) if place.startswith(path) and path != place), key=len)
+            beside = max((path for path in rows.LEVEL if place.startswith(path) and path != place), key=len, default="")
             given["properties"] |= {"level": rows.LEVEL[place], "parent": beside}
             stands = Row("areas", place, ABSENT, f"{beside}999")
         yield {
@@ -423,7 +499,7 @@ def adds(oracle: Oracle, resource: Resource) -> Said:
 
 def _kept(resource: Resource, row: Row) -> dict[str, Any]:
     """Of a row what decides whose it is, and what only a list of codes knows."""
-    deciding = ("precision", "stated_area", resource.category)
+    deciding = ("precision", "stated_area", "activation", resource.category)
     return {f.name: row.values[f.name] for f in resource.writable if f.name in deciding or (f.required and (f.refers or f.listed))}
 
 
@@ -493,7 +569,9 @@ def _in_tile(z: int, x: int, y: int, lon: float, lat: float) -> tuple[float, flo
 def tiled(name: str, z: int, x: int, y: int, oracle: Oracle, actor: Actor, answer: Answer) -> Told:
     """A tile draws the rows that an actor sees and that lie in it, where they are shown, and no others."""
     resource = RESOURCES.get(name)
-    if resource is None or not resource.geometry or not knows(actor, resource):
+    # Nothing is drawn of one's own alone: a tile that is nobody else's would say that there is something.
+    actor = actor if actor.right != "own" else NOBODY
+    if resource is None or not resource.geometry or resource.personal or not knows(actor, resource):
         yield from exactly(404)(oracle, actor, answer)
         return
     if answer.status not in (200, 204):
@@ -768,10 +846,54 @@ def assets(oracle: Oracle) -> Said:
     yield {"target": "/assets/../geo/db.py", "expect": exactly(404)}
 
 
+def nowhere(oracle: Oracle) -> Said:
+    """What is not there on a server without an identity provider, for anybody."""
+    for path in ("sign-in", "link", "callback"):
+        yield {"target": f"/oidc/{path}", "expect": exactly(404), "policy": "anyone"}
+
+
+def files(oracle: Oracle) -> Said:
+    """A file of every noun in every format that is written at once."""
+    for name in RESOURCES:
+        for kind in ("csv", "geojson", "xlsx"):
+            body = json.dumps({"noun": name, "format": kind, "note": "年度核对用"}).encode()
+            yield {"target": "/exports", "body": body, "headers": GEOJSON, "expect": partial(filed, RESOURCES[name], kind), "changes": True}
+    for row in (oracle.town.of("buildings") + oracle.town.of("incidents"))[::8]:
+        where = {"equals": {"name" if row.noun == "buildings" else "title": row.values[row.resource.label]}}
+        body = json.dumps({"noun": row.noun, "format": "csv", "filter": where}).encode()
+        yield {"target": "/exports", "body": body, "headers": GEOJSON, "expect": partial(filed, row.resource, "csv", only=row), "changes": True}
+
+
+def filed(noun: Resource, kind: str, oracle: Oracle, actor: Actor, answer: Answer, *, only: Row | None = None) -> Told:
+    """A file has a line for each row that the actor sees; of persons there is none without a second one."""
+    if "export" not in actor.may:
+        yield from exactly(401, 403)(oracle, actor, answer)
+    elif not knows(actor, noun):
+        yield from exactly(422)(oracle, actor, answer)
+    elif noun.personal:
+        yield from exactly(201)(oracle, actor, answer)
+    elif answer.status != 200:
+        yield f"{answer.status} where a file is due"
+    else:
+        due = len([row for row in oracle.seen(actor, noun.name) if only in (None, row)])
+        lines = len(list(csv.reader(answer.text.lstrip("\ufeff").splitlines()))) - 1 if kind == "csv" else due
+        lines = len(answer.json["features"]) if kind == "geojson" else lines
+        if lines != due:
+            yield f"{lines} lines where {due} are due"
+
+
+def everybodys(oracle: Oracle) -> Said:
+    for said in tiles(oracle):
+        yield said | {"target": said["target"].replace("/tiles/", "/tiles/public/")}
+
+
 KNOWN: Mapping[str, Callable[[Oracle], Said]] = {
     "GET /collections": collections,
     "GET /collections/{name}": collection,
     "GET /tiles/{layer}/{z}/{x}/{y}.pbf": tiles,
+    "GET /tiles/public/{layer}/{z}/{x}/{y}.pbf": everybodys,
+    "POST /exports": files,
+    **dict.fromkeys(("GET /oidc/sign-in", "GET /oidc/link", "GET /oidc/callback"), nowhere),
     "GET /identify": cards,
     "GET /": fronts,
     "GET /review": reviews,
@@ -782,9 +904,12 @@ KNOWN: Mapping[str, Callable[[Oracle], Said]] = {
     "DELETE /sessions/current": closings,
 }
 NOUNS: Mapping[str, Callable[..., Said]] = {
-    "GET": lists,
-    "POST": adds,
-    "PUT": partial(changes, "PUT"),
-    "PATCH": partial(changes, "PATCH"),
-    "DELETE": partial(changes, "DELETE"),
+    "GET /items": lists,
+    "GET /items/{id}": reads,
+    "POST /items": adds,
+    "PUT /items/{id}": partial(changes, "PUT"),
+    "PATCH /items/{id}": partial(changes, "PATCH"),
+    "DELETE /items/{id}": partial(changes, "DELETE"),
+    "POST /items/{id}/unmask": unmasks,
+    "POST /search": searches,
 }

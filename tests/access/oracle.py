@@ -93,7 +93,7 @@ class Oracle:
     def told(self, actor: Actor, row: Row, field: Field) -> str:
         """Whether a field of a row that an actor sees is told in clear, as a mask or not at all."""
         audience = looks(actor, row.resource)
-        if field.audience > audience or (row.resource.coarse and audience < WORKER and field.name == "nearest_m"):
+        if field.hashed or field.audience > audience or (row.resource.coarse and audience < WORKER and field.name == "nearest_m"):
             return "absent"
         if field.secret:
             return "mask"
@@ -128,6 +128,12 @@ class Oracle:
         assert row.extent is not None
         return row.extent
 
+    def opens(self, actor: Actor, row: Row) -> bool:
+        """Whether an actor may ask for what is masked of a row: who works with it, where they answer for it."""
+        if row.retired or "unmask" not in actor.may or looks(actor, row.resource) < WORKER or not actor.holds(row.scope):
+            return False
+        return actor.right != "organisation" or row.values[str(row.resource.category)] in actor.matters
+
     # What of an answer
 
     @cached_property
@@ -138,6 +144,8 @@ class Oracle:
     @cache  # noqa: B019 - as long as the test
     def may(self, actor: Actor, canary: Canary) -> bool:
         """Whether a value may be in an answer to an actor. What is public is anybody's."""
+        if paper := self.town.papers.get(canary.row):
+            return paper.seen_by(actor)
         row = self.town.rows[canary.row]
         return any(self.sees(somebody, row) and self._tells(somebody, row, canary) for somebody in (actor, NOBODY))
 
@@ -158,7 +166,7 @@ class Oracle:
             for somebody in (actor, NOBODY):
                 if self.sees(somebody, row):
                     found |= {str(row.id), *self._referred(somebody, row)}
-        return frozenset(found)
+        return frozenset(found | {str(paper.about) for paper in self.town.papers.values() if paper.seen_by(actor)})
 
     def _referred(self, actor: Actor, row: Row) -> set[str]:
         fields = [f for f in row.resource.all_fields if f.refers and f.refers != "area_paths"]

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from tests.access.actors import Actor, Casting
 from tests.access.answers import Answer
+from tests.access.offices import knows_name
 from tests.access.operations import Operation, exactly
 from tests.access.oracle import Oracle
 
@@ -81,19 +82,15 @@ class Matrix:
         brought = (unquote(operation.target) + operation.body.decode()).lower()
         found = [
             f"{said}, the {canary}" for said, canary in answer.canaries(self.oracle.town)
-            if not self.oracle.may(actor, canary) and said.lower() not in brought
+            if not self.oracle.may(actor, canary) and said.lower() not in brought and not operation.opens(self.oracle, actor, canary)
         ]
         found += [
             f"the id of {self.oracle.town.rows[UUID(id)]}" for id in (answer.ids() & self.oracle.ids) - self.oracle.known(actor) if id not in brought
         ]
         return found + [
             f"the name of the account {name}" for name, word in self.casting.names.items()
-            if word.encode() in answer.bytes and not self.may_name(actor, name)
+            if word.encode() in answer.bytes and not knows_name(actor, name, tuple(self.oracle.town.papers.values()))
         ]
-
-    def may_name(self, actor: Actor, name: str) -> bool:
-        """Whether an actor may read the name of an account: their own, or those that they decide over."""
-        return actor.name == name or bool({"accounts", "appoint"} & actor.may)
 
 
 async def asked(app: FastAPI, operation: Operation, headers: Any) -> Answer:

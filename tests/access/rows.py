@@ -10,9 +10,10 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 import sqlalchemy as sa
@@ -24,9 +25,11 @@ from geo.secrets import mask
 from geo.write import sealed
 from tests import town
 
+if TYPE_CHECKING:
+    from tests.access.offices import Paper
+
 CODES = Path(__file__).parents[2] / "data" / "codes"
 SPACE = UUID("6f1d1a52-7f0e-4c58-9d0e-2b5a3c9c0001")
-ROOT = "9901"
 # level, path, west, south, east, north in hundredths of a degree from the corner of `tests.town`
 GROUND = (
     ("district", "990101", 0.0, 0.0, 8.0, 3.0),
@@ -46,6 +49,8 @@ GROUND = (
 )
 LEVEL = {path: level for level, path, *_ in GROUND}
 FIRST, SECOND = "990101", "990102"
+# What does not lie in any area answers to who has the whole of the place.
+ROOT = FIRST
 STREET, OTHER_STREET = "990101001", "990101002"
 ONE, TWO, THREE = "990101001001", "990101001002", "990101002001"
 A, B, C, D, E = (path for path in LEVEL if LEVEL[path] == "grid")
@@ -110,6 +115,8 @@ class Town:
     canaries: dict[str, Canary] = field(default_factory=dict)
     areas: dict[str, UUID] = field(default_factory=dict)
     labels: dict[str, tuple[float, float]] = field(default_factory=dict)
+    papers: dict[UUID, "Paper"] = field(default_factory=dict)
+    people: list[UUID] = field(default_factory=list)
 
     def mark(self, value: str, canary: Canary) -> None:
         """Remember whose a value is."""
@@ -209,7 +216,7 @@ class Builder:
             self.placed(row, resource)
         elif resource.place is Place.INHERITS:
             row.scope = self.town.rows[UUID(row.values["building"])].scope
-        elif "area" in row.values:
+        elif resource.of_area:
             row.scope = row.values["area"]
         if resource.owned:
             row.owner = (None, "resident", "neighbour")[variant % 3]
@@ -272,7 +279,7 @@ class Builder:
             found = self.last.get(("A" if row.place in ASTRAY else row.place, field.refers))
             return str(found) if found else None
         told: Any = None
-        if field.secret:
+        if field.secret and not field.hashed:
             told = f"139{number:08d}"
         elif field.type is str and not field.pattern:
             told = ("张" if field.name_of_person else "") + text(number)
@@ -299,9 +306,11 @@ class Builder:
             if resource[name].secret:
                 columns = sealed(resource, name, value, self.key, row.id)
                 for form in ("cipher", "hash"):
-                    # Not the first bytes of a cipher: those say how it was made.
-                    self.town.mark(bytes(columns[f"{name}_{form}"])[2:].hex()[:16], Canary(row.id, name, form))  # type: ignore[arg-type]
-                self.town.mark(mask(value), Canary(row.id, name, "mask"))
+                    # Not the first bytes: those say how it was made.
+                    if kept := columns.get(f"{name}_{form}"):
+                        self.town.mark(bytes(kept)[4:].hex()[:16], Canary(row.id, name, form))  # type: ignore[call-overload]
+                if not resource[name].hashed and value:
+                    self.town.mark(mask(value), Canary(row.id, name, "mask"))
                 stored |= columns
             elif resource[name].writable:
                 stored[name] = value
@@ -329,15 +338,14 @@ class Builder:
         spots = "SELECT path, ST_X(label_point), ST_Y(label_point) FROM areas WHERE retired_at IS NULL"
         self.town.labels = {path: (x, y) for path, x, y in self.connection.execute(sa.text(spots))}
         for name, resource in RESOURCES.items():
-            if resource.place is Place.POINT:
-                found = sa.text(f"SELECT id, placing_reason, nearest_m FROM {name}")
-                for id, reason, metres in self.connection.execute(found):
-                    self.town.rows[id].values |= {"placing_reason": reason, "nearest_m": metres}
-                    if resource.coarse and metres is not None:
-                        self.town.mark(f"{metres:.4f}", Canary(id, "nearest_m", "exact"))
-            elif resource.place is Place.SHARES:
-                for id, reason in self.connection.execute(sa.text(f"SELECT id, placing_reason FROM {name}")):
-                    self.town.rows[id].values |= {"placing_reason": reason, "nearest_m": None}
+            # What it has worked out for itself, the model takes over: none of it decides who sees what.
+            told = [f.name for f in resource.all_fields if f.stored and not f.writable]
+            for id, *values in self.connection.execute(sa.text(f"SELECT {', '.join(['id', *told])} FROM {name}")):
+                for column, value in zip(told, values, strict=True):
+                    moment = value.isoformat() if isinstance(value, datetime) else value
+                    self.town.rows[id].values[column] = moment
+                    if resource.coarse and column == "nearest_m" and value is not None:
+                        self.town.mark(f"{value:.4f}", Canary(id, column, "exact"))
 
 
 PATHS = {name: deepest(*spot) for name, spot in PLACES.items()}
@@ -347,6 +355,7 @@ SAID: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "incidents": {"state": ("accepted", "closed", "handling"), "matter": ("06010", "09006", "20001"), "exercise": (False,)},
     "zones": {"state": ("active", "draft", "lifted"), "exercise": (False,)},
     "posts": {"role": ("grid_worker", "steward", "community_leader")},
+    "activations": {"exercise": (False,)},
     "buildings": {"use": ("residential", "office")},
 }
 
@@ -355,7 +364,7 @@ def wanted(resource: Resource) -> Iterator[tuple[str, int]]:
     """In which places rows of a noun stand, and how many; -1 is a retired one."""
     many = 3 if resource.owned or resource.public_rows else 2
     for place in PLACES:
-        if resource.name == "posts" and PATHS[place] not in LEVEL:
+        if resource.of_area and PATHS[place] not in LEVEL:
             continue
         yield from ((place, variant) for variant in range(many))
         if place in ("A", "B", "ONE", "C"):

@@ -44,6 +44,7 @@ class Crowd:
     until: float
     done: Counter[str] = field(default_factory=Counter)
     mixed: list[str] = field(default_factory=list)
+    served: set[int] = field(default_factory=set)
 
     def caller(self, number: int) -> Caller:
         """One of many, no two alike."""
@@ -63,8 +64,11 @@ class Crowd:
             try:
                 deed(number, who)
                 self.done[deed.__name__] += 1
+                self.served.add(number)
             except Unavailable:
                 self.done["cancelled"] += 1
+            # Whoever gives a connection back would have it again before any who waits wakes up.
+            time.sleep(chance.uniform(0.001, 0.02))
 
     def judge(self, number: int, who: Caller, connection: sa.Connection, read_only: bool) -> None:
         """What the database takes this caller for is what they are, and it shows them what is theirs."""
@@ -118,7 +122,9 @@ class Crowd:
                 mine = "UPDATE parts SET remark = :name WHERE id = (SELECT id FROM parts ORDER BY id OFFSET :n LIMIT 1 FOR UPDATE SKIP LOCKED)"
                 connection.execute(sa.text(mine), {"name": who.actor, "n": number % 3})
         except Forbidden:
-            self.done["not a writer"] += 1
+            self.done["refused"] += 1
+        else:
+            self.done["written"] += 1
 
     def looks_behind(self, number: int, who: Caller) -> None:
         """Between two callers a connection is nobody's, and sees nothing."""
@@ -187,7 +193,8 @@ def test_nobody_is_taken_for_another(own_world: World, shared: sa.Engine, admini
         wrote[change.feature] = change.actor
     crowd.mixed += [f"{name} wrote, and {now[id]} stands there" for id, name in wrote.items() if now[id] != name]
     assert crowd.mixed == []
-    assert all(crowd.done[deed] for deed in ("reads", "fails", "trespasses", "lingers", "takes_back", "writes", "looks_behind", "cancelled"))
+    assert crowd.served == set(range(THREADS))
+    assert all(crowd.done[deed] for deed in ("reads", "fails", "trespasses", "lingers", "takes_back", "written", "refused", "looks_behind", "cancelled"))
 
 
 def test_a_cancelled_statement_is_told_as_such(own_world: World, shared: sa.Engine) -> None:
