@@ -672,7 +672,7 @@ def numbered(within: str, oracle: Oracle, actor: Actor, answer: Answer) -> Told:
     head = re.search(r'<section class="numbers".*?<dl>(.*?)</dl>', answer.text, re.S)
     got = [int(n.replace(",", "")) for n in re.findall(r"<dd>(?:<a[^>]*>)?([\d,]+)", head[1])] if head else []
     late = oracle.overdue(actor)
-    due = [len(oracle.open(actor)), late, len([z for z in oracle.in_force(actor)]), len(oracle.waiting(actor))]
+    due = [len(oracle.open(actor)), late, len(list(oracle.in_force(actor))), len(oracle.waiting(actor))]
     if got != due:
         yield f"{got} where {due} is due"
     houses = re.search(r"<span>([\d,]+) 栋楼</span>", answer.text)

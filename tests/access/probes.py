@@ -322,8 +322,8 @@ def _review(desk: Desk, actor: Actor) -> None:
 def _touching(desk: Desk, actor: Actor) -> None:
     for name in (name for name, noun in RESOURCES.items() if noun.place is Place.SHARES):
         due = {row.id for row in desk.oracle.town.of(name) if any(actor.holds(path) for path in row.touches)}
-        asking = sa.text("SELECT features_here(:noun)")
-        desk.held(actor, f"asks which {name} are here", due, lambda c, n=name: set(c.scalars(asking, {"noun": n})))  # type: ignore[misc]
+        asking = sa.text("SELECT features_here(:noun)").bindparams(noun=name)
+        desk.held(actor, f"asks which {name} are here", due, lambda c, a=asking: set(c.scalars(a)))  # type: ignore[misc]
     for noun, quantity in (("buildings", "rows"), ("incidents", "open"), ("residents", "rows")):
         told = sa.text("SELECT tally_here(:noun, :quantity)")
         scoped = actor.right in ("partner", "area", "leader")
