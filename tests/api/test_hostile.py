@@ -24,7 +24,7 @@ from geo.resource import Audience, Field
 from tests import town
 
 PUBLIC = {name: noun for name, noun in RESOURCES.items() if noun.audience is Audience.PUBLIC}
-WRITTEN = (*RESOURCES, "changes", "batches", "idempotency", "area_paths", "area_shares", "placements", "trail", "instance")
+WRITTEN = (*RESOURCES, "changes", "batches", "idempotency", "area_paths", "area_shares", "placements", "instance")
 # A refusal is written down, and changes nothing else.
 COUNTED = sa.text(" UNION ALL ".join(
     f"SELECT '{table}', count(*) FROM {table}" + (" WHERE action <> 'refused'" if table == "trail" else "") for table in WRITTEN
