@@ -23,7 +23,7 @@ from rich.table import Table
 from api import cli_account, cli_audit, cli_retention
 from api.settings import settings
 from geo import accounts, db, door, keys, schema, trail
-from geo.cluster import DATABASE, Address, Cluster, reached
+from geo.cluster import ADMIN, DATABASE, Address, Cluster, reached
 from geo.db import Caller
 from geo.errors import Forbidden, GeoError, NotFound
 from geo.language import translated
@@ -299,7 +299,9 @@ def rotate() -> None:
 
     home = settings().home
     with engine() as made, _progress(said("换密钥")) as told:
+        trail.append(made, trail.Entry("key", ADMIN, result="begun"))
         change = sealing.rotate(made, home, told)
+        trail.append(made, trail.Entry("key", ADMIN, feature=str(change.number), result=f"done: {change.moved}"))
     sentence = "{count} 个值已换到第 {number} 号密钥。请现在另行备份 {place}。"
     place = keys.field_key_path(home)
     console.print(said(sentence, count=change.moved, number=change.number, place=place), markup=False, soft_wrap=True)

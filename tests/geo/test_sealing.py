@@ -4,6 +4,7 @@ import random
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID
@@ -15,9 +16,10 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from api import cli
-from geo import accounts, db, door, intake, keys, sealing, write
+from geo import accounts, db, door, intake, keys, rights_requests, sealing, write
 from geo.catalog import RESOURCES
 from geo.cluster import Address, installed
+from geo.db import Caller
 from geo.errors import Conflict, Forbidden, GeoError, Unavailable
 from geo.keys import FieldKey
 from geo.resource import Audience, Field, Keeping, Resource
@@ -56,7 +58,7 @@ def admin(here: Address) -> Iterator[sa.Engine]:
     """The administrator's engine on it, where nobody has a telephone number yet."""
     made = db.engine(here.url())
     with made.begin() as connection:
-        connection.exec_driver_sql("TRUNCATE posts, changes; UPDATE accounts SET totp_cipher = NULL; DROP TABLE IF EXISTS cards")
+        connection.exec_driver_sql("TRUNCATE posts, changes, rights_requests CASCADE; UPDATE accounts SET totp_cipher = NULL; DROP TABLE IF EXISTS cards")
     yield made
     made.dispose()
 
@@ -271,6 +273,7 @@ def test_what_no_key_opens_keeps_the_old_key(admin: sa.Engine, home: Path, key: 
         # A cipher of another row, and a patch that somebody wrote over.
         connection.execute(sa.text("UPDATE posts SET phone_cipher = (SELECT phone_cipher FROM posts WHERE id = :b) WHERE id = :a"), {"a": ids[2], "b": ids[3]})
         lost = connection.scalar(sa.text("UPDATE changes SET patch = patch || '{\"phone_cipher\": \"?\"}' WHERE feature = :id AND operation = 'change' RETURNING id"), {"id": ids[0]})
+    with admin.begin() as connection:
         # The journal has kept what was there before.
         connection.execute(sa.text("DELETE FROM changes WHERE feature = :id"), {"id": ids[2]})
     with pytest.raises(Conflict) as refused:
@@ -300,6 +303,20 @@ def test_second_factors_are_taken_along(here: Address, admin: sa.Engine, home: P
             connection.exec_driver_sql("UPDATE accounts SET totp_at = NULL, totp_step = 0")
         door.confirm(entrance, "totp", code, held)
     entrance.dispose()
+
+
+def test_codes_of_requests_are_taken_along(here: Address, admin: sa.Engine, home: Path, key: FieldKey) -> None:
+    web = db.engine(here.url("jingwei_web"), pool=1)
+    with db.transaction(web, Caller()) as bound:
+        slip = rights_requests.receive(bound, "access", "有我的什么", key, phone=number(1))
+    keys.renewed(home)
+    assert sealing.rotate(admin, home).moved == 3
+    places = ("rights_requests.code", "rights_requests.phone", "rights_requests.subject")
+    assert sealing.status(admin) == {(place, 2): 1 for place in places}
+    for held in (key, keys.field_key(home)):
+        with db.transaction(web, Caller(), read_only=True) as bound:
+            assert rights_requests.follow(bound, slip.ticket, slip.code, held)["ticket"] == slip.ticket
+    web.dispose()
 
 
 def test_every_cipher_in_the_database_has_a_place(connection: sa.Connection) -> None:
@@ -346,6 +363,9 @@ def test_the_commands_change_and_tell(
     assert told.exit_code == 0 and "Key 1 (aes-256-gcm, current): 7 values" in told.output
     told = command.invoke(cli.app, ["keys", "rotate"])
     assert told.exit_code == 0 and "7 values are under key 2 now" in told.output and "retired-1.key" in told.output
+    with admin.connect() as connection:
+        rows = connection.execute(sa.text("SELECT actor, feature, result FROM trail WHERE action = 'key' ORDER BY id")).all()
+    assert [tuple(row) for row in rows] == [("jingwei_admin", "", "begun"), ("jingwei_admin", "2", "done: 7")]
     told = command.invoke(cli.app, ["keys", "status"])
     assert "Key 2 (aes-256-gcm, current): 7 values" in told.output and "posts.phone  2  7" in told.output and "retired-1.key" in told.output
     # Another's key file: none of these values opens.
@@ -368,6 +388,7 @@ def registered() -> tuple[Resource, sa.Table, sa.MetaData]:
         "cards", "证件", "只在这个测试里。",
         fields=(
             Field("name", str, "名称"),
+            Field("starts_at", datetime, "起始时间"),
             Field(
                 "id_number", str, "身份证号", secret=True, hashed=True, audience=Audience.WORKER,
                 keeping=Keeping("核对", "consent", 30, since="starts_at"),
@@ -376,6 +397,7 @@ def registered() -> tuple[Resource, sa.Table, sa.MetaData]:
         element="组织",
     )
     declared = sa.MetaData(naming_convention=metadata.naming_convention)
+    sa.Table("activations", declared, sa.Column("id", sa.UUID(), primary_key=True))  # what it refers to is there
     return resource, table(resource, declared), declared
 
 
@@ -388,7 +410,7 @@ def test_an_id_number_is_found_again_and_never_read(
     assert "id_number" in [field.name for field in cards.writable]
     value = "990101199001011234"
     with admin.begin() as connection:
-        declared.create_all(connection)
+        t.create(connection)
         connection.exec_driver_sql("GRANT SELECT (id, id_number_hash), UPDATE (id_number_hash) ON cards TO jingwei_sealer")
         ids = list(connection.scalars(sa.text("SELECT uuid_v7() FROM generate_series(1, 3) ORDER BY 1")))
         for at, id in enumerate(ids):
