@@ -217,16 +217,17 @@ class Search(BaseModel):
 
 def looked_for(resource: Resource, asked_for: Search, audience: Audience, key: FieldKey) -> Filter:
     """The filter of a search. Raises `BadQuery` for what this audience may not see, `Invalid` for a number that is none."""
-    secret = {field.name for field in resource.seen_by(audience) if field.secret}
-    equals, hashed = {}, {}
+    secret = {field.name for field in resource.all_fields if field.secret}
+    equals, lookups = {}, {}
     for name, value in asked_for.where.items():
         if name in secret:
-            if len(secrets.normalised(value)) < SHORTEST_NUMBER:
+            field = query.lookable(resource, name, audience)
+            if sum(c.isalnum() for c in value) < SHORTEST_NUMBER or (not field.hashed and len(secrets.normalised(value)) < SHORTEST_NUMBER):
                 raise Invalid("请写完整的号码。", field=f"where.{name}")
-            hashed[name] = key.lookups(value)
+            lookups[name] = key.fingerprints(value) if field.hashed else key.lookups(value)
         else:
             equals[name] = query.parsed(query.filterable(resource, name, audience), value)
-    return Filter(None, equals, asked_for.limit, asked_for.after, hashed)
+    return Filter(None, equals, asked_for.limit, asked_for.after, lookups)
 
 
 def added(

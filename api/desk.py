@@ -14,10 +14,11 @@ from api import deps, sending
 from api.deps import PURPOSE_CODES, CallerNow, Connection, LanguageNow, able, strict
 from api.errors import STATUS
 from api.pages import page, reader
-from geo import db, exports, unmasking
-from geo.catalog import RESOURCES
+from geo import accounts, db, exports, unmasking
+from geo.catalog import LEVELS, RESOURCES
 from geo.catalog.purposes import PURPOSES
 from geo.db import Caller
+from geo.disclosure import REVIEWED_WITHIN
 from geo.errors import Forbidden, GeoError
 from geo.exporting import PLAIN, checked
 from geo.exports import Export
@@ -25,6 +26,8 @@ from geo.language import Language, translated
 from maps import pages
 
 PURPOSE_TITLES = {purpose.code: purpose.title for purpose in PURPOSES}
+
+AREAS = 1000  # to choose from; a town has fewer
 
 routes = APIRouter(include_in_schema=False)
 
@@ -40,7 +43,7 @@ def exports_page(request: Request, connection: sa.Connection, who: Caller, langu
         waiting=[described(export) for export in known if export.decidable],
         mine=[described(export) for export in known if export.mine],
         others=[described(export) for export in known if not export.mine and not export.decidable],
-        choices={"nouns": nouns, "formats": PLAIN, "purposes": PURPOSE_TITLES},
+        choices={"nouns": nouns, "formats": PLAIN, "purposes": PURPOSE_TITLES, "areas": _areas(connection, language) if nouns else []},
         complaint=error.said(partial(translated, language=language)) if error else "",
     ))
 
@@ -49,7 +52,7 @@ def unmaskings_page(request: Request, connection: sa.Connection, language: Langu
     """Who looked at what in clear, and the form by which another says whether it was in order."""
     waiting, overdue = unmasking.waiting(connection)
     return answered(request, language, error, pages.unmaskings(
-        reader(request, language), [looked(row) for row in rows], (waiting, overdue, unmasking.REVIEWED_WITHIN.days), unmasking.VERDICTS,
+        reader(request, language), [looked(row) for row in rows], (waiting, overdue, REVIEWED_WITHIN.days), unmasking.VERDICTS,
         error.said(partial(translated, language=language)) if error else "",
     ))
 
@@ -57,12 +60,13 @@ def unmaskings_page(request: Request, connection: sa.Connection, language: Langu
 @routes.post("/exports/form", dependencies=[able("export"), strict()])
 def ask(
     request: Request, connection: Connection, who: CallerNow, language: LanguageNow, noun: Text, format: Text = "csv",
-    purpose: Annotated[Literal[PURPOSE_CODES], Form()] = "service", note: Text = "", personal: Annotated[bool, Form()] = False,  # type: ignore[valid-type]
+    purpose: Annotated[Literal[PURPOSE_CODES], Form()] = "service", note: Text = "",  # type: ignore[valid-type]
+    personal: Annotated[bool, Form()] = False, within: Annotated[str, Form(pattern="^([0-9A-Z]{2,18})?$")] = "",
 ) -> Response:
     """The file, or a request and back to the list."""
     made: list[UUID | Response] = []
     error = tried(request, connection, lambda: made.append(
-        sending.asked(request, connection, who, noun, checked(format), None, {}, personal, purpose, note)
+        sending.asked(request, connection, who, noun, checked(format), None, {"within": within} if within else {}, personal, purpose, note)
     ))
     if error:
         return exports_page(request, connection, who, language, error)
@@ -112,6 +116,14 @@ def answered(request: Request, language: Language, error: GeoError | None, text:
     answer.headers["Cache-Control"] = "no-store"
     answer.status_code = STATUS[type(error)] if error else 200
     return answer
+
+
+def _areas(connection: sa.Connection, language: Language) -> list[tuple[str, str]]:
+    titles = {level.code: translated(level.title, language) for level in LEVELS}
+    return [
+        (area["path"], f"{area['name'] or area['path']} · {titles.get(area['level'], '')}") for area in accounts.areas(connection, AREAS)
+        if area["level"] != "micro_grid"
+    ]
 
 
 def described(export: Export) -> dict[str, Any]:

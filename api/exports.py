@@ -23,7 +23,7 @@ Value = Annotated[models.Text, Field(max_length=200)] | Annotated[bool, Field(st
 
 
 class Where(BaseModel):
-    """Which records: in a box (west, south, east, north in degrees), with these values."""
+    """Which records: in a box (west, south, east, north in degrees), in an area with all below it, with these values."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,6 +31,7 @@ class Where(BaseModel):
         Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)], Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)],
         Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)], Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)],
     ] | None = None
+    within: Annotated[str, Field(pattern="^[0-9A-Z]{2,18}$", description="the path of an area")] | None = None
     equals: Annotated[dict[Annotated[models.Text, Field(max_length=40)], Value], Field(max_length=20)] = {}
 
 

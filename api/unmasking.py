@@ -25,6 +25,7 @@ from api.deps import (
 )
 from api.pages import wants_html
 from geo import unmasking
+from geo.disclosure import REVIEWED_WITHIN
 from geo.errors import Invalid
 from geo.resource import Audience, Resource
 
@@ -90,7 +91,7 @@ def unmaskings(
     if wants_html(request, f):
         return desk.unmaskings_page(request, connection, language, rows)
     waiting, overdue = unmasking.waiting(connection)
-    told = {"numberWaiting": waiting, "numberOverdue": overdue, "days": unmasking.REVIEWED_WITHIN.days, "unmaskings": rows}
+    told = {"numberWaiting": waiting, "numberOverdue": overdue, "days": REVIEWED_WITHIN.days, "unmaskings": rows}
     return JSONResponse(jsonable_encoder(told), headers=PRIVATE)
 
 

@@ -5,6 +5,8 @@ Nobody reads or writes them directly: all goes through functions that look at wh
 at once one wins, and no code asks first.
 """
 
+from datetime import timedelta
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
@@ -12,6 +14,8 @@ from geo.catalog.purposes import PURPOSES
 from geo.spine import NOW
 from geo.tables import Code, Moment, metadata
 
+# A week is as long as a street office remembers why somebody was called.
+REVIEWED_WITHIN = timedelta(days=7)
 ROWS = 5_000  # of one file with persons in it: a community, not a town
 FORMATS = ("csv", "xlsx", "geojson", "parquet", "gpkg", "fgb", "shp")
 # What a person writes of a reason may name no number: it is read by others than those who saw the record.

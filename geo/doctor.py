@@ -23,6 +23,7 @@ from sqlalchemy import URL
 
 from geo import db
 from geo.cluster import ADMIN, DATABASE, OLDEST_POSTGIS, OLDEST_POSTGRES, Cluster, chosen, installed, reached
+from geo.disclosure import REVIEWED_WITHIN
 from geo.errors import GeoError
 from geo.keys import field_key_path, logins_path, weaknesses
 from geo.statements import run
@@ -242,6 +243,7 @@ def _asked(connection: sa.Connection, installed_version: str | None) -> Iterator
     yield (current := _migrated(run(connection, "migrated_to").scalars().all()))
     if current[0]:
         yield _kept(*run(connection, "what_waits").one())
+        yield _reviewed(run(connection, "unreviewed", days=REVIEWED_WITHIN.days).scalar_one())
     missing = [role for role in ROLES if f"jingwei_{role}" not in facts.roles]
     if missing:
         yield False, said("缺少角色 {missing}:请运行 jingwei migrate。", missing="、".join(f"jingwei_{m}" for m in missing))
@@ -267,6 +269,13 @@ def _kept(overdue: int, late: int) -> tuple[bool, str]:
     if late:
         return False, said("{count} 个本人对个人信息的请求已逾期:请尽快答复。", count=late)
     return True, said("到期的个人信息都已销毁,本人的请求没有逾期")
+
+
+def _reviewed(overdue: int) -> tuple[bool, str]:
+    if overdue:
+        sentence = "{count} 次查看明文超过 {days} 天没有人复核:请街道、区县或审计管理员打开 /unmaskings 复核。"
+        return False, said(sentence, count=overdue, days=REVIEWED_WITHIN.days)
+    return True, said("查看明文的复核没有逾期")
 
 
 def _postgis(present: str | None, offered: str | None) -> tuple[bool, str]:

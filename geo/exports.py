@@ -69,6 +69,7 @@ class Export:
     decidable: bool
     account: UUID
     appointment: UUID
+    within: str | None  # the name of the area that the filter names
 
     @property
     def takeable(self) -> bool:
@@ -161,7 +162,8 @@ def ordered(
     resource: Resource, kind: str, audience: Audience, fields: Sequence[str] | None, where: Where, mark: str | None = None,
     most: int | None = None,
 ) -> Order:
-    """What to write, of a filter as people give it: `bbox`, and field → value in `equals`. Raises `Invalid`."""
+    """What to write, of a filter as people give it: `bbox`, field → value in `equals`, the path of an area in `within`.
+    Raises `Invalid`."""
     try:
         equals = {
             name: query.parsed(query.filterable(resource, name, audience), value if isinstance(value, str) else json.dumps(value))
@@ -170,7 +172,7 @@ def ordered(
     except BadQuery as error:
         raise Invalid("条件有误:{parameter}。", field="filter", **error.facts) from error
     box = where.get("bbox")
-    want = Filter(tuple(box) if box else None, equals)
+    want = Filter(tuple(box) if box else None, equals, within=where.get("within"))
     order = Order(resource, kind, audience, fields, want, mark, most)
     try:
         exporting.selected(order)

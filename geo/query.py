@@ -23,21 +23,22 @@ Bbox = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Filter:
-    """Which features: inside what box, equal to what, after which one, how many.
+    """Which features: inside what box or area (its path, with all below it), equal to what, after which one, how many.
 
-    `hashed` are secret fields with the keyed hashes under which the number that is looked for may be kept.
+    `lookups` are secret fields with the keyed hashes under which the number that is looked for may be kept.
     """
 
     bbox: Bbox | None = None
     equals: Mapping[str, object] = field(default_factory=dict)
     limit: int = 100
     after: UUID | None = None
-    hashed: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    lookups: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    within: str | None = None
 
     @property
     def told(self) -> str:
         """What was filtered by, without the values: they may be a person's."""
-        return ",".join([*self.equals, *self.hashed, *(["bbox"] if self.bbox else [])])
+        return ",".join([*self.equals, *self.lookups, *(["bbox"] if self.bbox else []), *(["within"] if self.within else [])])
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,11 @@ def conditions(resource: Resource, want: Filter, audience: Audience) -> list[sa.
     t = TABLES[resource.name]
     found: list[sa.ColumnElement[bool]] = [t.c.retired_at.is_(None)]
     found += [expression(resource, filterable(resource, name, audience)) == value for name, value in want.equals.items()]
-    found += [t.c[f"{lookable(resource, name, audience).name}_hash"].in_(hashes) for name, hashes in want.hashed.items()]
+    found += [t.c[f"{lookable(resource, name, audience).name}_hash"].in_(hashes) for name, hashes in want.lookups.items()]
     if want.bbox and resource.geometry:
         found.append(_inside(place(resource, audience), want.bbox))
+    if want.within:
+        found += [t.c.scope >= want.within, t.c.scope < f"{want.within}~"]
     if want.after:
         found.append(t.c.id > want.after)
     return found
@@ -149,8 +152,8 @@ def filterable(resource: Resource, name: str, audience: Audience) -> Field:
 
 def lookable(resource: Resource, name: str, audience: Audience) -> Field:
     """The secret field by whose whole number this audience may look for records, or `BadQuery`."""
-    for candidate in resource.seen_by(audience):
-        if candidate.name == name and candidate.secret:
+    for candidate in resource.all_fields:
+        if candidate.name == name and candidate.secret and candidate.audience <= audience:
             return candidate
     raise BadQuery(parameter=name)
 

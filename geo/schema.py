@@ -464,7 +464,7 @@ def sealed_fields() -> str:
     """
     branches = ""
     for r in RESOURCES.values():
-        masked = [field for field in r.all_fields if field.stored and field.masked_to(Audience.LEADER)]
+        masked = [field for field in r.all_fields if field.stored and field.masked_to(Audience.LEADER) and not field.hashed]
         if not masked:
             continue
         known = ", ".join(f"('{field.name}', {int(field.audience)})" for field in masked)

@@ -6,20 +6,18 @@ transaction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from geo import query
+from geo.disclosure import REVIEWED_WITHIN
 from geo.errors import Invalid
 from geo.keys import FieldKey
 from geo.resource import Audience, Field, Resource
 from geo.statements import run
 
-# A week is as long as a street office remembers why somebody was called.
-REVIEWED_WITHIN = timedelta(days=7)
 VERDICTS = {"proper": "正当", "improper": "不当"}
 
 

@@ -110,9 +110,13 @@ def test_conditions_and_fields(client: TestClient, connection: sa.Connection, le
     assert [(row["code"], row["state"]) for row in found] == [("p0", "lost")]
     assert set(found[0]) == {"id", "code", "state", "street_name", "street_path", "community_name", "community_path", "grid_name", "grid_path", "scope", "lon", "lat"}
     assert told(connection, since)[0].feature == "?state,bbox"
+    other = str(town.add(connection, "parts", town.point(1.5, 0.5)))
+    for path, count in ((town.A, 3), (town.B, 1), (COMMUNITY, 4), (town.C, 0)):
+        inside = rows(exported(client, leader, noun="parts", filter={"within": path}).text)
+        assert (len(inside), other in [row["id"] for row in inside]) == (count, path in (town.B, COMMUNITY)), path
     for wrong, field in (
         ({"fields": ["zzz"]}, "fields"), ({"filter": {"equals": {"zzz": 1}}}, "filter"), ({"filter": {"equals": {"state": "?"}}}, "filter"),
-        ({"filter": {"bbox": [1, 2]}}, "filter"), ({"filter": {"bbox": [0, 0, 0, 91]}}, "filter"), ({"format": "exe"}, "format"), ({"noun": "zzz"}, "noun"),
+        ({"filter": {"bbox": [1, 2]}}, "filter"), ({"filter": {"within": "'; --"}}, "filter"), ({"filter": {"bbox": [0, 0, 0, 91]}}, "filter"), ({"format": "exe"}, "format"), ({"noun": "zzz"}, "noun"),
         ({"noun": "trail"}, "noun"), ({"purpose": "x"}, "purpose"), ({"zzz": 1}, "zzz"), ({"format": "gpkg"}, "format"), ({"personal": "yes"}, "personal"),
     ):
         refused = exported(client, leader, **({"noun": "parts"} | wrong))
@@ -455,10 +459,10 @@ def raced(acts: list[Any]) -> list[Any]:
 def test_the_page_asks_and_decides_without_scripts(client: TestClient, connection: sa.Connection, leader: dict[str, str], chief: dict[str, str]) -> None:
     resident(client, connection)
     html = {"Accept": "text/html"}
-    form = {"noun": "residents", "format": "csv", "purpose": "visit", "note": "<i>入户</i>走访", "personal": "true"}
+    form = {"noun": "residents", "format": "csv", "within": town.A, "purpose": "visit", "note": "<i>入户</i>走访", "personal": "true"}
     asked = client.post("/exports/form", data=form, headers=leader | html)
     assert [a.status_code for a in asked.history] == [303]
-    assert "&lt;i&gt;入户&lt;/i&gt;走访" in asked.text and "待批准" in asked.text
+    assert "&lt;i&gt;入户&lt;/i&gt;走访" in asked.text and "待批准" in asked.text and "第一网格" in asked.text
     id = client.get("/exports", headers=leader).json()["exports"][0]["id"]
     page = client.get("/exports", headers=chief | html)
     assert f'action="/exports/{id}/form"' in page.text and "含个人信息明文" in page.text and page.headers["cache-control"] == "no-store"

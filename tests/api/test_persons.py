@@ -85,7 +85,7 @@ def test_the_row_is_committed_first(live_client: TestClient, live_engine: sa.Eng
         connection.exec_driver_sql("REVOKE SELECT ON residents FROM jingwei_area; REVOKE SELECT (id) ON residents FROM jingwei_area")
     assert live_client.get("/collections/residents/items", headers=worker | VISIT).status_code == 403
     with live_engine.begin() as connection:
-        assert [row.action for row in told(connection)] == ["read", "refused"]
+        assert [row.action for row in told(connection) if row.actor == "worker"] == ["read", "refused"]
 
 
 def test_a_noun_about_persons_is_never_public_and_never_drawn(client: TestClient) -> None:

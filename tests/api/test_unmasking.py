@@ -205,6 +205,11 @@ def test_roles_of_the_web_cannot_read_ciphers_or_names_of_residents(connection: 
     roles = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'jingwei\\_%' AND rolname NOT IN ('jingwei_owner', 'jingwei_definer', 'jingwei_sealer', 'jingwei_loader', 'jingwei_admin')"
     names = list(connection.scalars(sa.text(roles)))
     assert {"jingwei_web", "jingwei_leader_several", "jingwei_direct", "jingwei_door", "jingwei_trail"} <= set(names)
+    beyond = (
+        "SELECT bool_or(pg_has_role(role, other, 'MEMBER')) FROM unnest('{jingwei_web,jingwei_direct,jingwei_door,jingwei_trail}'::name[]) AS role,"
+        " unnest('{jingwei_definer,jingwei_sealer,jingwei_loader,jingwei_owner}'::name[]) AS other"
+    )
+    assert connection.scalar(sa.text(beyond)) is False
     asked = sa.text("SELECT has_column_privilege(:role, :table, :column, :right)")
     for resource in MASKING:
         for field in unmasking.masked(resource, Audience.LEADER):

@@ -76,6 +76,10 @@ def test_the_roles_it_looks_for_are_all_there_are(connection: sa.Connection) -> 
         ("UPDATE jingwei.alembic_version SET version_num = '9999'", "比这个程序还新:请升级程序"),
         ("DELETE FROM jingwei.alembic_version", "请运行 jingwei migrate"),
         ("ALTER TABLE jingwei.changes DISABLE TRIGGER changes_trailed", "changes.changes_trailed.*请运行 jingwei migrate"),
+        ("INSERT INTO jingwei.accounts (login, made_by) VALUES ('worker', 'test'); INSERT INTO jingwei.unmaskings"
+         " (at, account, persons, actor, acting_as, noun, feature, fields, purpose, note, scope, entry)"
+         " SELECT now() - interval '8 days', id, ARRAY[id], login, '', 'residents', id, '{name}', 'visit', '看望', '', 1 FROM jingwei.accounts",
+         "1 次查看明文超过 7 天.*/unmaskings"),
         ("DROP SCHEMA jingwei CASCADE", "还没有建表:请运行 jingwei migrate"),
         ("INSERT INTO jingwei.rights_requests (ticket, code_hash, kind, scope, received_at, due_at)"
          " VALUES ('T', '', 'access', '', now(), now() - interval '1 s')", "1 个本人对个人信息的请求已逾期:请尽快答复"),

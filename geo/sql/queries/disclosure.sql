@@ -19,7 +19,8 @@ SELECT export_asked(:noun, :format, CAST(:fields AS text[]), :clear, CAST(:filte
 
 -- exports --
 -- Requests that the caller may look at, newest first, or one of them.
-SELECT * FROM exports_told(CAST(:id AS uuid), :most);
+SELECT told.*, coalesce(area_title(told.filter ->> 'within'), told.filter ->> 'within') AS within
+FROM exports_told(CAST(:id AS uuid), :most) AS told;
 
 -- move_export --
 SELECT export_moved(:id, :target, :opinion);

@@ -24,3 +24,7 @@ SELECT (SELECT coalesce(sum(count), 0) FROM retention_due(now() - interval '2 da
 -- The triggers that write and keep the trail, and are switched on.
 SELECT relname || '.' || tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
 WHERE relnamespace = 'jingwei'::regnamespace AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgname LIKE '%trail%';
+
+-- unreviewed --
+-- How often somebody saw a person's name or number in clear and nobody has looked at it for so many days.
+SELECT count(*) FROM unmaskings WHERE reviewed_at IS NULL AND at < now() - make_interval(days => :days);
