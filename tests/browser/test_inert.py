@@ -8,6 +8,8 @@ import httpx2
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.conftest import Server
+
 pytestmark = pytest.mark.browser
 
 Opened = Callable[..., Page]
@@ -104,7 +106,7 @@ def records(text: str, at: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.fixture
-def infested(server: str, payloads: list[str]) -> Iterator[None]:
+def infested(server: Server, payloads: list[str]) -> Iterator[None]:
     """The town with every payload in every text, for the length of a test."""
     written = []
     codes = {
@@ -113,7 +115,8 @@ def infested(server: str, payloads: list[str]) -> Iterator[None]:
         ]["kind"]
         for noun in ("facilities", "parts")
     }
-    with httpx2.Client(base_url=server, timeout=30) as client:
+    with httpx2.Client(base_url=server, timeout=30, headers={"Origin": server}) as client:
+        client.post("/sessions", json={"login": "street", "password": server.password}).raise_for_status()
         for at, payload in enumerate(payloads):
             for noun, feature in records(payload, at):
                 if noun in codes:
