@@ -91,7 +91,10 @@ def test_a_draft_of_the_next_migration_is_empty(pair: tuple[sa.Engine, sa.Engine
 
 def test_every_rule_has_a_name_of_ours(pair: tuple[sa.Engine, sa.Engine]) -> None:
     declared, _ = pair
-    for table, name, *_ in catalogued(declared, "constraints"):
+    for table, name, kind, *_ in catalogued(declared, "constraints"):
+        # A constraint trigger is called as a trigger is.
+        if kind == "t":
+            continue
         assert name.startswith(f"{table.removeprefix('jingwei.')}_"), name
         assert name.rpartition("_")[2] in ("check", "fkey", "key", "pkey", "excl", "trailed"), name
 
