@@ -42,6 +42,7 @@ ROLES = (
 GUARDS = (
     "trail.trail_kept", "trail.trail_floor", "trail_cuts.trail_kept", "trail_cuts.trail_cut", "changes.changes_trailed",
     "instance.trail_hash_kept", "instance.instance_trailed", "direct_logins.direct_logins_trailed",
+    "certificates.certificates_trailed", "assessments.assessments_trailed", "rights_log.rights_log_trailed",
 )
 
 

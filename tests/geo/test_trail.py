@@ -1124,7 +1124,7 @@ def test_a_million_rows_are_verified(unbegun: sa.Engine, tmp_path: Path, algorit
     with unbegun.begin() as connection:
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.exec_driver_sql(
-            "SELECT count(trail_appended('grid-' || n % 300, 'grid_worker@990101', 'read', 'residents', uuid_v7()::text, '990101', 'visit',"
+            "SELECT count(trail_appended('grid-' || mod(n, 300), 'grid_worker@990101', 'read', 'residents', uuid_v7()::text, '990101', 'visit',"
             " 'done', '10.0.0.1')) FROM generate_series(1, 1000000) AS n"
         )
     found, _ = trail.verified(unbegun, tmp_path)
