@@ -112,11 +112,11 @@ CREATE OR REPLACE TRIGGER kept BEFORE DELETE OR TRUNCATE ON destructions
 CREATE OR REPLACE TRIGGER certified BEFORE UPDATE ON destructions FOR EACH ROW EXECUTE FUNCTION record_kept();
 
 -- At commit, as all that is written.
-DROP TRIGGER IF EXISTS trailed ON certificates;
-CREATE CONSTRAINT TRIGGER trailed AFTER INSERT ON certificates DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+DROP TRIGGER IF EXISTS certificates_trailed ON certificates;
+CREATE CONSTRAINT TRIGGER certificates_trailed AFTER INSERT ON certificates DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     EXECUTE FUNCTION row_trailed('destroy', 'id');
-DROP TRIGGER IF EXISTS trailed ON assessments;
-CREATE CONSTRAINT TRIGGER trailed AFTER INSERT ON assessments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+DROP TRIGGER IF EXISTS assessments_trailed ON assessments;
+CREATE CONSTRAINT TRIGGER assessments_trailed AFTER INSERT ON assessments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     EXECUTE FUNCTION row_trailed('approve', 'activation');
 
 -- The moment at which the keeping of a row `n` ends, for one cause, as SQL; NULL where the table knows no such cause.

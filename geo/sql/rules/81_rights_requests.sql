@@ -45,8 +45,8 @@ BEGIN
 END
 $$;
 
-DROP TRIGGER IF EXISTS trailed ON rights_log;
-CREATE CONSTRAINT TRIGGER trailed AFTER INSERT ON rights_log DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+DROP TRIGGER IF EXISTS rights_log_trailed ON rights_log;
+CREATE CONSTRAINT TRIGGER rights_log_trailed AFTER INSERT ON rights_log DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     EXECUTE FUNCTION rights_trailed();
 
 -- What the person is told: how far it has got, and what was said to them.
