@@ -13,6 +13,7 @@ from fastapi.responses import RedirectResponse
 from api import deps, sending
 from api.deps import PURPOSE_CODES, CallerNow, Connection, LanguageNow, able, strict
 from api.errors import STATUS
+from api.limits import limited
 from api.pages import page, reader
 from geo import accounts, db, exports, unmasking
 from geo.catalog import LEVELS, RESOURCES
@@ -57,7 +58,7 @@ def unmaskings_page(request: Request, connection: sa.Connection, language: Langu
     ))
 
 
-@routes.post("/exports/form", dependencies=[able("export"), strict()])
+@routes.post("/exports/form", dependencies=[limited("export"), able("export"), strict()])
 def ask(
     request: Request, connection: Connection, who: CallerNow, language: LanguageNow, noun: Text, format: Text = "csv",
     purpose: Annotated[Literal[PURPOSE_CODES], Form()] = "service", note: Text = "",  # type: ignore[valid-type]

@@ -34,6 +34,7 @@ from api.deps import (
     strict,
     turn,
 )
+from api.deps import entering as proving
 from api.forms import Form, Text, Trouble, tried, trouble
 from api.limits import Limits
 from api.settings import settings
@@ -52,7 +53,8 @@ TOKEN_DAYS = (30, 90, 180, 365)
 routes = APIRouter(include_in_schema=False)
 entering = [Depends(anyone), Depends(turn, scope="function")]
 # There is no cookie yet, and still the form must be ours: else somebody could be made to work in a stranger's account.
-ours = [Depends(from_own_page), *entering]
+# A password is hashed and a refusal held back on places of their own.
+ours = [Depends(from_own_page), Depends(anyone), Depends(proving, scope="function")]
 
 Short = Annotated[Text, Field(max_length=64)]
 Secret = Annotated[Text, Field(max_length=1000)]

@@ -57,7 +57,10 @@ def install(app: FastAPI) -> None:
         if status in (401, 403):
             deps.refused(request, type(error).slug())
         if status in PAGES and pages.wants_html(request, None):
-            return shown(request, status, error.said(partial(translated, language=deps.language(request))), headers)
+            # Whoever was told no more than that they are nobody comes in first; a sentence of its own is to be read.
+            to_door = status == 401 and error.sentence == errors.Unauthorised.__doc__
+            said = error.said(partial(translated, language=deps.language(request)))
+            return ways.see(ways.sign_in(request)) if to_door else shown(request, status, said, headers)
         if status == 401 and request.headers.get("hx-request"):
             headers["HX-Redirect"] = ways.sign_in(request)
         said = error.said(partial(translated, language=preferred(request.headers.get("accept-language"))))
@@ -105,8 +108,6 @@ def install(app: FastAPI) -> None:
 def shown(request: Request, status: int, sentence: str, headers: Mapping[str, str]) -> Response:
     """A refusal to somebody with a browser: on to where it can be helped, or a page that says why."""
     here: Presence | None = request.scope.get("presence")
-    if status == 401:
-        return ways.see(ways.sign_in(request))
     if status == 403 and here and here.withheld:
         return ways.see("/account")
     answer = pages.refusal(request, status, sentence)

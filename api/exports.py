@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import desk, models, sending
 from api.collections import PROBLEM
 from api.deps import PURPOSE_CODES, CallerNow, Connection, Key, LanguageNow, able, strict
+from api.limits import limited
 from api.pages import wants_html
 from api.sending import KINDS, PRIVATE
 from geo import exports
@@ -59,7 +60,7 @@ class Decided(BaseModel):
 
 
 @routes.post(
-    "/exports", summary="Take records along", dependencies=[able("export"), strict()],
+    "/exports", summary="Take records along", dependencies=[limited("export"), able("export"), strict()],
     responses={200: {"content": {kind: {} for kind in KINDS.values()}}, 201: {"description": "Asked for: a second person decides"}},
 )
 def ask(asked: Asked, request: Request, connection: Connection, who: CallerNow) -> Any:
@@ -108,7 +109,7 @@ def withdraw(id: UUID, request: Request, connection: Connection, who: CallerNow)
 
 
 @routes.post(
-    "/exports/{id}/file", summary="Fetch the file of an approved request", dependencies=[able("export"), strict()],
+    "/exports/{id}/file", summary="Fetch the file of an approved request", dependencies=[limited("export"), able("export"), strict()],
     response_class=Response, responses={200: {"content": {kind: {} for kind in KINDS.values()}}},
 )
 def fetch(id: UUID, request: Request, connection: Connection, who: CallerNow, key: Key) -> Response:

@@ -36,6 +36,7 @@ from api.deps import CallerNow, Engines, PresenceNow, anyone, noted, origin, str
 from api.door import admit
 from api.limits import guessed
 from api.settings import Settings, loopback
+from api.ways import own_path
 from geo import door
 from geo.errors import Forbidden, GeoError, NotFound, Unauthorised, Unavailable
 from geo.terminal import said
@@ -231,12 +232,6 @@ def safe(address: str) -> bool:
     return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and loopback(parts.hostname or "")))
 
 
-def within(address: str) -> str:
-    """An address of ours to go on to; whatever else it is, the front page."""
-    plain = address.isprintable() and "\\" not in address and address.startswith("/") and not address.startswith("//")
-    return address if plain and len(address) <= 1000 else "/"
-
-
 async def provider_of(request: Request) -> Provider:
     """The provider of this server; `NotFound` where there is none."""
     found: Provider | None = request.app.state.provider
@@ -252,7 +247,7 @@ Next = Annotated[str, Query(max_length=1000)]
 @routes.get("/oidc/sign-in", dependencies=[Depends(anyone), strict("next")])
 async def sign_in(request: Request, provider: Place, next: Next = "/") -> Response:
     """Send the browser to the provider, to come back to `next`."""
-    return await _sent(request, provider, Try(*_random(), time.time(), within(next)))
+    return await _sent(request, provider, Try(*_random(), time.time(), own_path(next)))
 
 
 @routes.get("/oidc/link", dependencies=[strict("next")])
@@ -263,7 +258,7 @@ async def link(request: Request, provider: Place, here: PresenceNow, who: Caller
     # It changes something in the end: begun by a page of another's, somebody else's identity might be bound to this account.
     if request.headers.get("sec-fetch-site") != "same-origin":
         raise Forbidden("这个请求不是从本站的页面发出的,已拒绝。", rule="csrf")
-    return await _sent(request, provider, Try(*_random(), time.time(), within(next), str(here.caller.account)))
+    return await _sent(request, provider, Try(*_random(), time.time(), own_path(next), str(here.caller.account)))
 
 
 @routes.get("/oidc/callback", dependencies=[guessed("sign_in"), Depends(anyone)])
@@ -278,7 +273,7 @@ async def back(
     if iss not in (None, provider.issuer):
         raise provider.failed("iss")
     found = await _outside(request, provider, provider.identity, begun, code)
-    answer = RedirectResponse(within(begun.next), 303)
+    answer = RedirectResponse(own_path(begun.next), 303)
     async with taken(request.app.state.turns):
         await run_sync(_bound if begun.account else _entered, request, answer, found, begun)
     take_back(request, answer, _try_name(request))

@@ -218,8 +218,8 @@ def nonce(request: Request) -> str:
 def page(request: Request, language: Language, text: str) -> Response:
     """An HTML answer. The language that the address asks for is remembered."""
     answer = Response(text, media_type=HTML)
-    here: Presence | None = request.scope.get("presence")
-    answer.headers["Cache-Control"] = "private, no-cache" if here and here.caller.account else "no-cache"
+    # For who has come in it goes out as kept by nobody (`api/guard.py`).
+    answer.headers["Cache-Control"] = "no-cache"
     answer.headers["Content-Language"] = language
     answer.headers["Vary"] = "Accept, Accept-Language, Cookie, HX-Request"
     if request.query_params.get("lang") == language:

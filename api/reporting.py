@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import models
 from api.collections import PROBLEM, IdempotencyKey
 from api.deps import CallerNow, Connection, Key, LanguageNow, PublicConnection, anyone, strict
+from api.limits import guessed, limited
 from geo import reporting
 from geo.crs import Datum
 from geo.errors import BadQuery, Invalid
@@ -43,7 +44,7 @@ def notice(language: LanguageNow) -> dict[str, str]:
     return {"notice": translated(reporting.NOTICE, language).format(days=reporting.KEPT_DAYS)}
 
 
-@routes.post("/reports", status_code=201, summary="Report something", dependencies=[strict()])
+@routes.post("/reports", status_code=201, summary="Report something", dependencies=[limited("public_write"), strict()])
 def report(
     new: New, answer: Response, connection: Connection, who: CallerNow, key: Key, language: LanguageNow,
     idempotency_key: IdempotencyKey = None,
@@ -64,7 +65,7 @@ def report(
     return {"ticket": made.ticket, "code": made.code, "left_out": left_out}
 
 
-@routes.get("/reports/{ticket}", summary="How far a report has got", dependencies=[strict()])
+@routes.get("/reports/{ticket}", summary="How far a report has got", dependencies=[guessed("slip"), strict()])
 def follow(
     ticket: Annotated[str, Path(pattern="^[0-9A-Za-z-]{1,40}$")], answer: Response, connection: PublicConnection, key: Key,
     report_code: Annotated[str, Header(min_length=1, max_length=40, description="the code that came with the ticket")],

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from anyio.from_thread import start_blocking_portal
 from fastapi import Depends, FastAPI, Response
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
@@ -282,8 +283,9 @@ def test_a_shared_cache_gives_nobody_what_is_another_s(
     sample = [f"/collections/residents/items/{ids['residents'][0]}", "/collections/incidents/items", "/me"]
     told = {who: tuple(origin(url, people[who]).content for url in sample) for who in ("nobody", "worker-a", "worker-c")}
     assert all(len(set(answers)) >= 2 for answers in zip(*told.values(), strict=True))
-    # Entered, or each request would start an event loop of its own.
-    with client:
+    # One event loop for all, or each request would start its own. Entered, the client would end the session's engine.
+    with start_blocking_portal() as portal:
+        monkeypatch.setattr(client, "portal", portal)
         cache = SharedCache(origin)
         answers, _, foreign = walked(origin, cache.get, urls, asking)
         assert foreign == 0

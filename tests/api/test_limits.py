@@ -264,7 +264,8 @@ def test_limits_are_counted_before_it_is_asked_who_is_there(application: FastAPI
             before = calls[: places[0]]
             assert not any(getattr(call, "__module__", "") == "api.deps" and call.__name__ in ("turn", "presence", "asked") for call in before), route.path
             assert places == [0], route.path
-    assert {"/topology", "/boundaries", "/areas/{path}/redraw", "/rights-requests", "/rights-requests/{ticket}", "/oidc/callback"} <= set(found)
+    assert {"/topology", "/boundaries", "/areas/{path}/redraw", "/rights-requests", "/rights-requests/{ticket}", "/oidc/callback", "/reports", "/reports/{ticket}", "/exports",
+            "/exports/form", "/exports/{id}/file"} <= set(found)
 
 
 def routes_of(router: Any) -> Iterator[Any]:
