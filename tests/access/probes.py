@@ -413,7 +413,7 @@ def _people(desk: Desk, actor: Actor) -> None:
         name: in_hand(actor, name) for name in names
         if everybody or ("appoint" in actor.declared.may and any(actor.holds(p) for p in next(o for o in cast() if o.name == name).areas))
     }
-    desk.held(actor, "lists accounts", listed, lambda c: {r.login: r.in_hand for r in c.execute(sa.text("SELECT login, in_hand FROM accounts_told()"))})
+    desk.held(actor, "lists accounts", listed, lambda c: {r.login: r.in_hand for r in c.execute(sa.text("SELECT login, in_hand FROM accounts_told(NULL, NULL, NULL, NULL, NULL, NULL, 1000, 0)"))})
     held = {name for name in desk.casting.appointments if not _by_cookie(name) and _open(name)}
     mine = {name for name in held if name == actor.name or in_hand(actor, name)}
     desk.held(actor, "lists tokens", mine, lambda c: set(c.scalars(sa.text("SELECT login FROM tokens_told()"))))

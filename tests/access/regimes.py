@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,7 +66,9 @@ class Matrix:
                 waiting.put_nowait(pair)
             await asyncio.gather(*(asking(waiting) for _ in range(at_once)))
 
-        asyncio.run(all_of_them())
+        # In a thread of its own: a browser's driver leaves a loop running in this one.
+        with ThreadPoolExecutor(1) as apart:
+            apart.submit(asyncio.run, all_of_them()).result()
         return tally
 
     def judged(self, actor: Actor, operation: Operation, answer: Answer) -> list[str]:
