@@ -413,12 +413,12 @@ def _people(desk: Desk, actor: Actor) -> None:
         name: in_hand(actor, name) for name in names
         if everybody or ("appoint" in actor.declared.may and any(actor.holds(p) for p in next(o for o in cast() if o.name == name).areas))
     }
-    desk.held(actor, "lists accounts", listed, lambda c: {r.login: r.in_hand for r in c.execute(sa.text("SELECT login, in_hand FROM accounts_told(NULL, NULL, NULL, NULL, NULL, NULL, 1000, 0)"))})
+    desk.held(actor, "lists accounts", listed, lambda c: {r.login: r.in_hand for r in c.execute(sa.text("SELECT login, in_hand FROM accounts_told(NULL, NULL, '', '', '', '', 1000, 0)"))})
     held = {name for name in desk.casting.appointments if not _by_cookie(name) and _open(name)}
     mine = {name for name in held if name == actor.name or in_hand(actor, name)}
-    desk.held(actor, "lists tokens", mine, lambda c: set(c.scalars(sa.text("SELECT login FROM tokens_told()"))))
+    desk.held(actor, "lists tokens", mine, lambda c: set(c.scalars(sa.text("SELECT login FROM tokens_told(NULL)"))))
     own = 1 if _by_cookie(actor.name) and actor.standing != "revoked" else 0
-    desk.held(actor, "lists sessions", own, lambda c: c.scalar(sa.text("SELECT count(*) FROM sessions_told()")))
+    desk.held(actor, "lists sessions", own, lambda c: c.scalar(sa.text("SELECT count(*) FROM sessions_told(NULL)")))
     makes = bool({"accounts", "appoint"} & set(actor.declared.may))
     made = sa.text("SELECT account_made('somebody.new', '', 'person') IS NOT NULL")
     desk.held(actor, "makes an account", True if makes else REFUSED, lambda c: c.scalar(made))
