@@ -416,7 +416,7 @@ def _people(desk: Desk, actor: Actor) -> None:
     desk.held(actor, "lists accounts", listed, lambda c: {r.login: r.in_hand for r in c.execute(sa.text("SELECT login, in_hand FROM accounts_told(NULL, NULL, '', '', '', '', 1000, 0)"))})
     held = {name for name in desk.casting.appointments if not _by_cookie(name) and _open(name)}
     mine = {name for name in held if name == actor.name or in_hand(actor, name)}
-    desk.held(actor, "lists tokens", mine, lambda c: set(c.scalars(sa.text("SELECT login FROM tokens_told(NULL)"))))
+    desk.held(actor, "lists tokens", mine, lambda c: set(c.scalars(sa.text("SELECT login FROM tokens_told()"))))
     own = 1 if _by_cookie(actor.name) and actor.standing != "revoked" else 0
     desk.held(actor, "lists sessions", own, lambda c: c.scalar(sa.text("SELECT count(*) FROM sessions_told(NULL)")))
     makes = bool({"accounts", "appoint"} & set(actor.declared.may))
