@@ -35,6 +35,7 @@ from geo.keys import FieldKey
 from geo.language import translated
 from geo.placing import Placer, Places, replace
 from geo.resource import REASONS, SEAT, Field, Place, Resource
+from geo.staging import Blank, Counts, Missing, Staging
 from geo.terminal import said, spoken
 from geo.write import sealed
 
@@ -59,6 +60,9 @@ class Order:
     encoding: str | None = None
     layer: str | None = None
     repair: bool = True
+    name: str = ""  # as its sender calls the file, where that is not what it is called here
+    blank: Blank = "keep"
+    missing: Missing = "keep"
 
 
 @dataclass
@@ -70,6 +74,8 @@ class Report:
     source: str
     read: int = 0
     stored: int = 0
+    changed: int = 0
+    unchanged: int = 0
     unstored: int = 0
     problems: Counter[str] = field(default_factory=Counter)
     placing: Counter[str] = field(default_factory=Counter)
@@ -130,38 +136,69 @@ def load(engine: sa.Engine, order: Order, key: FieldKey, cache: Path | None = No
     Raises `NotFound` for an unknown resource, `Invalid` when the file cannot be understood or a needed column is missing;
     then nothing is stored.
     """
+    with db.translated(), engine.begin() as connection:
+        staging, report = staged(connection, order, key, cache, told)
+        settled(connection, staging, report, order.missing)
+        staging.dropped()
+    return report
+
+
+def staged(
+    connection: sa.Connection, order: Order, key: FieldKey, cache: Path | None = None, told: Told = lambda *_: None,
+    batch: uuid.UUID | None = None, within: Sequence[str] = ("",),
+) -> tuple[Staging, Report]:
+    """Read a file into a staging table: matched, parsed, placed, checked, compared. Nothing that is there is touched.
+
+    `within` are the areas its sender answers for. Raises as `load`.
+    """
     resource = RESOURCES.get(order.into)
     if resource is None:
         raise NotFound("没有名为 {resource} 的资源。", resource=order.into, resources=list(RESOURCES))
     how = {"encoding": order.encoding, "crs": order.crs, "datum": order.datum, "layer": order.layer, "repair": order.repair}
-    with files.opened(order.file, **how) as (described, batches), db.translated(), engine.begin() as connection:
-        report = opened(connection, resource, order)
+    with files.opened(order.file, **how) as (described, batches):
+        report = opened(connection, resource, order, batch)
         match = matched(resource, list(described.columns), order)
         _named(report, resource, match, described)
-        desk = Desk(connection, resource, match, order, report, key)
+        staging = Staging(connection, resource, report.batch, tuple(within), order.blank, key_column=match.get(resource.known_by or ""))
+        staging.made()
+        desk = Desk(connection, resource, match, order, report, key, staging)
         placer = Placer.ready(connection, cache) if resource.place is Place.POINT else None
-        with filled(connection, resource, described.count):
-            for batch in batches:
-                report.read += len(batch.rows)
-                rows = desk.parsed(batch)
-                desk.stored(rows, desk.placed(rows, placer), batch)
-                report.notes += [f"第 {batch.rows[at]} 行几何已修复:{why}" for at, why in batch.repaired.items()]
-                told("", report.read, described.count)
-        closed(connection, resource, report)
-    return report
+        for part in batches:
+            report.read += len(part.rows)
+            rows = desk.parsed(part)
+            desk.stored(rows, desk.placed(rows, placer))
+            report.notes += [f"第 {part.rows[at]} 行几何已修复:{why}" for at, why in part.repaired.items()]
+            told("", report.read, described.count)
+    staging.checked()
+    staging.compared()
+    return staging, report
 
 
-def opened(connection: sa.Connection, resource: Resource, order: Order) -> Report:
-    """A batch, open in this transaction."""
-    batch = connection.scalar(
-        sa.text("INSERT INTO batches (noun, source, actor) VALUES (:noun, :source, acting()) RETURNING id"),
-        {"noun": resource.name, "source": order.file.name},
-    )
-    assert isinstance(batch, uuid.UUID)
-    return Report(batch, resource.name, order.file.name)
+def settled(
+    connection: sa.Connection, staging: Staging, report: Report, missing: Missing = "keep", expected: Counts | None = None
+) -> None:
+    """Write what is staged, as one batch. Raises `Conflict` when what is there is no longer what it was compared with."""
+    resource = staging.resource
+    counts = staging.counts()
+    reach = staging.reach() if resource.name == "areas" else None
+    with filled(connection, resource, counts.new):
+        report.stored = staging.settled(missing == "retire", expected)
+    report.changed, report.unchanged, report.unstored = counts.changed, counts.unchanged, counts.refused + counts.conflict
+    report.problems = Counter({row.reason: row.count for row in statements.run(connection, "problems_by_reason", batch=report.batch)})
+    closed(connection, resource, report, reach)
 
 
-def closed(connection: sa.Connection, resource: Resource, report: Report) -> None:
+def opened(connection: sa.Connection, resource: Resource, order: Order, batch: uuid.UUID | None = None) -> Report:
+    """A batch, open in this transaction; one that was read before begins anew."""
+    source = order.name or order.file.name
+    given = statements.run(connection, "batch_opened", batch=batch, noun=resource.name, source=source).scalar_one()
+    connection.execute(sa.text("DELETE FROM load_problems WHERE batch = :batch"), {"batch": given})
+    return Report(given, resource.name, source)
+
+
+def closed(
+    connection: sa.Connection, resource: Resource, report: Report, reach: tuple[float, float, float, float] | None = None
+) -> None:
     """Journal the batch as one change, keep its report, and settle what new areas have moved."""
     connection.execute(
         sa.text("SELECT batch_journalled(:noun, :batch, :rows)"),
@@ -172,7 +209,7 @@ def closed(connection: sa.Connection, resource: Resource, report: Report) -> Non
         {"batch": report.batch, "report": json.dumps(vars(report), ensure_ascii=False, default=str)},
     )
     if resource.name == "areas":
-        _settled(connection, report)
+        _settled(connection, report, reach)
     if resource.name in ("areas", "buildings", "units"):
         _derived(connection, report)
 
@@ -186,13 +223,12 @@ def _derived(connection: sa.Connection, report: Report) -> None:
         report.notes += [f"{found.name} 的成员“{found.text}”没有对上:{found.reason}" for found in told.unresolved[:50]]
 
 
-def _settled(connection: sa.Connection, report: Report) -> None:
-    """Place anew what lies where areas came: all of it when theirs is a level that nothing was found on before."""
-    drawn = statements.run(connection, "areas_of_batch", batch=report.batch).one()
-    if drawn.west is None:
+def _settled(connection: sa.Connection, report: Report, reach: tuple[float, float, float, float] | None) -> None:
+    """Place anew what lies where areas came or were: all of it when theirs is a level that nothing was found on before."""
+    if reach is None:
         return
-    box = None if drawn.new_level else (drawn.west, drawn.south, drawn.east, drawn.north)
-    moved = sum(replace(connection, box=box).values())
+    new_level = statements.run(connection, "level_of_batch", batch=report.batch).scalar_one()
+    moved = sum(replace(connection, box=None if new_level else reach).values())
     if moved:
         report.notes.append(f"{moved} 条已有记录重新落格")
 
@@ -276,9 +312,11 @@ class Desk:
     """Where rows are worked on: all that stays the same from batch to batch."""
 
     def __init__(
-        self, connection: sa.Connection, resource: Resource, match: Mapping[str, str], order: Order, report: Report, key: FieldKey
+        self, connection: sa.Connection, resource: Resource, match: Mapping[str, str], order: Order, report: Report, key: FieldKey,
+        staging: Staging,
     ) -> None:
         self.connection, self.resource, self.match, self.report, self.key = connection, resource, match, report, key
+        self.staging = staging
         self.values = dict(order.values)
         # A column that was only guessed to be an optional field may hold other things too: what is not understood stays
         # with the record. How precise a place is, is not guessed.
@@ -294,12 +332,15 @@ class Desk:
             # stairwells change lists themselves in the end, so their load is alone from the beginning.
             lock = "pg_advisory_xact_lock" + ("" if resource.name == "units" else "_shared")
             connection.execute(sa.text(f"SELECT {lock}(hashtext('houses'))"))
-        self.keys: set[str] = set()
-        if resource.key:
-            told = connection.execute(
-                sa.text(f"SELECT {resource.key[0]} FROM {resource.name} WHERE retired_at IS NULL AND {resource.key[0]} IS NOT NULL")
+        # Who carries which key now: a row that carries it too is that record, whose secrets are sealed for it alone.
+        self.known: dict[str, str] = {}
+        self.seen: set[str] = set()
+        if resource.known_by:
+            living = "retired_at IS NULL" + (" AND (valid_to IS NULL OR valid_to > now())" if resource.name == "areas" else "")
+            held = connection.execute(
+                sa.text(f"SELECT {resource.known_by}, id::text FROM {resource.name} WHERE {living} AND {resource.known_by} IS NOT NULL")
             )
-            self.keys = set(told.scalars())
+            self.known = {row[0]: row[1] for row in held}
 
     def parsed(self, batch: "files.Batch") -> Rows:
         """The batch's columns as the values of fields. What cannot be one takes its row out, with the reason."""
@@ -360,58 +401,27 @@ class Desk:
         self.report.placing.update(reason or "clean" for reason in found.reason[rows.good].tolist())
         return found
 
-    def stored(self, rows: Rows, places: Places | None, batch: "files.Batch") -> None:
-        """COPY the good rows; where a rule of the database refuses one, store the others and name that rule."""
+    def stored(self, rows: Rows, places: Places | None) -> None:
+        """COPY the good rows into the staging table."""
         good = np.flatnonzero(rows.good)
         if not len(good):
             return
         table = self._table(rows, places, good)
-        try:
-            with self.connection.begin_nested():
-                self._copied(self.resource.name, table)
-            self.report.stored += len(good)
-        except psycopg.errors.IntegrityError:
-            self._sifted(table, rows, good, batch)
-
-    def _copied(self, target: str, table: pa.Table) -> None:
+        self.staging.given[:] = [name for name in table.column_names if name != "file_row"]
         names = ", ".join(f'"{name}"' for name in table.column_names)
         driver = self.connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
-        with driver.cursor().copy(f"COPY {target} ({names}) FROM STDIN WITH (FORMAT csv)") as copy:
+        with driver.cursor().copy(f"COPY {self.staging.table} ({names}) FROM STDIN WITH (FORMAT csv)") as copy:
             for part in table.to_batches(max_chunksize=50_000):
                 text = io.BytesIO()
                 pyarrow.csv.write_csv(part, text, pyarrow.csv.WriteOptions(include_header=False))
                 copy.write(text.getbuffer())
 
-    def _sifted(self, table: pa.Table, rows: Rows, good: NDArray[np.intp], batch: "files.Batch") -> None:
-        """Stage without constraints, then store what keeps every rule, in one statement a rule."""
-        run = self.connection.exec_driver_sql
-        name = self.resource.name
-        run("DROP TABLE IF EXISTS staged")
-        run(f"CREATE TEMP TABLE staged AS SELECT * FROM {name} WITH NO DATA")
-        run("ALTER TABLE staged ADD position integer")
-        self._copied("staged", table.append_column("position", pa.array(good)))
-        checks = run(
-            "SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE contype = 'c' AND conrelid = %s::regclass",
-            (name,),
-        ).all()
-        refused: dict[int, tuple[str, str]] = {}
-        for rule, expression in checks:
-            for (at,) in run(f"DELETE FROM staged WHERE NOT ({expression}) RETURNING position".replace("%", "%%")):
-                meaning = next((r.message for r in self.resource.rules if rule == f"{name}_{r.name}_check"), f"违反规则 {rule}")
-                refused[at] = (rule.removeprefix(f"{name}_").removesuffix("_check"), meaning)
-        columns = ", ".join(f'"{column}"' for column in table.column_names)
-        with self.connection.begin_nested():
-            stored = run(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM staged").rowcount
-        run("DROP TABLE staged")
-        self.report.stored += stored
-        self._kept(rows, refused, batch)
-
     def _table(self, rows: Rows, places: Places | None, good: NDArray[np.intp]) -> pa.Table:
         """The good rows as the columns of the noun's table, in the text that COPY reads."""
         take = pa.array(good)
-        ids = _uuids(len(good), self.now)
-        out: dict[str, pa.Array] = {"id": pa.array(ids)}
+        ids = self._ids(rows, good)
+        out: dict[str, pa.Array] = {"file_row": pa.array(rows.number[good]), "id": pa.array(ids)}
         for declared in self.resource.writable:
             if declared.name not in rows.columns:
                 continue
@@ -435,6 +445,19 @@ class Desk:
         if self.resource.place is Place.INHERITS:
             out |= self._housed(rows, take)
         return pa.table(out)
+
+    def _ids(self, rows: Rows, good: NDArray[np.intp]) -> list[str]:
+        """The id of each good row: that of the record it is known to be, or a new one."""
+        ids = _uuids(len(good), self.now)
+        key = self.resource.known_by
+        if not self.known or key not in rows.columns:
+            return ids
+        named = rows.columns[key].take(pa.array(good)).to_pylist()
+        if "valid_from" in rows.columns and self.resource.name == "areas":
+            # From when on it is said: another version, not a change of the one that is there.
+            since = rows.columns["valid_from"].take(pa.array(good)).is_valid().to_pylist()
+            named = [None if said else name for name, said in zip(named, since, strict=True)]
+        return [self.known.get(name, id) for name, id in zip(named, ids, strict=True)]
 
     def _housed(self, rows: Rows, take: pa.Array) -> dict[str, pa.Array]:
         """Where rows are that lie in houses: asked of the database, once for each place in a house."""
@@ -632,16 +655,16 @@ class Desk:
         return found
 
     def _unique(self, rows: Rows) -> None:
-        """A key that another living row has, here or in the file, takes the later row out."""
-        if not self.resource.key or self.resource.key[0] not in rows.columns:
+        """A key that a row before it has in the same file takes the later row out."""
+        key = self.resource.key[0] if self.resource.key else None
+        if key is None or key not in rows.columns:
             return
-        title = self.resource[self.resource.key[0]].title
-        taken = np.zeros(len(rows), bool)
-        for at, text in enumerate(rows.columns[self.resource.key[0]].to_pylist()):
+        twice = np.zeros(len(rows), bool)
+        for at, text in enumerate(rows.columns[key].to_pylist()):
             if text is not None and rows.good[at]:
-                taken[at] = text in self.keys
-                self.keys.add(text)
-        rows.refuse(taken, self.resource.key[0], f"{title}已经有了")
+                twice[at] = text in self.seen
+                self.seen.add(text)
+        rows.refuse(twice, key, f"{self.resource[key].title}在文件里不止一行")
 
     def _drawn(self, rows: Rows) -> None:
         """Only a shape of the right kind, on the globe, goes on."""
@@ -686,8 +709,6 @@ class Desk:
         for at, (name, reason) in problems.items():
             record = {column: _text(batch.columns[column][at].as_py()) for column in shown}
             told.append({"row": int(rows.number[at]), "field": name, "reason": reason, "record": record})
-            self.report.problems[reason] += 1
-        self.report.unstored += len(told)
         statements.run(self.connection, "keep_problems", batch=self.report.batch, problems=json.dumps(told, ensure_ascii=False))
 
 

@@ -251,6 +251,11 @@ class Resource:
         return field.keeping or (self.keeping if field.stored else None)
 
     @property
+    def known_by(self) -> str | None:
+        """The field by which a row of a file is known again: the key, or the code of what has one."""
+        return self.key[0] if self.key else next((field.name for field in self.fields if field.name == "code"), None)
+
+    @property
     def keeps_personal(self) -> bool:
         """Whether any field tells of a person, be the row about one or not."""
         return any(self.kept(field) for field in self.fields)

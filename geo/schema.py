@@ -17,7 +17,7 @@ from alembic.config import Config
 from psycopg import sql
 from sqlalchemy.dialects.postgresql import insert
 
-from geo import codes, db, retention, rights_requests, sealing
+from geo import codes, db, jobs, retention, rights_requests, sealing
 from geo.catalog import ACTIONS, CODE_LISTS, RESOURCES
 from geo.catalog.roles import ROLES
 from geo.resource import Audience, Field, Place, Resource
@@ -45,6 +45,7 @@ CALLED = {
         "accounts_told", "account_made", "account_disabled", "account_bound", "slip_made", "appointed", "appointment_ended",
         "handed_over", "sessions_told", "session_ended", "sessions_ended", "token_made", "token_ended", "tokens_told", "roles_offered",
         "account_named", "appointments_told",
+        "upload_made", "upload_moved", "upload_discarded", "uploads_told", "upload_problems", "upload_rows", "upload_tile",
         "rights_received", "rights_followed", "retention_told", "certificates_told", "trail_told",
         "unmaskings_told", "unmaskings_waiting", "unmasking_reviewed", "exports_told", "export_moved",
     ),
@@ -60,7 +61,7 @@ CALLED = {
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
         "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "place_in_house", "replace_in_houses",
-        "members_written", "area_derived", "stated_now",
+        "members_written", "area_derived", "stated_now", "batch_undone", "batch_touched",
     ),
     "jingwei_web": (
         "relayed", "clock_struck", "tallies_folded", "moment_told", "retention_due", "retention_stretch", "retention_awaited",
@@ -137,6 +138,7 @@ def ground(connection: sa.Connection) -> None:
     """Roles, extensions and the schema: what tables stand on."""
     for script in _scripts("ground"):
         db.run_script(connection, script.read_text(encoding="utf-8"))
+    jobs.founded(connection)
 
 
 def rules(connection: sa.Connection) -> None:
@@ -148,7 +150,7 @@ def rules(connection: sa.Connection) -> None:
         for statement in (*triggers(resource), *policies(resource), *grants(resource), *direct_views(resource)):
             db.run_script(connection, statement)
     for statement in (
-        areas_settled(), houses_settled(), review_functions(), fates(), sealed_fields(), *tallies(), *spine_policies(), retention.functions(),
+        areas_settled(), houses_settled(), review_functions(), fates(), sealed_fields(), row_shown(), *tallies(), *spine_policies(), retention.functions(),
         *retention.unsampled(),
     ):
         db.run_script(connection, statement)
@@ -488,6 +490,27 @@ $$;
 """
 
 
+def row_shown() -> str:
+    """The function that shows a row of a noun as JSON to who sent it in a file: no place, nothing secret but its mask, names of
+    persons masked."""
+    hidden = {
+        r.name: [c for f in r.all_fields if f.secret and f.stored for c in stored_columns(f) if not c.endswith("_masked")] for r in RESOURCES.values()
+    }
+    named = {r.name: [f.name for f in r.all_fields if f.name_of_person and f.stored] for r in RESOURCES.values()}
+    cases = "".join(
+        f"\n        WHEN '{name}' THEN full_row - ARRAY[{_quoted(hidden[name])}]::text[]"
+        + "".join(f" || jsonb_strip_nulls(jsonb_build_object('{f}', left(full_row ->> '{f}', 1) || '*'))" for f in named[name])
+        for name in RESOURCES
+    )
+    return f"""
+CREATE OR REPLACE FUNCTION row_shown(of_noun text, full_row jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = jingwei, public, pg_temp AS $$
+    SELECT CASE of_noun{cases}
+    END - ARRAY['geom', 'geom_coarse', 'label_point', 'placement', 'batch', 'file_row', 'fate', 'seen_version', 'retired_at']
+$$;
+"""
+
+
 def spine_policies() -> Iterator[str]:
     """Who may see which rows of the spine: shares with the feature they are of, replies with who was answered."""
     shared = [r.name for r in RESOURCES.values() if r.place is Place.SHARES]
@@ -654,6 +677,13 @@ def _spine_grants() -> Iterator[str]:
     yield f"GRANT SELECT ON {', '.join((*READABLE, 'roles', *CODE_LISTS))} TO {EVERYBODY}, jingwei_direct, jingwei_loader"
     yield f"GRANT SELECT, INSERT ON idempotency TO jingwei_area, jingwei_area_several, {', '.join(DEPARTMENTS)}"
     yield "GRANT SELECT, INSERT, UPDATE ON batches, load_problems, area_paths, placements, area_members TO jingwei_loader"
+    # What was wrong with a file is told anew when it is read anew.
+    yield "GRANT DELETE ON load_problems TO jingwei_loader"
+    yield "GRANT SELECT ON uploads, mappings, appointments, changes TO jingwei_loader"
+    yield (
+        "GRANT UPDATE (state, moved_at, undoing, noun, done, expected, told, counts, refusal, file_key_cipher) ON uploads TO jingwei_loader"
+    )
+    yield "GRANT INSERT, UPDATE ON mappings TO jingwei_loader"
 
 
 def _roles(connection: sa.Connection) -> None:

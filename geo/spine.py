@@ -156,6 +156,55 @@ TALLIES = sa.Table(
 )
 
 TALLY_CHANGES = sa.Table(
+    "uploads",
+    metadata,
+    # The number of its batch too, once it is read.
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("account", pg.UUID(), sa.ForeignKey("accounts.id"), nullable=False, index=True),
+    sa.Column("appointment", pg.UUID(), sa.ForeignKey("appointments.id"), nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("acting_as", sa.Text, nullable=False),
+    sa.Column("within", pg.ARRAY(sa.Text), nullable=False, comment="the areas that its sender answers for; '' is everywhere"),
+    sa.Column("key", sa.Text, comment="Idempotency-Key"),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False, comment="SHA-256"),
+    sa.Column("file_key_cipher", sa.LargeBinary, comment="opens the file as it was sent; gone with it"),
+    sa.Column("state", sa.Text, nullable=False, server_default=sa.text("'queued'")),
+    sa.Column("at", Moment, nullable=False, server_default=NOW),
+    sa.Column("moved_at", Moment, nullable=False, server_default=NOW),
+    sa.Column("undoing", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("choices", pg.JSONB, nullable=False, server_default=sa.text("'{}'"), comment="what its sender chose"),
+    sa.Column("noun", sa.Text),
+    sa.Column("done", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("expected", sa.Integer),
+    sa.Column("told", pg.JSONB, nullable=False, server_default=sa.text("'{}'"), comment="what was found in it"),
+    sa.Column("counts", pg.JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("refusal", pg.JSONB, comment="a sentence and its facts"),
+    sa.UniqueConstraint("account", "key", name="uploads_key"),
+    sa.CheckConstraint("state IN ('queued', 'reading', 'ready', 'refused', 'applying', 'applied', 'undone', 'failed')", name="state"),
+    sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
+    sa.CheckConstraint("size > 0", name="size"),
+    sa.CheckConstraint("length(key) BETWEEN 1 AND 200", name="key"),
+    sa.CheckConstraint("octet_length(digest) = 32", name="digest"),
+    comment="送来的文件,和它走到哪一步。",
+)
+
+# What a sender said of a sheet with these headings: the next one like it is read the same way.
+MAPPINGS = sa.Table(
+    "mappings",
+    metadata,
+    sa.Column("account", pg.UUID(), sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("headings", sa.LargeBinary, primary_key=True, comment="SHA-256 of the headings in order of name"),
+    sa.Column("noun", sa.Text, nullable=False),
+    sa.Column("columns", pg.JSONB, nullable=False, comment="field → heading"),
+    sa.Column("choices", pg.JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("at", Moment, nullable=False, server_default=NOW),
+    sa.CheckConstraint("octet_length(headings) = 32", name="headings"),
+    comment="同一个人再送同样表头的文件时,沿用上次的对应。",
+)
+
+CHANGES = sa.Table(
     "tally_changes",
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
@@ -185,8 +234,13 @@ LOAD_PROBLEMS = sa.Table(
     metadata,
     sa.Column("batch", pg.UUID(), sa.ForeignKey("batches.id"), primary_key=True),
     sa.Column("row", sa.Integer, primary_key=True),
-    sa.Column("field", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("field", sa.Text, primary_key=True, server_default=sa.text("''")),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("value", sa.Text, nullable=False, server_default=sa.text("''"), comment="the cell, where it is no person's"),
+    sa.Column("suggestion", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("repaired", sa.Boolean, nullable=False, server_default=sa.text("false"), comment="mended, and stored as mended"),
+    sa.Column("lon", sa.Float),
+    sa.Column("lat", sa.Float),
     sa.Column("record", pg.JSONB, nullable=False, server_default=sa.text("'{}'")),
     comment="导入时没能入库的行,留作待办,一行不丢。",
 )

@@ -56,3 +56,12 @@ EXCEPTION WHEN insufficient_privilege THEN
     RAISE WARNING 'logins may make temporary tables and large objects: only a superuser can take that away';
 END
 $$;
+
+-- Rows of files on their way in: a table each, made and dropped by the loader, read by our definer functions.
+CREATE SCHEMA IF NOT EXISTS staging AUTHORIZATION jingwei_loader;
+GRANT USAGE ON SCHEMA staging TO jingwei_definer;
+ALTER DEFAULT PRIVILEGES FOR ROLE jingwei_loader IN SCHEMA staging GRANT SELECT ON TABLES TO jingwei_definer;
+-- What the worker has to do, as procrastinate keeps it (geo/jobs.py).
+CREATE SCHEMA IF NOT EXISTS jobs AUTHORIZATION jingwei_owner;
+GRANT USAGE ON SCHEMA jobs TO jingwei_definer, jingwei_loader;
+ALTER DEFAULT PRIVILEGES FOR ROLE jingwei_owner IN SCHEMA jobs REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;

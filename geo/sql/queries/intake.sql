@@ -8,15 +8,21 @@ ORDER BY n;
 INSERT INTO load_problems (batch, row, field, reason, record)
 SELECT :batch, p.row, p.field, p.reason, p.record
 FROM json_to_recordset(CAST(:problems AS json)) AS p (row integer, field text, reason text, record jsonb)
-ON CONFLICT (batch, row) DO NOTHING;
+ON CONFLICT DO NOTHING;
 
--- areas_of_batch --
--- Where a batch of areas lies, and whether it brought a level that there was none of.
-SELECT ST_XMin(e) AS west, ST_YMin(e) AS south, ST_XMax(e) AS east, ST_YMax(e) AS north,
-    EXISTS (SELECT FROM unnest(levels) AS l (level) WHERE NOT EXISTS (
-        SELECT FROM areas AS a WHERE a.level = l.level AND a.batch IS DISTINCT FROM CAST(:batch AS uuid) AND a.geom IS NOT NULL)) AS new_level
-FROM (SELECT ST_Extent(geom) AS e, array_agg(DISTINCT level) AS levels FROM areas
-      WHERE batch = CAST(:batch AS uuid) AND geom IS NOT NULL) AS q;
+-- batch_opened --
+INSERT INTO batches (id, noun, source, actor) VALUES (coalesce(CAST(:batch AS uuid), uuid_v7()), :noun, :source, acting())
+ON CONFLICT (id) DO UPDATE SET noun = excluded.noun, source = excluded.source, report = '{}' RETURNING id;
+
+-- problems_by_reason --
+SELECT reason, count(*) AS count FROM load_problems WHERE batch = :batch GROUP BY reason;
+
+-- level_of_batch --
+-- Whether a batch of areas brought a level that there was none of.
+SELECT EXISTS (
+    SELECT FROM (SELECT DISTINCT level FROM areas WHERE batch = CAST(:batch AS uuid) AND geom IS NOT NULL) AS l
+    WHERE NOT EXISTS (
+        SELECT FROM areas AS a WHERE a.level = l.level AND a.batch IS DISTINCT FROM CAST(:batch AS uuid) AND a.geom IS NOT NULL));
 
 -- places_in_houses --
 -- Scope and placement of rows that lie in houses, in their order.

@@ -46,6 +46,12 @@ BEGIN
 END
 $$;
 
+-- The batch that the loader is writing: a row that it changes stays of the batch that brought it, and the change is of this one.
+CREATE OR REPLACE FUNCTION batch_now() RETURNS uuid
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN session_user = 'jingwei_loader' THEN nullif(current_setting('jingwei.batch', true), '')::uuid END
+$$;
+
 -- Arguments: the geometry columns, which go into the patch as EWKB because GeoJSON rounds.
 -- A cipher goes in as hexadecimal, whatever the session prefers: a change of keys finds it there again.
 CREATE OR REPLACE FUNCTION row_journalled() RETURNS trigger
@@ -88,7 +94,7 @@ BEGIN
         ELSE 'change' END;
     INSERT INTO changes (actor, acting_as, noun, feature, operation, version, scope_before, scope_after, batch, patch)
     VALUES (acting(), acting_as(), TG_TABLE_NAME, NEW.id, done, NEW.version,
-            OLD.scope, NEW.scope, NULLIF(NEW.batch, OLD.batch), patch);
+            OLD.scope, NEW.scope, coalesce(NULLIF(NEW.batch, OLD.batch), batch_now()), patch);
     RETURN NULL;
 END
 $$;

@@ -20,6 +20,9 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg
 DECLARE
     of_noun text;
     touched integer;
+    added integer;
+    columns text;
+    values text;
 BEGIN
     IF EXISTS (SELECT FROM batches WHERE id = taken AND report ? 'closed') THEN
         RETURN redraw_undone(taken);
@@ -28,19 +31,25 @@ BEGIN
     IF NOT FOUND THEN
         RAISE no_data_found USING MESSAGE = 'no such batch, or undone already';
     END IF;
-    SELECT count(DISTINCT feature) INTO touched FROM changes AS c
-    WHERE c.noun = of_noun AND c.operation IN ('change', 'retire')
-      AND c.feature IN (SELECT feature_of_batch(of_noun, taken));
+    SELECT count(*) INTO touched FROM batch_touched(of_noun, taken);
     IF touched > 0 THEN
         RAISE check_violation USING MESSAGE = format('%s rows of the batch were changed since', touched),
             CONSTRAINT = 'batches_undo_check', TABLE = 'batches';
     END IF;
-    EXECUTE format('UPDATE %I SET retired_at = now() WHERE batch = $1 AND retired_at IS NULL', of_noun) USING taken;
+    SELECT string_agg(format('%I', attname), ', ' ORDER BY attnum), string_agg(format('r.%I', attname), ', ' ORDER BY attnum)
+    INTO columns, values FROM pg_attribute
+    WHERE attrelid = of_noun::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' AND attname NOT IN ('id', 'version');
+    -- What the batch changed or ended is as it was before: the journal has kept that of each row.
+    EXECUTE format('UPDATE %1$I AS t SET (%2$s) = (SELECT %3$s FROM jsonb_populate_record(t, c.patch - ''version'') AS r)
+        FROM changes AS c WHERE c.noun = %1$L AND c.batch = $1 AND c.feature = t.id AND c.operation IN (''change'', ''retire'', ''place'')',
+        of_noun, columns, values) USING taken;
     GET DIAGNOSTICS touched = ROW_COUNT;
+    EXECUTE format('UPDATE %I SET retired_at = now() WHERE batch = $1 AND retired_at IS NULL', of_noun) USING taken;
+    GET DIAGNOSTICS added = ROW_COUNT;
     UPDATE batches SET undone_at = now() WHERE id = taken;
     INSERT INTO changes (actor, noun, operation, batch, patch)
-    VALUES (acting(), of_noun, 'undo', taken, jsonb_build_object('rows', touched));
-    RETURN touched;
+    VALUES (acting(), of_noun, 'undo', taken, jsonb_build_object('rows', touched + added));
+    RETURN touched + added;
 END
 $$;
 
@@ -49,4 +58,13 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_t
 BEGIN
     RETURN QUERY EXECUTE format('SELECT id FROM %I WHERE batch = $1', noun) USING loaded;
 END
+$$;
+
+-- The rows of a batch that somebody changed after it: those keep it from being taken back.
+CREATE OR REPLACE FUNCTION batch_touched(of_noun text, taken uuid) RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT DISTINCT c.feature FROM changes AS c
+    WHERE c.noun = of_noun AND c.operation IN ('change', 'retire', 'restore', 'destroy') AND c.batch IS DISTINCT FROM taken
+      AND (c.feature IN (SELECT feature_of_batch(of_noun, taken))
+           OR EXISTS (SELECT FROM changes AS own WHERE own.batch = taken AND own.feature = c.feature AND own.noun = of_noun AND own.id < c.id))
 $$;

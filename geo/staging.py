@@ -1,0 +1,249 @@
+"""Rows on their way in, in a table of their own: checked, compared with what is there, and only then written.
+
+One table an upload, in the schema `staging`: columns of the noun without its rules, and three of ours. It goes with the
+upload, and nobody but the loader and our definer functions reads it. `within` are the areas that the sender answers for; '' is
+everywhere. All statements are sets: half a million rows are one statement as one row is.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from geo.catalog import WIDTHS
+from geo.errors import Conflict, Forbidden
+from geo.resource import Place, Resource
+
+# What becomes of a row: it is new, it changes one that is there, it says what is there already, or somebody changed that since
+# the file was made.
+Fate = Literal["new", "changed", "unchanged", "conflict"]
+FATES: tuple[Fate, ...] = ("new", "changed", "unchanged", "conflict")
+Blank = Literal["keep", "clear"]
+Missing = Literal["keep", "retire"]
+
+OURS = ("file_row", "fate", "seen_version")
+# What follows from where a row lies; it goes along with the place, and is no difference by itself.
+PLACED = ("placement", "scope", "placing_reason", "nearest_area", "nearest_m", "geom_coarse")
+SPINE = ("id", "source", "batch", "extras")
+# Shapes of fewer points are compared point by point where a format has rounded them.
+FINE = 2000
+# Degrees: 2 cm, less than the seventh decimal that GeoJSON is written with loses.
+SAME = 2e-7
+
+
+@dataclass
+class Counts:
+    """How many rows have which fate, how many are refused, and how many that are there the file does not name."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    conflict: int = 0
+    refused: int = 0
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The staged rows of one upload, and how they are to be taken."""
+
+    connection: sa.Connection
+    resource: Resource
+    batch: UUID
+    within: Sequence[str] = ("",)
+    blank: Blank = "keep"
+    given: list[str] = field(default_factory=list)  # the columns of the noun that the file fills
+    key_column: str | None = None  # the file's heading of the key
+
+    @property
+    def table(self) -> str:
+        """Its qualified name, made of the upload's number alone."""
+        return f'staging."u_{self.batch.hex}"'
+
+    def made(self) -> None:
+        """An empty table; one that was there before is gone."""
+        self._run(f"DROP TABLE IF EXISTS {self.table}")
+        self._run(f"CREATE UNLOGGED TABLE {self.table} AS SELECT * FROM {self.resource.name} WITH NO DATA")
+        self._run(
+            f"ALTER TABLE {self.table} ADD file_row integer NOT NULL, ADD fate text NOT NULL DEFAULT 'new',"
+            " ADD seen_version integer, ALTER retired_at DROP DEFAULT"
+        )
+
+    def dropped(self) -> None:
+        """Nothing is left of it."""
+        self._run(f"DROP TABLE IF EXISTS {self.table}")
+
+    def checked(self) -> None:
+        """Refuse the rows that break a rule of the noun: one statement a rule, with its sentence."""
+        name = self.resource.name
+        self._run(f"ANALYZE {self.table} (id, fate)")
+        checks = self._run(
+            "SELECT conname, pg_get_expr(conbin, conrelid) AS rule FROM pg_constraint WHERE contype = 'c' AND conrelid = to_regclass(:noun)"
+            " ORDER BY conname", noun=name,
+        ).all()
+        for rule, expression in checks:
+            inner = rule.removeprefix(f"{name}_").removesuffix("_check")
+            if not set(re.findall(r"\w+", expression)) & set(self.given):
+                continue  # what the file does not fill keeps its default, which keeps every rule
+            meaning = next((r.message for r in self.resource.rules if r.name == inner), "")
+            told = next((f.title for f in self.resource.all_fields if f.name == inner), "")
+            self._refuse(f"NOT ({expression})", inner, meaning or (f"{told}不合规则" if told else f"违反规则 {rule}"))
+
+    def compared(self) -> None:
+        """Give every row its fate. Rows of others are refused: who sends a file changes nothing outside their areas."""
+        noun, key = self.resource.name, self.key
+        joined = f"FROM {noun} AS t WHERE t.id = s.id"
+        if self.within != ("",):
+            self._refuse(f"EXISTS (SELECT {joined} AND NOT ({_held('t.scope')}))", key or "id", "这条记录在您负责的区域以外", within=list(self.within))
+            if self.resource.place in (Place.POINT, Place.INHERITS):
+                self._refuse(f"NOT ({_held('s.scope')})", "geometry", "位置不在您负责的区域内", within=list(self.within))
+            elif self.resource.of_area:
+                self._refuse(f"NOT ({_held('s.area')})", "area", "不在您负责的区域内", within=list(self.within))
+        same = " AND ".join(self._same(column) for column in self.compared_columns) or "true"
+        self._run(
+            f"UPDATE {self.table} AS s SET seen_version = t.version, fate = CASE WHEN {same} THEN 'unchanged'"
+            f" WHEN s.seen_version <> t.version THEN 'conflict' ELSE 'changed' END {joined}"
+        )
+        self._recognised()
+
+    def counts(self) -> Counts:
+        """How many rows have which fate."""
+        told = Counts()
+        for fate, count in self._run(f"SELECT fate, count(*) FROM {self.table} GROUP BY fate"):
+            setattr(told, fate, count)
+        told.refused = self._run("SELECT count(DISTINCT row) FROM load_problems WHERE batch = :batch", batch=self.batch).scalar_one()
+        told.missing = len(self.missing())
+        return told
+
+    def missing(self) -> list[UUID]:
+        """The records that the file does not name and would, had they still been there: of the communities that it speaks of,
+        inside the sender's areas. None of a noun without a key."""
+        if self.key is None or self.key not in self.given:
+            return []
+        width = WIDTHS["community"]
+        found = self._run(
+            f"SELECT t.id FROM {self.resource.name} AS t WHERE t.retired_at IS NULL AND t.{self.key} IS NOT NULL"
+            f" AND left(t.scope, {width}) IN (SELECT DISTINCT left(scope, {width}) FROM {self.table} WHERE length(scope) >= {width})"
+            f" AND ({_held('t.scope')}) AND NOT EXISTS (SELECT FROM {self.table} AS s WHERE s.id = t.id)"
+            # A row that was refused still names its record.
+            f" AND NOT EXISTS (SELECT FROM load_problems AS p WHERE p.batch = :batch AND p.record ->> :title = t.{self.key})",
+            within=list(self.within), batch=self.batch, title=self.key_column or "",
+        )
+        return list(found.scalars())
+
+    def reach(self) -> tuple[float, float, float, float] | None:
+        """The box around all staged shapes and those that they take the place of."""
+        box = self._run(
+            "SELECT ST_XMin(e), ST_YMin(e), ST_XMax(e), ST_YMax(e) FROM (SELECT ST_Extent(ST_Collect(s.geom, t.geom)) AS e"
+            f" FROM {self.table} AS s LEFT JOIN {self.resource.name} AS t ON t.id = s.id WHERE s.fate IN ('new', 'changed')) AS q WHERE e IS NOT NULL"
+        ).one_or_none()
+        return None if box is None else (box[0], box[1], box[2], box[3])
+
+    def settled(self, retire: bool = False, expected: Counts | None = None) -> int:
+        """Write it: what is new, what changes, and with `retire` the end of what the file no longer names. Returns how many rows.
+
+        Raises `Conflict` when what is there has changed since it was compared with: then nothing is written.
+        """
+        noun = self.resource.name
+        self._refuse("s.fate = 'conflict'", self.key or "id", "文件导出之后,这条记录被人改过")
+        self._run("SELECT set_config('jingwei.batch', :batch, true)", batch=str(self.batch))
+        moved = self._run(
+            f"SELECT count(*) FROM {self.table} AS s JOIN {noun} AS t ON t.id = s.id WHERE t.version IS DISTINCT FROM s.seen_version"
+        ).scalar_one()
+        gone = self.missing() if retire else []
+        if moved or (retire and expected is not None and len(gone) != expected.missing):
+            raise Conflict("核对之后,有 {count} 条记录被别人改过:请再看一遍差异。", count=moved or abs(len(gone) - (expected.missing if expected else 0)))
+        if not self.given:
+            return 0  # no row was good
+        columns = ", ".join(f'"{name}"' for name in self.given)
+        written = self._run(f"INSERT INTO {noun} ({columns}) SELECT {columns} FROM {self.table} WHERE fate = 'new'").rowcount
+        fresh = ", ".join(f'"{c}" = {self._value(c)}' for c in self.given if c not in ("id", "batch"))
+        written += self._run(f"UPDATE {noun} AS t SET {fresh} FROM {self.table} AS s WHERE s.id = t.id AND s.fate = 'changed'").rowcount
+        if gone:
+            written += self._run(f"UPDATE {noun} SET retired_at = now() WHERE id = ANY (:gone)", gone=gone).rowcount
+        if self.within != ("",):
+            self._kept_within()
+        self._run("SELECT set_config('jingwei.batch', '', true)")
+        return int(written)
+
+    @property
+    def key(self) -> str | None:
+        """The field by which a row is known again."""
+        return self.resource.known_by
+
+    @property
+    def compared_columns(self) -> list[str]:
+        """The columns in which a row may differ from what is there: of a secret, its hash."""
+        told = [c for c in self.given if c not in (*SPINE, *PLACED) and not c.endswith(("_masked", "_cipher"))]
+        return [*told, *(["extras"] if "extras" in self.given else [])]
+
+    def _same(self, column: str) -> str:
+        if column == "geom":
+            return (
+                "(s.geom IS NULL OR s.geom = t.geom OR (ST_NPoints(s.geom) = ST_NPoints(t.geom) AND ST_NPoints(s.geom) < "
+                f"{FINE} AND ST_HausdorffDistance(s.geom, t.geom) < {SAME}))"
+            )
+        if column == "extras":
+            return "(s.extras IS NULL OR s.extras <@ t.extras)"
+        equal = f's."{column}" IS NOT DISTINCT FROM t."{column}"'
+        return equal if self._clears(column) else f'(s."{column}" IS NULL OR {equal})'
+
+    def _value(self, column: str) -> str:
+        if column == "extras":
+            return "t.extras || coalesce(s.extras, '{}')"
+        if column in PLACED and column != "scope":
+            # What was said of the old place is not true of the new one.
+            return f's."{column}"'
+        return f's."{column}"' if self._clears(column) else f'coalesce(s."{column}", t."{column}")'
+
+    def _clears(self, column: str) -> bool:
+        """Whether a blank cell empties the field. Of what is masked a sheet never shows all, so it never does there."""
+        if self.blank == "keep" or column in (*SPINE, "scope", "geom") or column.endswith(("_masked", "_cipher", "_hash")):
+            return False
+        declared = next((f for f in self.resource.all_fields if f.name == column), None)
+        return declared is not None and not (declared.required or declared.name_of_person)
+
+    def _recognised(self) -> None:
+        """A row without a key that says exactly what one there says is that one: the same sheet sent twice is no second entry."""
+        # Of an area a later version has the same code.
+        keyless = f" AND s.{self.key} IS NULL" if self.resource.key and self.key in self.given else ""
+        told = [c for c in self.compared_columns if c != "extras"]
+        if not told or not self._run(f"SELECT EXISTS (SELECT FROM {self.table} AS s WHERE fate = 'new'{keyless})").scalar_one():
+            return
+        s, t = (", ".join(f'{"ST_AsBinary" if c == "geom" else ""}({side}."{c}")' for c in told) for side in "st")
+        self._run(
+            f"UPDATE {self.table} AS s SET fate = 'unchanged', id = t.id, seen_version = t.version FROM {self.resource.name} AS t"
+            f" WHERE s.fate = 'new'{keyless} AND t.retired_at IS NULL AND md5(ROW({s})::text) = md5(ROW({t})::text)"
+        )
+
+    def _refuse(self, condition: str, name: str, reason: str, **values: Any) -> None:
+        """Take rows out, each kept as work with the sentence that says why, and without what is secret of it."""
+        shown = ", ".join(f"'{f.title}', s.{f.name}" for f in self.resource.writable if f.name in self.given and not (f.secret or f.name_of_person))
+        self._run(
+            f"WITH bad AS (DELETE FROM {self.table} AS s WHERE {condition} RETURNING file_row, jsonb_strip_nulls(jsonb_build_object({shown})) AS record)"
+            " INSERT INTO load_problems (batch, row, field, reason, record) SELECT :batch, file_row, :field, :reason, record FROM bad"
+            " ON CONFLICT DO NOTHING", batch=self.batch, field=name, reason=reason, **values,
+        )
+
+    def _kept_within(self) -> None:
+        """Look once more at what triggers have placed, where it now is. Raises `Forbidden` for a row beyond the sender's areas."""
+        beyond = self._run(
+            f"SELECT count(*) FROM {self.resource.name} AS t JOIN {self.table} AS s ON s.id = t.id"
+            f" WHERE s.fate IN ('new', 'changed') AND NOT ({_held('t.scope')})", within=list(self.within),
+        ).scalar_one()
+        if beyond:
+            raise Forbidden("有 {count} 行不在您负责的区域内,这一批没有入库。", count=beyond)
+
+    def _run(self, statement: str, **values: Any) -> "sa.CursorResult[Any]":
+        return self.connection.execute(sa.text(statement), values)
+
+
+def _held(column: str) -> str:
+    return (
+        f'EXISTS (SELECT FROM unnest(CAST(:within AS text[])) AS held (lo) WHERE {column} COLLATE "C" >= held.lo'
+        f' AND {column} COLLATE "C" < held.lo || \'~\')'
+    )
+
