@@ -81,6 +81,19 @@ async def turn(request: Request) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def meanwhile(request: Request) -> AsyncIterator[None]:
+    """Give the turn to somebody else while this request only listens: a file that comes slowly must hold up nobody."""
+    turns: anyio.Semaphore = request.app.state.turns
+    turns.release()
+    try:
+        yield
+    finally:
+        # The turn is given back by `turn`, whatever happens here, so it is taken again before anything is answered.
+        with anyio.CancelScope(shield=True):
+            await turns.acquire()
+
+
 async def entering(request: Request) -> AsyncIterator[None]:
     """One of the `ENTERING` requests that may be proving themselves, in place of a `turn`."""
     async with taken(request.app.state.entering):

@@ -23,7 +23,7 @@ from limits.strategies import FixedWindowRateLimiter
 from api.credentials import credential
 from geo.errors import NotFound, TooMany, Unauthorised
 
-Kind = Literal["sign_in", "slip", "public_write", "costly", "export"]
+Kind = Literal["sign_in", "slip", "public_write", "costly", "export", "upload"]
 KNOWN = 10_000  # credentials whose account is remembered
 
 
@@ -44,6 +44,7 @@ LIMITS: dict[Kind, Limit] = {
     "public_write": Limit("reports and requests of the public", 60, 120, 600),
     "costly": Limit("questions that take a processor for a second: boundary checks, sums over wide areas", 1, 30, 60),
     "export": Limit("files of many records", 60, 20, 60),
+    "upload": Limit("files sent in", 60, 20, 240),
 }
 
 

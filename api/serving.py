@@ -1,4 +1,5 @@
-"""The processes of a running server: some that answer, and one worker (clock, relay, sums, retention, anchors)."""
+"""The processes of a running server: some that answer, one that keeps time (clock, relay, sums, retention, anchors), and one that
+takes files in (api/working.py)."""
 
 import logging
 import os
@@ -71,16 +72,18 @@ def free(host: str, port: int) -> None:
 
 @contextmanager
 def working() -> Iterator[None]:
-    """The worker process beside the web processes."""
-    worker = subprocess.Popen([sys.executable, "-m", "api.serving"], start_new_session=True)
+    """The two worker processes beside the web processes."""
+    workers = [subprocess.Popen([sys.executable, "-m", module], start_new_session=True) for module in ("api.serving", "api.working")]
     try:
         yield
     finally:
-        worker.terminate()
-        try:
-            worker.wait(10)
-        except subprocess.TimeoutExpired:
-            worker.kill()
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            try:
+                worker.wait(10)
+            except subprocess.TimeoutExpired:
+                worker.kill()
 
 
 def anchored(engine: sa.Engine, home: Path) -> float:

@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """A PostGIS ≥ 3.3 on PostgreSQL ≥ 15 in place of the private one: `postgresql://user:password@host:port/database`."""
     workers: int = 1
     """Web processes."""
+    upload_bytes: int = 2_000_000_000
+    """The largest file that is taken in."""
     demo: bool = False
     """In a container: load the sample town and serve it."""
     trusted_proxies: str = ""

@@ -45,7 +45,7 @@ def _numbers(version: str) -> list[int]:
 
 
 def app(url: sa.URL) -> procrastinate.App:
-    """The jobs there are, over a login that may take them (the loader's)."""
+    """Where jobs are taken from, by a login that may (the loader's)."""
+    conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
     options = f"-csearch_path={SCHEMA},public"
-    connector = procrastinate.PsycopgConnector(conninfo=url.set(drivername="postgresql").render_as_string(hide_password=False), kwargs={"options": options})
-    return procrastinate.App(connector=connector)
+    return procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=conninfo, kwargs={"options": options}, min_size=1, max_size=3))

@@ -103,6 +103,8 @@ TRACES = (
         "area_members",
         first="DELETE FROM area_members WHERE (of_noun = 'buildings' AND building = ANY (gone)) OR (of_noun = 'units' AND unit = ANY (gone))",
     ),
+    # Files are destroyed days after they came, with what was staged of them (`geo.receiving`); what is told of one quotes no row.
+    Trace("uploads"),
     # By batch, not by row: `problems_struck`.
     Trace("load_problems"),
     Trace("batches"),
@@ -119,6 +121,7 @@ UNTOUCHED = {
     "successions": "paths of areas",
     "placements": "paths of areas",
     "direct_logins": "logins and paths",
+    "mappings": "headings of sheets",
     "tallies": "counts",
     "tally_changes": "counts",
     "layer_versions": "names of layers",

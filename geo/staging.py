@@ -237,7 +237,7 @@ class Staging:
         if beyond:
             raise Forbidden("有 {count} 行不在您负责的区域内,这一批没有入库。", count=beyond)
 
-    def _run(self, statement: str, **values: Any) -> "sa.CursorResult[Any]":
+    def _run(self, statement: str, **values: Any) -> "sa.CursorResult[*tuple[Any, ...]]":
         return self.connection.execute(sa.text(statement), values)
 
 

@@ -31,8 +31,8 @@ class Sealing:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._out: BinaryIO = path.open("xb")
 
-    def write(self, part: bytes) -> None:
-        """The next bytes."""
+    def write(self, part: bytes) -> int:
+        """The next bytes; how many they are, as files say."""
         self.size += len(part)
         self.digest.update(part)
         self._held += part
@@ -40,6 +40,10 @@ class Sealing:
         while len(self._held) > PIECE:
             self._sealed(bytes(self._held[:PIECE]), last=False)
             del self._held[:PIECE]
+        return len(part)
+
+    def flush(self) -> None:
+        """Nothing: a piece is sealed when it is full."""
 
     def _sealed(self, piece: bytes, last: bool) -> None:
         self._out.write(self._cipher.encrypt(self._number.to_bytes(12), piece, b"last" if last else b""))

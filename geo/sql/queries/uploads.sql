@@ -1,5 +1,5 @@
 -- upload_made --
-SELECT upload_made(CAST(:id AS uuid), :name, :size, CAST(:digest AS bytea), CAST(:file_key AS bytea), :repeat, CAST(:choices AS jsonb));
+SELECT upload_made(CAST(:id AS uuid), :file, :size, CAST(:digest AS bytea), CAST(:file_key AS bytea), :repeat, CAST(:choices AS jsonb));
 
 -- uploads_told --
 SELECT * FROM uploads_told(CAST(:id AS uuid), :most);

@@ -64,7 +64,7 @@ $$;
 CREATE OR REPLACE FUNCTION batch_touched(of_noun text, taken uuid) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     SELECT DISTINCT c.feature FROM changes AS c
-    WHERE c.noun = of_noun AND c.operation IN ('change', 'retire', 'restore', 'destroy') AND c.batch IS DISTINCT FROM taken
+    WHERE c.noun = of_noun AND c.operation IN ('change', 'retire', 'restore') AND c.batch IS DISTINCT FROM taken
       AND (c.feature IN (SELECT feature_of_batch(of_noun, taken))
            OR EXISTS (SELECT FROM changes AS own WHERE own.batch = taken AND own.feature = c.feature AND own.noun = of_noun AND own.id < c.id))
 $$;

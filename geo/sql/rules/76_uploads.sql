@@ -94,7 +94,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     SELECT u.id, u.name, u.size, u.state, u.at, u.moved_at, u.undoing, u.choices, u.noun, u.done, u.expected, u.told, u.counts, u.refusal
     FROM uploads AS u
     WHERE u.account = caller_account() AND caller_may('load') AND ($1 IS NULL OR u.id = $1)
-    ORDER BY u.id DESC LIMIT $2
+    ORDER BY u.at DESC, u.id LIMIT $2
 $$;
 
 CREATE OR REPLACE FUNCTION upload_problems(wanted uuid, of_field text, of_reason text, after_row integer, most integer) RETURNS TABLE (
@@ -102,8 +102,8 @@ CREATE OR REPLACE FUNCTION upload_problems(wanted uuid, of_field text, of_reason
 )
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     SELECT p.row, p.field, p.reason, p.value, p.suggestion, p.repaired, p.record, p.lon, p.lat
-    FROM load_problems AS p
-    WHERE p.batch = (upload_held($1)).id AND ($2 IS NULL OR p.field = $2) AND ($3 IS NULL OR p.reason = $3) AND p.row > $4
+    FROM upload_held($1) AS held JOIN load_problems AS p ON p.batch = held.id
+    WHERE ($2 IS NULL OR p.field = $2) AND ($3 IS NULL OR p.reason = $3) AND p.row > $4
     ORDER BY p.row, p.field LIMIT $5
 $$;
 

@@ -1,0 +1,196 @@
+"""What the worker does with files that were sent, as the loader: read, write, take back, clear away."""
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from geo import db, ends, intake, statements, vault
+from geo.catalog import RESOURCES
+from geo.errors import Conflict, GeoError, Invalid, NotFound
+from geo.keys import FieldKey
+from geo.staging import Counts, Staging
+from geo.uploading import State, file_of, headings
+
+# Days for which a batch can be taken back with its file still there; then the file is destroyed.
+KEPT_DAYS = 7
+
+
+class Working:
+    """The worker's verbs. Each may be called twice and does its work once."""
+
+    def __init__(self, engine: sa.Engine, key: FieldKey, home: Path) -> None:
+        self.engine, self.key, self.home = engine, key, home
+
+    def read(self, id: UUID) -> None:
+        """From the sealed file to the staging table. What cannot be read is refused with its sentence."""
+        if not (upload := self._claimed(id, ("queued", "reading"), "reading")):
+            return
+        try:
+            with tempfile.TemporaryDirectory(prefix="jingwei-") as folder:
+                self._staged(upload, Path(folder))
+        except GeoError as error:
+            self._moved(id, "refused", refusal=_told(error))
+
+    def _staged(self, upload: sa.RowMapping, folder: Path) -> None:
+        id, choices = upload["id"], upload["choices"]
+        file = folder / f"sent{Path(upload['name']).suffix.lower()}"
+        vault.restored(file_of(self.home, id), self._file_key(upload), file)
+        file = _named(file, upload["name"])
+        order = intake.Order(
+            file, choices.get("noun") or "", choices.get("columns") or {}, choices.get("values") or {}, choices.get("crs"),
+            choices.get("datum"), choices.get("encoding"), choices.get("layer"), choices.get("repair", True), upload["name"],
+            choices.get("blank", "keep"),
+        )
+
+        def told(_: str, done: int, expected: int | None) -> None:
+            with self.engine.begin() as beside:
+                statements.run(beside, "upload_progress", id=id, done=done, expected=expected)
+
+        with db.translated(), self.engine.begin() as connection:
+            self._as(connection, upload)
+            staging, report = intake.staged(connection, order, self.key, self.home / "cache", told, id, upload["within"])
+            counts = staging.counts()
+            told("", report.read, report.read)
+        found = {
+            "columns": report.matched, "extras": report.extras, "dropped": report.dropped, "unread": report.unread, "notes": report.notes,
+            "placing": report.placing, "given": staging.given, "read": report.read, "key_column": staging.key_column,
+        }
+        self._moved(id, "ready", noun=report.resource, told=found, counts=asdict(counts))
+
+    def apply(self, id: UUID) -> None:
+        """From the staging table to the noun, as one batch."""
+        if not (upload := self._claimed(id, ("applying",), "applying")):
+            return
+        try:
+            with db.translated(), self.engine.begin() as connection:
+                self._as(connection, upload)
+                self._still_appointed(connection, upload)
+                self._written(connection, upload)
+        except GeoError as error:
+            # Nothing was written. It is compared again, and looked at again.
+            self._moved(id, "ready", refusal=_told(error))
+            if isinstance(error, Conflict):
+                self._compared_again(upload)
+
+    def _written(self, connection: sa.Connection, upload: sa.RowMapping) -> None:
+        choices, shown = upload["choices"], Counts(**upload["counts"])
+        if not choices.get("valid_only", False) and shown.refused + shown.conflict:
+            raise Invalid("还有 {count} 行有问题:改好再传,或选择“只入库没有问题的行”。", count=shown.refused + shown.conflict)
+        staging = self._staging(connection, upload)
+        report = intake.Report(upload["id"], upload["noun"], upload["name"], read=upload["told"].get("read", 0))
+        intake.settled(connection, staging, report, choices.get("missing", "keep"), shown)
+        staging.dropped()
+        told = dict(upload["told"]) | {"notes": [*upload["told"].get("notes", []), *report.notes], "stored": report.stored}
+        self._set(connection, upload["id"], "applied", told=told)
+        if choices.get("remember", True):
+            self._remembered(connection, upload)
+
+    def undo(self, id: UUID) -> None:
+        """Take the batch back, or say why not."""
+        with self.engine.begin() as connection:
+            upload = statements.run(connection, "upload_claimed", id=id, states=["applied"], state="applied").mappings().one_or_none()
+        if upload is None or not upload["undoing"]:
+            return
+        try:
+            with db.translated(), self.engine.begin() as connection:
+                self._as(connection, upload)
+                self._still_appointed(connection, upload)
+                ends.undo(connection, id)
+                self._set(connection, id, "undone")
+        except GeoError as error:
+            self._moved(id, "applied", refusal=_told(error))
+
+    def clear(self, id: UUID | None = None) -> int:
+        """Destroy what is no longer needed: of `id`, and of every upload whose days are over. Returns how many files."""
+        gone = 0
+        with db.translated(), self.engine.begin() as connection:
+            over = statements.run(connection, "uploads_over", id=id, days=KEPT_DAYS).scalars().all()
+            for one in over:
+                connection.execute(sa.text(f'DROP TABLE IF EXISTS staging."u_{one.hex}"'))
+                file_of(self.home, one).unlink(missing_ok=True)
+                gone += 1
+            statements.run(connection, "uploads_forgotten", ids=list(over))
+            known = {str(found) for found in connection.execute(sa.text("SELECT id FROM uploads WHERE file_key_cipher IS NOT NULL")).scalars()}
+        # A file whose request did not end well belongs to nothing.
+        for stray in (self.home / "uploads").glob("*"):
+            if stray.name not in known and _old(stray):
+                stray.unlink(missing_ok=True)
+        return gone
+
+    def failed(self, id: UUID) -> None:
+        """Something went wrong that nobody foresaw: nothing was written, and its sender is told so."""
+        before = "applied" if self._claimed(id, ("applied",), "applied") else "failed"
+        self._moved(id, before, refusal=_told(GeoError()))
+
+    def _claimed(self, id: UUID, states: Sequence[State], state: State) -> sa.RowMapping | None:
+        with self.engine.begin() as connection:
+            return statements.run(connection, "upload_claimed", id=id, states=list(states), state=state).mappings().one_or_none()
+
+    def _moved(self, id: UUID, state: State, **what: Any) -> None:
+        with db.translated(), self.engine.begin() as connection:
+            self._set(connection, id, state, **what)
+
+    def _set(self, connection: sa.Connection, id: UUID, state: State, **what: Any) -> None:
+        known = dict.fromkeys(("noun", "told", "counts", "refusal")) | what
+        statements.run(connection, "upload_set", id=id, state=state, **{
+            name: value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            for name, value in known.items()
+        })
+
+    def _as(self, connection: sa.Connection, upload: sa.RowMapping) -> None:
+        """Whatever is written now is written by who sent the file."""
+        bound = {"jingwei.actor": upload["actor"], "jingwei.acting_as": upload["acting_as"]}
+        connection.execute(db.BINDING, {"names": list(bound), "values": list(bound.values())})
+
+    def _still_appointed(self, connection: sa.Connection, upload: sa.RowMapping) -> None:
+        if not statements.run(connection, "upload_appointed", appointment=upload["appointment"]).scalar_one():
+            raise Conflict("上传时的任职已经结束,不能再入库。")
+
+    def _staging(self, connection: sa.Connection, upload: sa.RowMapping) -> Staging:
+        return Staging(
+            connection, RESOURCES[upload["noun"]], upload["id"], tuple(upload["within"]), upload["choices"].get("blank", "keep"),
+            list(upload["told"]["given"]), upload["told"].get("key_column"),
+        )
+
+    def _compared_again(self, upload: sa.RowMapping) -> None:
+        with db.translated(), self.engine.begin() as connection:
+            staging = self._staging(connection, upload)
+            staging.compared()
+            statements.run(connection, "upload_counted", id=upload["id"], counts=json.dumps(asdict(staging.counts())))
+
+    def _remembered(self, connection: sa.Connection, upload: sa.RowMapping) -> None:
+        columns = upload["told"].get("columns", {})
+        statements.run(
+            connection, "mapping_remembered", account=upload["account"], headings=headings(upload["told"].get("headings", [])),
+            noun=upload["noun"], columns=json.dumps(columns, ensure_ascii=False), choices="{}",
+        )
+
+    def _file_key(self, upload: sa.RowMapping) -> bytes:
+        if upload["file_key_cipher"] is None:
+            raise NotFound("送来的文件已按期销毁,请重新上传。")
+        return bytes.fromhex(self.key.open(bytes(upload["file_key_cipher"]), f"uploads|{upload['id']}|file_key"))
+
+
+def _named(file: Path, name: str) -> Path:
+    # The reading process goes by endings, of which some are double.
+    for ending in (".csv.gz", ".tsv.gz", ".txt.gz", ".gdb.zip"):
+        if name.lower().endswith(ending):
+            return file.rename(file.with_name(f"sent{ending}"))
+    return file
+
+
+def _old(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > 86_400
+
+
+def _told(error: GeoError) -> dict[str, Any]:
+    """An error as it is kept: whole, so that it can be said in the reader's language."""
+    facts: dict[str, Any] = json.loads(json.dumps(dict(error.facts), ensure_ascii=False, default=str))
+    return {"sentence": error.sentence, "type": error.slug(), "facts": facts}

@@ -1,0 +1,160 @@
+"""Files on their way in: from the form to the noun and back, by who may and nobody else."""
+
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from geo import db
+from geo.receiving import Working
+from geo.uploading import file_of
+from tests import town
+
+
+class Worker(Working):
+    """The worker, told an upload as an answer names it."""
+
+    def __getattribute__(self, name):
+        found = super().__getattribute__(name)
+        return (lambda id: found(UUID(str(id)))) if name in ("read", "apply", "undo") else found
+
+
+@pytest.fixture
+def working(live, key, live_client):
+    engine = db.engine(live.url("jingwei_loader"), pool=2)
+    yield Worker(engine, key, live_client.app.state.home)
+    engine.dispose()
+
+
+@pytest.fixture
+def box(live_engine):
+    with live_engine.connect() as connection:
+        return connection.execute(sa.text("SELECT ST_XMin(e), ST_YMin(e), ST_XMax(e), ST_YMax(e) FROM (SELECT ST_Extent(geom) AS e FROM areas) AS q")).one()
+
+
+def rows(engine, query, **values):
+    with engine.connect() as connection:
+        return connection.execute(sa.text(query), values).all()
+
+
+def sheet(box, *lines):
+    x, y = box[0] + 0.005, box[1] + 0.005
+    return ("名称,编码,类别,容量,经度,纬度\n" + "".join(f"{line},{x},{y}\n" for line in lines)).encode()
+
+
+def send(client, content, name="设施.csv", noun="facilities", **how):
+    return client.post("/uploads", files={"file": (name, content)}, data={"noun": noun}, **how)
+
+
+def told(client, id):
+    answer = client.get(f"/uploads/{id}", headers={"Authorization": f"Bearer {town.LEADER}"})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ask(client, path):
+    answer = client.get(path, headers={"Authorization": f"Bearer {town.LEADER}"})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_file_is_sent_read_looked_at_written_and_taken_back(live_client, live_engine, working, box):
+    first = send(live_client, sheet(box, "甲店,F1,hospital,10", "乙店,F2,hospital,20", "丙店,F3,没有这类,30"))
+    assert first.status_code == 202 and first.headers["location"] == f"/uploads/{first.json()['id']}"
+    id = first.json()["id"]
+    assert told(live_client, id)["state"] == "queued"
+    jobs = rows(live_engine, "SELECT task_name, args ->> 'upload' FROM jobs.procrastinate_jobs")
+    assert jobs == [("read", id)]
+    # As it lies on the disk it says nothing.
+    assert "甲店".encode() not in file_of(live_client.app.state.home, id).read_bytes()
+    working.read(id)
+    upload = told(live_client, id)
+    assert upload["state"] == "ready", upload["refusal"]
+    assert upload["counts"] == {"new": 2, "changed": 0, "unchanged": 0, "conflict": 0, "refused": 1, "missing": 0}
+    assert rows(live_engine, "SELECT count(*) FROM facilities WHERE code LIKE 'F%'") == [(0,)]
+    (problem,) = ask(live_client, f"/uploads/{id}/problems")["problems"]
+    assert (problem["row"], problem["field"]) == (3, "kind") and "没有这类" in problem["reason"]
+    listed = ask(live_client, f"/uploads/{id}/difference?fate=new")["rows"]
+    assert [row["values"]["name"] for row in listed] == ["甲店", "乙店"] and listed[0]["lon"] == pytest.approx(box[0] + 0.005)
+    # All or nothing, unless the good rows alone are asked for.
+    assert live_client.post(f"/uploads/{id}/apply", json={}).status_code == 202
+    working.apply(id)
+    assert told(live_client, id)["state"] == "ready" and "1 行有问题" in told(live_client, id)["refusal"]["sentence"].format(count=1)
+    assert live_client.post(f"/uploads/{id}/apply", json={"valid_only": True}).status_code == 202
+    working.apply(id)
+    working.apply(id)
+    assert told(live_client, id)["state"] == "applied"
+    assert rows(live_engine, "SELECT name, capacity, placing_reason FROM facilities WHERE code LIKE 'F%' ORDER BY code") == [("甲店", 10, None), ("乙店", 20, None)]
+
+    # The same sheet, edited: one changes, one stays, one comes, one is no longer named.
+    second = send(live_client, sheet(box, "甲店,F1,hospital,11", "丁店,F4,hospital,40")).json()["id"]
+    working.read(second)
+    assert told(live_client, second)["counts"] == {"new": 1, "changed": 1, "unchanged": 0, "conflict": 0, "refused": 0, "missing": 1}
+    (changed,) = ask(live_client, f"/uploads/{second}/difference?fate=changed")["rows"]
+    assert changed["changes"] == [{"field": "capacity", "before": 10, "after": 11}]
+    live_client.post(f"/uploads/{second}/apply", json={"missing": "retire"})
+    working.apply(second)
+    assert told(live_client, second)["state"] == "applied", told(live_client, second)
+    living = "SELECT code, capacity FROM facilities WHERE code LIKE 'F%' AND retired_at IS NULL ORDER BY code"
+    assert rows(live_engine, living) == [("F1", 11), ("F4", 40)]
+
+    # The first cannot be taken back while the second stands on it; the second can, and then the first.
+    live_client.post(f"/uploads/{id}/undo")
+    working.undo(id)
+    assert told(live_client, id)["state"] == "applied" and "后来被人改过" in told(live_client, id)["refusal"]["sentence"]
+    live_client.post(f"/uploads/{second}/undo")
+    working.undo(second)
+    assert told(live_client, second)["state"] == "undone", told(live_client, second)
+    assert rows(live_engine, living) == [("F1", 10), ("F2", 20)]
+
+
+def test_the_same_file_under_one_key_is_one_upload(live_client, box):
+    content = sheet(box, "甲店,F1,hospital,10")
+    once, again = (send(live_client, content, headers={"Idempotency-Key": "k1"}).json()["id"] for _ in range(2))
+    assert once == again
+    assert send(live_client, sheet(box, "乙店,F2,hospital,10"), headers={"Idempotency-Key": "k1"}).status_code == 409
+    assert len(list((live_client.app.state.home / "uploads").iterdir())) == 1
+
+
+def test_a_file_is_its_senders_alone(live_client, live_engine, working, box):
+    id = send(live_client, sheet(box, "甲店,F1,hospital,10")).json()["id"]
+    working.read(id)
+    with live_engine.begin() as connection:
+        town.token(connection, town.post(connection, "worker", "grid_worker", town.A), "jw_test_worker")
+        town.token(connection, town.post(connection, "other", "street", town.PREFIX), "jw_test_other")
+    for path in ("", "/problems", "/difference", "/tiles/0/0/0.mvt"):
+        assert live_client.get(f"/uploads/{id}{path}", headers={"Authorization": "Bearer jw_test_other"}).status_code == 404
+    for who in ("jw_test_worker", ""):
+        for path in ("", "/problems", "/difference", "/tiles/0/0/0.mvt"):
+            assert live_client.get(f"/uploads/{id}{path}", headers={"Authorization": f"Bearer {who}" if who else ""}).status_code in (401, 403)
+    assert send(live_client, sheet(box, "甲店,F1,hospital,10"), headers={"Authorization": "Bearer jw_test_worker"}).status_code == 403
+
+
+def test_a_refusal_says_what_to_choose_and_choosing_it_helps(live_client, working):
+    content = "名称,编码,类别,gcj02_lng,gcj02_lat\n甲店,F1,hospital,120.1,30.1\n".encode()
+    id = send(live_client, content).json()["id"]
+    working.read(id)
+    upload = told(live_client, id)
+    assert upload["state"] == "refused" and upload["refusal"]["facts"]["option"] == "--datum"
+    assert live_client.patch(f"/uploads/{id}", json={"datum": "gcj02"}).status_code == 202
+    working.read(id)
+    assert told(live_client, id)["state"] == "ready"
+
+
+def test_parts_of_a_shapefile_come_together(live_client, working, tmp_path, box):
+    import geopandas
+    from shapely.geometry import Point
+
+    frame = geopandas.GeoDataFrame({"MC": ["甲店"], "SSBM": ["F9"], "LB": ["hospital"]}, geometry=[Point((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)], crs=4326)
+    frame.to_file(tmp_path / "店.shp", encoding="utf-8")
+    parts = [("file", (path.name, path.read_bytes())) for path in sorted(tmp_path.glob("店.*"))]
+    id = live_client.post("/uploads", files=parts, data={"noun": "facilities"}).json()["id"]
+    working.read(id)
+    assert told(live_client, id)["counts"]["new"] == 1, told(live_client, id)
+
+
+@pytest.mark.parametrize("body", [b"", b"--x\r\n", b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\nabc", b"nonsense" * 1000])
+def test_a_broken_form_leaves_nothing(live_client, body):
+    answer = live_client.post("/uploads", content=body, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert answer.status_code == 422
+    assert not list((live_client.app.state.home / "uploads").glob("*"))
