@@ -12,17 +12,18 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from geo import crs, shifts
 from geo.errors import Invalid, Unavailable
 
 BYTES = 2 << 30  # of the file as sent
@@ -34,13 +35,97 @@ ROW, LON, LAT, WKB, PROBLEM, REPAIRED = "\x01row", "\x01lon", "\x01lat", "\x01wk
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Why a file was taken as it was: `because` is a gettext sentence, `facts` fill it.
+
+    `choices` are the values that `option`, a keyword of `opened`, takes to overrule it. What is `doubtful` was concluded, or
+    loses something, and a person should look at it; what must be confirmed (`confirm`) is too dear to get wrong: nothing of
+    the file is to be stored before somebody has said it. What a file states of itself is neither.
+    """
+
+    aspect: str  # encoding, layer, header, totals, dates, numbers, names, crs, axes, datum, geometry
+    value: str
+    because: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
+    option: str | None = None
+    doubtful: bool = True
+    confirm: bool = False
+
+    def __str__(self) -> str:
+        return self.said(str)
+
+    def said(self, translated: Callable[[str], str]) -> str:
+        """The sentence, filled."""
+        return Invalid(self.because, **self.facts).said(translated)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One of the layers or sheets of a file; `count` of its rows, where that is told without reading them."""
+
+    name: str
+    count: int | None = None
+
+
+@dataclass(frozen=True)
 class Described:
-    """What a file holds: its columns with samples, how many rows if known, and how it was understood."""
+    """What a file holds: its columns with samples, how many rows if known, and how it was understood.
+
+    `sample` are some of its shapes, in degrees of the datum it was read by, and `bounds` (west, south, east, north) are
+    theirs: enough to compare with what is known at that place.
+    """
 
     columns: Mapping[str, list[object]]
     count: int | None
     position_columns: list[str]
-    warnings: list[str]
+    evidence: tuple[Evidence, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    bounds: tuple[float, float, float, float] | None = None
+    sample: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, object))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should look at, as sentences."""
+        return [str(one) for one in self.evidence if one.doubtful]
+
+    @property
+    def confirm(self) -> tuple[Evidence, ...]:
+        """What somebody has to say before anything is stored."""
+        return tuple(one for one in self.evidence if one.confirm)
+
+
+# What GEOS says is wrong with a shape, in words.
+FAULTS = {
+    "Self-intersection": "边界自己相交", "Ring Self-intersection": "边界在一点上碰到自己", "Hole lies outside shell": "洞在外圈以外",
+    "Holes are nested": "洞里有洞", "Nested holes": "洞里有洞", "Interior is disconnected": "内部被断成几块", "Nested shells": "面里套着面",
+    "Duplicate Rings": "同一圈画了两次", "Too few points in geometry component": "点太少,围不成面", "Ring order": "外圈的方向反了",
+    "Repeated point": "有重复的点", "Ring not closed": "边界没有闭合",
+}
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What was done to a shape: what was wrong and where (degrees), and its area before and after, in square metres.
+
+    `what` is a key of `FAULTS`, or what GEOS says where that has no word of ours.
+    """
+
+    what: str
+    lon: float
+    lat: float
+    before: float
+    after: float
+
+    def __str__(self) -> str:
+        return self.said(str)
+
+    def said(self, translated: Callable[[str], str]) -> str:
+        """In one sentence."""
+        what, sentence = translated(FAULTS.get(self.what, self.what)), translated("{what},面积由 {before} 变为 {after} 平方米")
+        if self.before == self.after:
+            return what
+        return sentence.format(what=what, before=f"{self.before:.4g}", after=f"{self.after:.4g}")
 
 
 @dataclass(frozen=True)
@@ -53,22 +138,70 @@ class Batch:
     lat: NDArray[np.float64] | None = None
     geometry: NDArray[np.object_] | None = None
     problems: Mapping[int, str] = field(default_factory=dict)  # position → why the row cannot be drawn
-    repaired: Mapping[int, str] = field(default_factory=dict)  # position → what was wrong with its shape
+    repaired: Mapping[int, Repair] = field(default_factory=dict)  # position → what was done to its shape
+
+
+Known = Callable[[tuple[float, float, float, float]], Sequence[bytes]]
 
 
 @contextmanager
 def opened(path: Path, **how: object) -> Iterator[tuple[Described, Iterator[Batch]]]:
-    """A file being read: what it holds, and its rows in batches. `how`: encoding, crs, datum, layer, repair; `drivers`, none
-    of which a sheet needs, spares asking GDAL which there are.
+    """A file, or a folder of loose parts, being read: what it holds, and its rows in batches.
+
+    `how` overrules what would be concluded: encoding, crs, datum, axes (`xy`, `yx`), layer, header (`2`, `2-3`: which rows are
+    the heading, `0`: none), dates and numbers (see their evidence), repair (False, or the rows whose shapes are to be left
+    alone and so become problems); `near` (west, south, east, north) is where it should lie; `drivers`, none of which a sheet
+    needs, spares asking GDAL which there are.
+
+    `known`, a `Known`, gives for bounds in degrees the shapes known there (WKB of polygons: buildings, else areas; a few thousand do).
+    With it a file whose datum nobody told is compared under each (`shifts.compared`), and read by what fits.
 
     Raises `Invalid` with one sentence when it cannot be understood, or names the option that would settle it.
     """
-    if not path.is_file():
+    known = cast("Known | None", how.pop("known", None))
+    if not path.exists():
         raise Invalid("没有文件 {file}。", file=path.name)
-    if path.stat().st_size > BYTES:
+    if _bytes_of(path) > BYTES:
         raise Invalid("文件超过 2 GB。", file=path.name)
     with tempfile.TemporaryDirectory(prefix="jingwei-") as job, _Reader(path, Path(job), how) as reader:
-        yield reader.described(), reader.batches()
+        described = reader.described()
+        found = _compared(described, known) if known else None
+        if found is None or found.value == _asked(described).value:
+            yield replace(described, evidence=_instead(described.evidence, found)), reader.batches()
+            return
+    # Once more, under the datum that fits.
+    with opened(path, **{**how, "datum": found.value}) as (described, batches):
+        yield replace(described, evidence=_instead(described.evidence, found)), batches
+
+
+def _asked(described: Described) -> Evidence:
+    return next(one for one in described.evidence if one.aspect == "datum")
+
+
+def _compared(described: Described, known: Known) -> Evidence | None:
+    """What the place of a file says of its datum; nothing where that needs no asking."""
+    if described.bounds is None or not any(one.aspect == "datum" and one.doubtful for one in described.evidence):
+        return None
+    verdict = shifts.compared(described.sample, known(shifts.around(described.bounds)))
+    if verdict is None:
+        return None
+    sentence = "与已有的{count}个图形相比:按 {best} 读取有 {share} 重合,其次 {second} {rest}"
+    facts = {
+        "count": verdict.count, "best": verdict.best, "share": f"{verdict.shares[verdict.best]:.0%}",
+        "second": verdict.second, "rest": f"{verdict.shares[verdict.second]:.0%}",
+    }
+    # A shift is a conclusion to be confirmed; that there is none, when so much coincides, is not.
+    return Evidence("datum", verdict.best, sentence, facts, tuple(crs.Datum), "datum", confirm=verdict.best.shifted)
+
+
+def _instead(evidence: tuple[Evidence, ...], found: Evidence | None) -> tuple[Evidence, ...]:
+    return evidence if found is None else (*(one for one in evidence if one.aspect != "datum"), found)
+
+
+def _bytes_of(path: Path) -> int:
+    if path.is_dir():
+        return sum(part.lstat().st_size for part in path.rglob("*"))
+    return path.stat().st_size
 
 
 class _Reader:
@@ -76,8 +209,11 @@ class _Reader:
 
     def __init__(self, path: Path, job: Path, how: Mapping[str, object]) -> None:
         self.path, self.job = path, job
-        self.silence = SILENCE + SILENCE_A_MEGABYTE * path.stat().st_size / 1e6
-        order = {"path": str(path.resolve()), "job": str(job), **how}
+        size = _bytes_of(path)
+        self.silence = SILENCE + SILENCE_A_MEGABYTE * size / 1e6
+        order = {"path": str(path.resolve()), "job": str(job), "size": size, **how}
+        if isinstance(order.get("repair"), Set):
+            order["repair"] = sorted(cast(Set[int], order["repair"]))
         if "drivers" not in order:
             order["drivers"] = sorted(_known())
         # Nothing of our own environment goes along: it may hold the database's address.
@@ -85,10 +221,12 @@ class _Reader:
             "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[1]),
             "TMPDIR": str(job), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system",
         }
+        # In a file, because rows that are not to be mended may be more than an argument holds.
+        (job / "order.json").write_text(json.dumps(order, ensure_ascii=False), "utf-8")
         # Complaints go to a file, which is bounded: a pipe that nobody empties would stop the process for ever.
         with (job / "complaints").open("wb") as complaints:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", "geo.reading", json.dumps(order)], cwd=job, env=environment,
+                [sys.executable, "-m", "geo.reading", str(job)], cwd=job, env=environment,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True,
             )
 
@@ -106,7 +244,15 @@ class _Reader:
     def described(self) -> Described:
         self.stream = self._heard(lambda: pa.ipc.open_stream(self.child.stdout))
         told: dict[str, Any] = json.loads((self.stream.schema.metadata or {})[b"described"])
-        return Described(told["columns"], told["count"], told["position_columns"], told["warnings"])
+        import shapely
+
+        return Described(
+            told["columns"], told["count"], told["position_columns"],
+            tuple(Evidence(**{**one, "choices": tuple(one["choices"])}) for one in told["evidence"]),
+            tuple(Layer(**one) for one in told["layers"]),
+            None if told["bounds"] is None else tuple(told["bounds"]),
+            shapely.from_wkb(np.array([bytes.fromhex(wkb) for wkb in told["sample"]], object)),
+        )
 
     def batches(self) -> Iterator[Batch]:
         import shapely
@@ -122,7 +268,7 @@ class _Reader:
                 part.column(LAT).to_numpy(zero_copy_only=False).copy() if LAT in names else None,
                 None if shapes is None else np.atleast_1d(np.asarray(shapes, object)),
                 _said(part, PROBLEM),
-                _said(part, REPAIRED),
+                {at: Repair(**json.loads(text)) for at, text in _said(part, REPAIRED).items()},
             )
         if self.child.wait(self.silence):
             raise self._refusal()

@@ -42,7 +42,12 @@ READ: dict[str, set[str] | None] = {
         "_range", "_numeral",
     },
     "geo/placing.py": {"_named"},
-    "geo/reading.py": {"LONS", "LATS", "WKTS", "TOTALS", "_plain", "_converted"},
+    "geo/reading/grids.py": {"TOTAL", "HOUSED", "DATED", "SHOWN", "YEAR", "_text"},
+    "geo/reading/places.py": {"LONS", "LATS", "WKTS", "PAIRS"},
+    "geo/reading/sheets.py": {"BESIDE", "SHEET"},
+    "geo/reading/stream.py": {"列"},
+    "geo/reading/texts.py": {"ENTRY", "ADDRESS", "PERSONS", "PERSON", "_entry", "地址", "姓名", "电话", "人数", "备注", "接龙"},
+    "geo/reading/values.py": {"plain"},
     "geo/resource.py": {"choices", "Resource", "PLACED", "GATHERED"},  # those are found through the resources that have them
     "geo/retention.py": {"TRACES"},
     "geo/secrets.py": {"TITLES", "REFUSED", "SURNAMES", "PLACES"},
