@@ -18,8 +18,19 @@ from pathlib import Path
 from typing import Protocol
 
 from geo import secrets
-from geo.catalog import RESOURCES
-from geo.catalog.spellings import BEFORE, BELONGING, CALLED, HEADS, NOUNS, REFERRING, TAILS, UNITS
+from geo.catalog import LEVELS, RESOURCES
+from geo.catalog.spellings import (
+    BEFORE,
+    BELONGING,
+    CALLED,
+    GIVEN,
+    HEADS,
+    LEVELLED,
+    NOUNS,
+    REFERRING,
+    TAILS,
+    UNITS,
+)
 from geo.language import Said, translated
 from geo.resource import Field, Resource
 from geo.values import Reader, alike, plain
@@ -55,6 +66,15 @@ class Proposed:
 
 
 @dataclass(frozen=True)
+class Given:
+    """A value for every row, which the file's name or its codes say."""
+
+    value: str
+    because: Said
+    sure: bool
+
+
+@dataclass(frozen=True)
 class Fit:
     """How well a file fits a noun, 0 to 1, and why."""
 
@@ -82,7 +102,8 @@ class Proposal:
     extras: Mapping[str, Said]  # kept with the record, and why they are no field's
     dropped: Mapping[str, Said]  # personal, or not asked for of people
     refused: Mapping[str, Said]  # of a category that is taken from nobody
-    missing: tuple[str, ...]  # required fields that nothing gives
+    missing: tuple[str, ...]  # required fields with neither column nor value
+    values: Mapping[str, Given] = field(default_factory=dict)  # by field, where no column is
     scheme: Scheme | None = None
 
 
@@ -127,11 +148,12 @@ def proposed(
         dropped = {name: told for name, values in usable.items() if (told := _dropped(name, values))}
         extras = {name: Said("没有合适的资源,可作为自有图层的一列") for name in usable if name not in dropped}
         return Proposal(None, fits, {}, extras, dropped, refused, ())
-    return _told(RESOURCES[chosen], matches[chosen], usable, fits, refused)
+    return _told(RESOURCES[chosen], matches[chosen], usable, fits, refused, called)
 
 
 def _told(
-    noun: Resource, match: "Match", columns: Mapping[str, list[object]], fits: tuple[Fit, ...], refused: Mapping[str, Said]
+    noun: Resource, match: "Match", columns: Mapping[str, list[object]], fits: tuple[Fit, ...], refused: Mapping[str, Said],
+    called: str,
 ) -> Proposal:
     taken = {proposed.column for proposed in match.columns.values()}
     extras: dict[str, Said] = {}
@@ -145,14 +167,32 @@ def _told(
             dropped[name] = Said("这里只收声明过的列")
         else:
             extras[name] = match.rivals.get(name) or Said("没有字段认领,随记录保存")
-    missing = tuple(
-        declared.name for declared in noun.writable
-        if declared.required and declared.default is None and declared.name not in match.columns
-    )
     told = ["code"] if noun.name == "areas" else ["stated_area", "area", "stated_grid"]
     schemes = (scheme_of(columns[match.columns[name].column]) for name in told if name in match.columns)
     scheme = next(filter(None, schemes), None)
-    return Proposal(noun.name, fits, match.columns, extras, dropped, refused, missing, scheme)
+    given = _given(noun, match, scheme, called)
+    missing = tuple(
+        declared.name for declared in noun.writable
+        if declared.required and declared.default is None and declared.name not in {*match.columns, *given}
+    )
+    return Proposal(noun.name, fits, match.columns, extras, dropped, refused, missing, given, scheme)
+
+
+def _given(noun: Resource, match: "Match", scheme: Scheme | None, called: str) -> dict[str, Given]:
+    """What the file's name says of all its rows, and of areas what their codes do; sure where one does not deny the other."""
+    found: dict[str, Given] = {}
+    text = unicodedata.normalize("NFKC", called).casefold()
+    for key, words in GIVEN.items():
+        name, _, of = key.partition(".")
+        if name != noun.name or of in match.columns:
+            continue
+        word, value = next(((word, value) for word, value in words if word in text), (None, ""))
+        if word is not None:
+            found[of] = Given(value, Said("文件名里有“{word}”", {"word": word}), True)
+        if of == "level" and scheme is not None:
+            because = Said("编码的位数是“{level}”这一级的", {"level": next(c.title for c in LEVELS if c.code == scheme.level)})
+            found[of] = Given(scheme.level, because, word is None or value == scheme.level)
+    return found
 
 
 def _refused(title: str, values: Iterable[object]) -> Said | None:
@@ -171,7 +211,7 @@ class Match:
     """The columns of a file as the fields of one noun."""
 
     columns: dict[str, Proposed] = field(default_factory=dict)
-    ranks: dict[str, float] = field(default_factory=dict)  # of those columns, by field
+    weights: dict[str, float] = field(default_factory=dict)  # how much each of those says, by field, 0 to 1
     rivals: dict[str, Said] = field(default_factory=dict)  # columns that another was better than
     dropped: dict[str, Said] = field(default_factory=dict)
 
@@ -186,58 +226,84 @@ def _matched(noun: Resource, columns: Mapping[str, list[object]], remembered: Ma
             claims[column] = [Claim(name, REMEMBERED, Said("上次这样对应")), *claims[column]]
         elif column in columns and name in fields:
             claims[column][0] = replace(claims[column][0], rank=REMEMBERED, because=Said("上次这样对应"))
-    offers = [
-        (claim.rank + doubt, fields[claim.field], claim.order, at, column, claim, doubt)
-        for at, (column, found) in enumerate(claims.items())
-        for claim in found
-        if (doubt := 0 if claim.rank == REMEMBERED else _doubt(noun, claim, column, columns[column])) is not None
-    ]
-    _assigned(noun, match, sorted(offers, key=lambda offer: offer[:4]), columns)
+    offers: list[Offer] = []
+    for at, (column, found) in enumerate(claims.items()):
+        variety = len({text for value in columns[column] if (text := plain(value))})
+        coded = scheme_of(columns[column]) if noun.name == "areas" else None
+        for claim in found:
+            share = 1.0 if claim.rank == REMEMBERED else _readable(noun, noun[claim.field], column, columns[column])
+            preference = -variety if claim.field in AREAL else -int(coded is not None) if claim.field == "code" else 0
+            if share >= 0.5 or claim.rank < CUT:
+                offers.append(Offer(column, claim, share, fields[claim.field], preference, at))
+    _assigned(noun, match, sorted(offers, key=Offer.strength), columns)
     _by_values(noun, match, columns)
     return match
 
 
-def _assigned(noun: Resource, match: Match, offers: Sequence[tuple[float, int, int, int, str, Claim, float]], columns: Mapping[str, list[object]]) -> None:
-    first: dict[str, set[str]] = {}
+@dataclass(frozen=True)
+class Offer:
+    """A column for a field: by which claim, and how many of its values can be read, 0 to 1."""
+
+    column: str
+    claim: Claim
+    share: float
+    field_order: int
+    preference: int
+    column_order: int
+
+    @property
+    def rank(self) -> float:
+        """The claim's, made worse where the values deny the heading."""
+        return self.claim.rank + (0 if self.share >= 0.5 else 3)
+
+    def strength(self) -> tuple[float, ...]:
+        """By which offers are taken in turn."""
+        return self.rank, self.field_order, self.preference, self.claim.order, self.column_order
+
+
+# Fields that name the area of a row: of several columns that do, the finest, which is the one with the most values. Of
+# several columns of codes, one that keeps a code scheme.
+AREAL = ("parent", "stated_area")
+
+
+def _assigned(noun: Resource, match: Match, offers: Sequence[Offer], columns: Mapping[str, list[object]]) -> None:
     best: dict[str, float] = {}
-    for rank, _, _, _, column, claim, _ in offers:
-        best.setdefault(column, rank)
-        if int(rank) == int(best[column]):
-            first.setdefault(column, set()).add(claim.field)
+    first: dict[str, set[str]] = {}
+    for offer in offers:
+        if int(offer.rank) == int(best.setdefault(offer.column, offer.rank)):
+            first.setdefault(offer.column, set()).add(offer.claim.field)
     taken: set[str] = set()
-    for rank, _, _, _, column, claim, doubt in offers:
+    for offer in offers:
+        column, claim = offer.column, offer.claim
         if column in taken or column in match.dropped:
             continue
+        title = noun[claim.field].title
         if claim.field in match.columns:
-            told = Said("和“{column}”都像“{title}”,取了“{column}”", {"column": match.columns[claim.field].column, "title": noun[claim.field].title})
+            told = Said("和“{column}”都像“{title}”,取了“{column}”", {"column": match.columns[claim.field].column, "title": title})
             match.rivals.setdefault(column, told)
             continue
         declared = noun[claim.field]
         if not (declared.secret or declared.name_of_person) and (why := _dropped("", columns[column])):
             match.dropped[column] = why
             continue
-        sure = rank < CUT or (rank < LOOSE and len(first[column]) == 1 and len(alike(column)) > 2)
-        match.columns[claim.field] = Proposed(column, claim.because, sure and not doubt and len(first[column]) == 1)
-        match.ranks[claim.field] = rank
+        because = claim.because
+        if offer.share < 0.5:
+            because = Said("列名像“{title}”,但样本里只有 {percent}% 的值能识别", {"title": title, "percent": round(offer.share * 100)})
+        plainly = offer.rank < CUT or (offer.rank < LOOSE and len(alike(column)) > 2)
+        sure = plainly and offer.share >= 0.5 and len(first[column]) == 1
+        match.columns[claim.field] = Proposed(column, because, sure)
+        match.weights[claim.field] = WEIGHTS[int(claim.rank)] * (offer.share if offer.share < 0.5 else 1) / math.sqrt(_spread(column))
         taken.add(column)
         match.rivals.pop(column, None)
 
 
-def _doubt(noun: Resource, claim: Claim, column: str, values: Sequence[object]) -> float | None:
-    """What the values take away from the heading: nothing, some ranks where few can be read; None where it was a guess."""
-    share = _readable(noun, noun[claim.field], column, values)
-    if share is None or share >= 0.5:
-        return 0
-    return None if claim.rank >= CUT else 3
-
-
-def _readable(noun: Resource, declared: Field, column: str, values: Sequence[object]) -> float | None:
-    """How many of the sample are values of the field; None where that cannot be told without the database."""
+def _readable(noun: Resource, declared: Field, column: str, values: Sequence[object]) -> float:
+    """How many of the sample's values are values of the field, 0 to 1: 1 where that needs the database, or there are none."""
     if declared.listed or declared.refers or (declared.type is str and not declared.choices):
-        return None
-    texts = {plain(value): value for value in values if plain(value) is not None}
+        return 1.0
+    texts = {text: value for value in values if (text := plain(value)) is not None}
     if not texts:
-        return None
+        return 1.0
     read = Reader(declared, noun.name, now=MOMENT, title=column).read(list(texts.values()))
     return 1 - len(read.wrong) / len(texts)
 
@@ -254,11 +320,10 @@ def _by_values(noun: Resource, match: Match, columns: Mapping[str, list[object]]
         for declared in noun.writable:
             if declared.name in match.columns or not declared.choices or declared.secret or declared.name_of_person:
                 continue
-            share = _readable(noun, declared, name, values)
-            if share is not None and share >= 0.8:
+            if _readable(noun, declared, name, values) >= 0.8:
                 because = Said("列里的值多是“{title}”的可选值", {"title": declared.title})
                 match.columns[declared.name] = Proposed(name, because, False)
-                match.ranks[declared.name] = BY_VALUE
+                match.weights[declared.name] = WEIGHTS[BY_VALUE]
                 taken.add(name)
                 break
 
@@ -317,6 +382,11 @@ def _heads(name: str) -> dict[str, tuple[Claim, ...]]:
             add(declared, text, TITLE if order < 2 else ALIAS, order, Said("列名就是“{title}”" if order < 2 else "列名是“{title}”的别名", facts))
         for order, text in enumerate(usual):
             add(declared, text, USUAL, order, Said("列名是“{title}”的常见写法", facts))
+        if declared.name in AREAL or (name, declared.name) == ("areas", "name"):
+            for order, text in enumerate(LEVELLED):
+                # Areas have a name before they have one above them.
+                worse = USUAL if noun.name != "areas" else LOOSE
+                add(declared, text, worse, order + 50 * (declared.name != "name"), Said("列名是“{title}”的常见写法", facts))
         for order, text in enumerate([*exact, *usual]):
             for head in _cut(text):
                 add(declared, head, CUT, order, Said("列名是“{spelling}”截成十个字节后的样子", {"spelling": text}))
@@ -327,7 +397,7 @@ def _heads(name: str) -> dict[str, tuple[Claim, ...]]:
 
 def _usual(noun: Resource, declared: Field) -> list[str]:
     """What else a field is called: its title in English, with its noun in front, or by the noun that it refers to."""
-    texts = [translated(declared.title, "en"), *HEADS.get(declared.name, ())]
+    texts = [translated(declared.title, "en"), *HEADS.get(f"{noun.name}.{declared.name}", ()), *HEADS.get(declared.name, ())]
     for word in NOUNS[noun.name]:
         texts += [word + tail for tail in TAILS.get(declared.name, ())]
     if declared.refers:
@@ -375,11 +445,9 @@ def _shape(described: Described) -> str | None:
 
 def _fit(noun: Resource, match: Match, columns: Mapping[str, list[object]], shape: str | None, called: str) -> Fit:
     """How far headings, shapes, values and the file's name speak for a noun."""
-    weighed = {name: WEIGHTS[min(int(rank), BY_VALUE)] / math.sqrt(_spread(proposed.column))
-        for (name, rank), proposed in zip(match.ranks.items(), match.columns.values(), strict=True)}
     needed = [f.name for f in noun.writable if f.required and f.default is None and f.name != "level"]
     had = [name for name in needed if name in match.columns]
-    score = 0.6 * (1 - math.exp(-sum(weighed.values()) / 1.5))
+    score = 0.6 * (1 - math.exp(-sum(match.weights.values()) / 1.5))
     word = _word(noun.name, called)
     like = _named_like(noun, match, columns)
     score += 0.3 * bool(word) + 0.25 * like
@@ -421,7 +489,7 @@ def _word(name: str, called: str) -> str | None:
 
 # How the names of a noun end.
 ENDS: dict[str, str] = {
-    "areas": "(?:网格|社区|居委会|村|街道|镇|乡|区|县|微格)$",
+    "areas": "(?:网格|社区|居委会|村|街道|镇|乡|区|县|微格|居民委员会|村民委员会|街道办事处|市|省|州|盟|旗)$",
     "compounds": "(?:小区|苑|花园|家园|公寓|新村|名邸|府|庭|里|城|院|大院|宿舍)$",
     "buildings": r"(?:幢|栋|号楼|座|#楼?)$",
     "units": r"(?:单元|梯)$",
@@ -437,11 +505,14 @@ ENDS: dict[str, str] = {
 
 
 def _named_like(noun: Resource, match: Match, columns: Mapping[str, list[object]]) -> float:
-    """How many of its names end like those of the noun, 0 to 1."""
-    if noun.name not in ENDS or noun.label not in match.columns:
-        return 0.0
-    texts = [text for value in columns[match.columns[noun.label].column] if (text := plain(value))]
-    return sum(bool(re.search(ENDS[noun.name], text)) for text in texts) / len(texts) if texts else 0.0
+    """How many of its names end, or of codes are made, like those of the noun, 0 to 1."""
+    like = 0.0
+    if noun.name in ENDS and noun.label in match.columns:
+        texts = [text for value in columns[match.columns[noun.label].column] if (text := plain(value))]
+        like = sum(bool(re.search(ENDS[noun.name], text)) for text in texts) / len(texts) if texts else 0.0
+    if noun.name == "areas" and "code" in match.columns and (scheme := scheme_of(columns[match.columns["code"].column])):
+        like = max(like, 0.8 * scheme.share)
+    return like
 
 
 # Codes.

@@ -15,11 +15,11 @@ from zoneinfo import ZoneInfo
 
 from geo import secrets
 from geo.catalog.spellings import BOOLEANS, COUNTING, ENDINGS, MEASURES, SYNONYMS
+from geo.db import TIME_ZONE
 from geo.language import Said
 from geo.resource import Field
 
-# What an area of the database writes its moments in.
-ZONE = ZoneInfo("Asia/Shanghai")
+ZONE = ZoneInfo(TIME_ZONE)
 # The apostrophe by which an export keeps a spreadsheet from taking text for a formula (geo.exporting).
 UNQUOTED = r"^'([-=+@＝])"
 DURATION = re.compile(r"([-+]?)P(?:(\d+(?:\.\d+)?)D)?(?:T(?:(\d+(?:\.\d+)?)H)?(?:(\d+(?:\.\d+)?)M)?(?:(\d+(?:\.\d+)?)S)?)?")
@@ -65,7 +65,8 @@ class Reader:
         heading = unicodedata.normalize("NFKC", self.title)
         self.dated = self.field.type in (date, datetime) and bool(re.search(r"日期|时间|date|time|rq$|sj$|_at$", heading, re.I))
         self.factor, self.unit = _heading_unit(self.field, heading)
-        self.percent = _share(self.field) and "%" in heading
+        # A sheet's own percentages come as fractions, under a heading with a % too. One value above 1 tells them apart.
+        self.percent, self.hundredths = False, _share(self.field) and "%" in heading
         self.taken = self._taken()
         self.read_one = self._chosen()
 
@@ -87,6 +88,8 @@ class Reader:
         """The distinct `values` of the column, or of a batch of it, in their order."""
         if self.field.type in (date, datetime):
             self._settle(values)
+        elif self.hundredths and not self.percent:
+            self.percent = any(_above_one(value) for value in values)
         self.told.clear()
         found: list[str | None] = []
         wrong: dict[int, Said] = {}
@@ -153,7 +156,7 @@ class Reader:
         exact |= {k: v for k, v in SYNONYMS.get(f"{self.noun}.{name}", {}).items() if k not in exact}
         self.loose: dict[str, str | None] = {}
         for text, code in exact.items():
-            for spelled in {alike(text), bare(text)}:
+            for spelled in {self._folded(text), text if self.field.refers else bare(text)}:
                 self.loose[spelled] = code if self.loose.get(spelled, code) == code else None
         self.numbered: dict[str, str | None] = {}
         for text, code in exact.items():
@@ -162,12 +165,18 @@ class Reader:
                 self.numbered[short] = code if self.numbered.get(short, code) == code else None
         return exact
 
+    def _folded(self, text: str) -> str:
+        """As spellings are compared. What names a house or is a code keeps its marks: 3-2 is not 32."""
+        if self.field.refers or any(map(str.isdecimal, text)):
+            return re.sub(r"\s+", "", unicodedata.normalize("NFKC", text)).casefold()
+        return alike(text)
+
     def _known(self, value: object, text: str) -> str:
         if "\0" in text:
             raise Odd("含有空字符")
         if text in self.taken:
             return self._one(self.taken[text])
-        spelled = alike(text)
+        spelled = self._folded(text)
         if spelled in self.loose:
             return self._one(self.loose[spelled])
         if not self.field.refers and (short := bare(text)) in self.loose:
@@ -180,9 +189,9 @@ class Reader:
             return code
         parts = [part for part in re.split(r"[\s/\\>\-—_|:()]+", unicodedata.normalize("NFKC", text)) if part]
         if len(parts) == 2 and not self.field.refers:
-            # 01 市政公用设施, 井盖(manhole): both halves say the same, or one of them is a value.
-            codes = {self.taken.get(part) or self.loose.get(alike(part)) for part in parts} - {None}
-            if len(codes) == 1 and all((self.taken.get(p) or self.loose.get(alike(p))) for p in parts):
+            # 01 市政公用设施, 井盖(manhole): both halves say the same.
+            codes = {self.taken.get(part) or self.loose.get(self._folded(part)) for part in parts}
+            if len(codes) == 1 and codes != {None}:
                 return self._one(codes.pop())
         raise Odd("对不上任何一个" if self.field.refers else "不在可选值之内")
 
@@ -217,7 +226,7 @@ class Reader:
         try:
             number = self._read(text)
         except Odd:
-            if self.field.name.endswith("_year") and (year := re.match(r"((?:1[89]|2[012])\d\d)\s*[-年/.]\s*(?:\d{1,2}\b|$)", text)):
+            if self.field.name.endswith("_year") and (year := re.match(r"((?:1[89]|2[012])\d\d)\s*[-年/.]\s*\d{0,2}(?!\d)", text)):
                 return _bounded(self.field, int(year[1]))
             raise
         if not number.is_integer():
@@ -241,11 +250,11 @@ class Reader:
 
     def _scaled(self, number: float) -> float:
         if self.percent:
-            self._say("“{title}”的列名带 %,数值按百分数收", value=number)
-            return number / 100
+            self._say("“{title}”的列名带 %,数值按百分数收")
+            return _times(number, 0.01)
         if self.factor != 1:
             self._say("“{title}”的列名写明单位是{unit},已换算", unit=self.unit)
-            return number * self.factor
+            return _times(number, self.factor)
         return number
 
     def _written(self, text: str) -> float | None:
@@ -267,14 +276,14 @@ class Reader:
             if not _share(self.field):
                 raise Odd("是百分数,这里要的是数目")
             self._say("“{title}”的百分数已化为小数:{value}", value=text)
-            return number / 100
+            return _times(number, 0.01)
         if unit in COUNTING.get(self.field.name, ()):
             return number
         measures = MEASURES.get(self.field.unit or "", {})
         if unit in measures:
             if measures[unit] != 1:
                 self._say("“{title}”写明单位是{unit},已换算", unit=unit)
-            return number * measures[unit]
+            return _times(number, measures[unit])
         raise Odd("单位对不上")
 
     # Moments.
@@ -419,7 +428,14 @@ def numeral(text: str) -> float | None:
             least = PLACES[one]
             total += (1 if digit is None else digit) * least
             digit = None
-    return float(total + (digit or 0))
+    return float(total + (digit or 0)) if digit != 0 or not total else None
+
+
+def _above_one(value: object) -> bool:
+    try:
+        return float(str(value)) > 1
+    except ValueError:
+        return False
 
 
 def _bounded(declared: Field, number: float) -> str:
@@ -429,6 +445,11 @@ def _bounded(declared: Field, number: float) -> str:
     if (low is not None and number < low) or (high is not None and number > high):
         raise Odd("超出范围")
     return str(number)
+
+
+def _times(number: float, factor: float) -> float:
+    """The product to twelve digits: 35 of a hundred are 0.35, not 0.35000000000000003."""
+    return float(f"{number * factor:.12g}")
 
 
 def _share(declared: Field) -> bool:
@@ -491,4 +512,4 @@ NUMERIC = re.compile(r"\d{4,13}(?:\.\d+)?")
 # 1 January 1954 to 31 December 2119: below are years and counts, above are other numbers.
 SERIALS = (19_725.0, 80_354.0)
 GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-NUMBER = re.compile(r"(?:(?P<digits>[-+]?\d[\d,]*(?:\.\d+)?|[-+]?\.\d+)|(?P<numerals>[零〇一二两三四五六七八九十百千壹贰叁肆伍陆柒捌玖拾佰仟]+))(?P<unit>万?[^\d]*)")
+NUMBER = re.compile(r"(?:(?P<digits>[-+]?\d[\d,]*(?:\.\d+)?|[-+]?\.\d+)|(?P<numerals>[零〇一二两三四五六七八九十百千壹贰叁肆伍陆柒捌玖拾佰仟]+))(?P<unit>万?(?:[^\d,.].*)?)")

@@ -78,12 +78,18 @@ BELONGING = ("所属", "所在", "隶属", "归属")
 # What may stand before any heading and says nothing of its own.
 BEFORE = ("是否", "是否为", "有无", "所在", "所属", "本", "现")
 
-# Further headings of a field, whatever resource has it.
+# Further headings of a field: of one resource, or whatever resource has it.
 HEADS: dict[str, tuple[str, ...]] = {
+    "areas.code": ("行政区划代码", "行政区划编码", "xzqhdm", "xzqhbm", "admincode", "adcode", "adm_code", "geocode"),
+    "areas.name": ("行政区划名称", "辖区名称", "xzqhmc"),
+    "incidents.title": ("事件", "诉求", "问题", "descriptor", "complaint"),
+    "incidents.number": ("unique_key", "service_request_id", "case_id", "受理编号", "流水号"),
+    "incidents.matter": ("complaint_type", "诉求类型", "问题类型", "案件类型", "大类", "小类", "service_name"),
+    "facilities.kind": ("tag", "typecode", "poi类型"),
     "name": ("名字", "全称", "name_zh", "name_cn", "cname", "label"),
     "title": ("主题", "诉求标题", "subject"),
     "code": ("代码", "编号", "唯一编码", "标识码"),
-    "address": ("详细地址", "具体地址", "所在地址", "坐落", "位置", "addr", "location"),
+    "address": ("标准地址", "详细地址", "具体地址", "所在地址", "坐落", "位置", "addr", "location"),
     "floors": ("楼层数", "总层数", "地上层数", "storeys", "levels", "num_floors", "building_levels"),
     "floor": ("所在楼层", "层"),
     "built_year": ("建成年代", "建造年份", "建设年代", "建成年", "竣工年份", "year_built", "yearbuilt", "construction_year"),
@@ -106,11 +112,11 @@ HEADS: dict[str, tuple[str, ...]] = {
     "holder": ("责任人姓名", "负责人"),
     "members": ("组成楼栋", "所含楼栋", "楼栋清单", "覆盖楼栋"),
     "parent": ("上级名称", "上级区域", "上级网格", "所属街道名称", "所属社区名称", "所属社区编码", "所属街道编码", "parent_code", "parent_id", "parentareacode"),
-    "stated_area": ("所属社区名称", "所属社区编码", "所属网格编码", "所属网格名称", "所在网格", "所在社区"),
+    "stated_area": ("所属网格编码", "所属网格名称", "所在网格", "所属社区名称", "所属社区编码", "所在社区"),
     "valid_from": ("启用日期", "启用时间", "生效日期"),
     "valid_to": ("停用日期", "停用时间", "失效日期"),
     "verified_at": ("核实日期", "最近核实时间"),
-    "occurred_at": ("发生日期", "事发时间", "案发时间", "created_at", "requested_datetime"),
+    "occurred_at": ("发生日期", "事发时间", "案发时间", "created_at", "created_date", "requested_datetime"),
     "reported_at": ("上报日期", "受理日期", "登记时间", "反映时间", "来电时间"),
     "closed_at": ("办结时间", "结案日期", "办结日期", "closed_date"),
     "due_at": ("办结时限", "处置时限"),
@@ -131,6 +137,24 @@ HEADS: dict[str, tuple[str, ...]] = {
     "maintainer": ("维护单位", "管养单位"),
     "data_source": ("来源", "source"),
     "precision": ("定位精度等级", "位置精度"),
+}
+
+# A heading that names a level: of areas their name where nothing else is, else the area that a row says it is in; the
+# finest there is, so these are in that order.
+LEVELLED = ("微网格", "网格", "社区", "村", "村社区", "街道", "镇街", "街办", "乡镇", "cunshe", "zhenjie")
+
+# What a file or layer called so says of every row of it: by the field, a word and the value, which is a title or a code.
+GIVEN: dict[str, tuple[tuple[str, str], ...]] = {
+    "areas.level": (
+        ("微网格", "micro_grid"), ("微格", "micro_grid"), ("网格", "grid"), ("grid", "grid"), ("社区", "community"), ("村界", "community"), ("communit", "community"),
+        ("街道", "street"), ("镇街", "street"), ("街办", "street"), ("street", "street"), ("区县", "district"), ("district", "district"),
+    ),
+    "incidents.channel": (
+        ("综合执法", "enforcement"), ("执法", "enforcement"), ("巡查", "patrol"), ("12345", "public"), ("热线", "public"), ("举报", "public"), ("投诉", "public"),
+        ("感知", "sensor"), ("烟感", "sensor"), ("sensor", "sensor"),
+    ),
+    "facilities.kind": tuple((word, word) for word in ("医院", "卫生服务站", "学校", "避灾点", "活动室", "药店", "超市")),
+    "parts.kind": tuple((word, word) for word in ("井盖", "路灯", "消火栓", "果皮箱", "公共厕所", "行道树", "花坛", "健身器材")),
 }
 
 # Values. What people tick, in the text that the database reads.
@@ -198,15 +222,15 @@ COUNTING: dict[str, tuple[str, ...]] = {
     "returns": ("次", "回"),
     "built_year": ("年", "年建", "年建成", "年代"),
 }
-# How many of the field's own unit one of another makes.
+# How many of the field's own unit one of another makes; compatibility characters as NFKC writes them (㎡ is m2).
 MEASURES: dict[str, dict[str, float]] = {
     "m²": {
-        "m²": 1, "m2": 1, "㎡": 1, "平方米": 1, "平米": 1, "平": 1, "平方": 1, "sqm": 1, "亩": 2000 / 3, "公顷": 10_000, "ha": 10_000, "km²": 1e6,
+        "m2": 1, "平方米": 1, "平米": 1, "平": 1, "平方": 1, "sqm": 1, "亩": 2000 / 3, "公顷": 10_000, "ha": 10_000,
         "km2": 1e6, "平方公里": 1e6,
     },
     "m": {"m": 1, "米": 1, "公尺": 1, "km": 1000, "千米": 1000, "公里": 1000, "cm": 0.01, "厘米": 0.01, "mm": 0.001, "毫米": 0.001},
 }
-# Words in a heading or in brackets behind it that only say what is counted.
+# Words behind a heading that only say what is counted.
 UNITS = (
-    "㎡", "m²", "m2", "平方米", "平米", "亩", "公顷", "米", "m", "km", "公里", "个", "户", "人", "层", "栋", "幢", "套", "间", "年", "元", "%", "岁", "次", "张", "名", "处", "条",
+    "m2", "平方米", "平米", "亩", "公顷", "米", "m", "km", "公里", "个", "户", "人", "层", "栋", "幢", "套", "间", "年", "元", "%", "岁", "次", "张", "名", "处", "条",
 )
