@@ -4,12 +4,33 @@ Titles, sentences and constraint messages are gettext ids. `languages/en.po` is 
 hundred entries, once per process), so that there is no compiled file to forget.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Literal
 
 Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
+
+
+@dataclass(frozen=True)
+class Said:
+    """A sentence (a gettext id) and the facts that its braces name, kept apart until the reader's language is known."""
+
+    sentence: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    def said(self, translated: Callable[[str], str]) -> str:
+        """The sentence with its facts, each passed through `translated`: a fact may be the title of a noun, or several."""
+        shown = {
+            name: "、".join(map(translated, fact)) if isinstance(fact, tuple) else translated(str(fact))
+            for name, fact in self.facts.items()
+        }
+        return translated(self.sentence).format_map(shown)
+
+    def __str__(self) -> str:
+        return self.said(str)
 
 
 def translated(text: str, language: str) -> str:

@@ -37,6 +37,7 @@ READ: dict[str, set[str] | None] = {
     "geo/catalog/roles.py": {"ROLES"},
     "geo/enrolling.py": {"HEADS"},
     "geo/intake.py": {"BOOLEANS", "SPELLED", "日"},
+    "geo/matching.py": {"ENDS"},
     "geo/members.py": {
         "NUMERAL", "HOUSE", "UNIT", "LEVEL", "PARITY", "STOREYS", "WHOLE", "SEPARATORS", "Token", "_completed", "_plain", "_kind",
         "_range", "_numeral",
@@ -51,6 +52,7 @@ READ: dict[str, set[str] | None] = {
     "geo/resource.py": {"choices", "Resource", "PLACED", "GATHERED"},  # those are found through the resources that have them
     "geo/retention.py": {"TRACES"},
     "geo/secrets.py": {"TITLES", "REFUSED", "SURNAMES", "PLACES"},
+    "geo/values.py": {"NUMERALS", "PLACES", "_at", "年", "万"},
     "api/reference.py": None,
     "api/app.py": None,
     "api/cli.py": {"app"},
