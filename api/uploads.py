@@ -48,7 +48,10 @@ class Choices(BaseModel):
     crs: Word | None = None
     datum: Literal["wgs84", "cgcs2000", "gcj02", "bd09"] | None = None
     layer: Word | None = None
+    axes: Literal["xy", "yx"] | None = None
     header: Word | None = None
+    dates: Word | None = None
+    numbers: Word | None = None
     repair: bool | Annotated[list[int], Field(max_length=10_000)] | None = None
     blank: Literal["keep", "clear"] | None = None
 

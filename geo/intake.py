@@ -7,16 +7,14 @@ One load is one batch and one transaction.
 
 import io
 import json
-import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import psycopg
@@ -27,22 +25,21 @@ import shapely
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from geo import db, files, members, secrets, statements
-from geo.catalog import LEVELS, RESOURCES
-from geo.db import TIME_ZONE
+from geo import db, files, matching, members, statements
+from geo.catalog import RESOURCES
 from geo.errors import Invalid, NotFound
 from geo.keys import FieldKey
-from geo.language import translated
+from geo.language import Said, translated
+from geo.matching import BARE, Proposal
 from geo.placing import Placer, Places, replace
 from geo.resource import REASONS, SEAT, Field, Place, Resource
 from geo.staging import Blank, Counts, Missing, Staging
 from geo.terminal import said, spoken
+from geo.values import UNQUOTED, Reader, plain
 from geo.write import sealed
 
 Told = Callable[[str, int, int | None], None]
 
-# Rows about people carry no columns that were not asked for.
-BARE = ("residents", "households", "posts")
 # From this many rows on, an empty table is filled first and indexed after.
 LARGE = 50_000
 
@@ -52,17 +49,27 @@ class Order:
     """What to load, and what the file does not say of itself."""
 
     file: Path
-    into: str
+    into: str  # the noun; '' where the file is to say
     columns: Mapping[str, str] = field(default_factory=dict)  # field → column
     values: Mapping[str, str] = field(default_factory=dict)  # field → value, for every row
     crs: str | None = None
     datum: str | None = None
     encoding: str | None = None
     layer: str | None = None
-    repair: bool = True
+    repair: bool | frozenset[int] = True
+    axes: str | None = None
+    header: str | None = None
+    dates: str | None = None
+    numbers: str | None = None
     name: str = ""  # as its sender calls the file, where that is not what it is called here
     blank: Blank = "keep"
     missing: Missing = "keep"
+
+    @property
+    def reading(self) -> dict[str, object]:
+        """What the reading process is told."""
+        names = ("encoding", "crs", "datum", "layer", "axes", "header", "dates", "numbers", "repair")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 @dataclass
@@ -83,6 +90,7 @@ class Report:
     extras: list[str] = field(default_factory=list)
     dropped: dict[str, str] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)
+    taken: dict[str, None] = field(default_factory=dict)  # what was taken for granted of values, in its order
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -117,17 +125,34 @@ class Rows:
     lon: NDArray[np.float64] | None = None
     lat: NDArray[np.float64] | None = None
     shapes: NDArray[np.object_] | None = None
-    problems: dict[int, tuple[str, str]] = field(default_factory=dict)  # position → field, reason
+    problems: list["Problem"] = field(default_factory=list)
     raw: dict[str, pa.Array] = field(default_factory=dict)  # what was not understood of a column, as it came
 
     def __len__(self) -> int:
         return len(self.number)
 
-    def refuse(self, bad: NDArray[np.bool_], name: str, reason: str) -> None:
-        """Take rows out, keeping the first reason of each."""
-        for at in np.flatnonzero(bad & self.good):
-            self.problems[int(at)] = (name, reason)
+    def refuse(self, bad: NDArray[np.bool_], name: str, reason: Said) -> None:
+        """Take rows out, each for the same reason."""
+        self.problems += [Problem(int(at), name, reason) for at in np.flatnonzero(bad & self.good)]
         self.good &= ~bad
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a cell, or was and has been repaired."""
+
+    at: int
+    field: str
+    reason: Said
+    value: str = ""
+    suggestion: str = ""
+    repaired: bool = False
+    place: tuple[float, float] | None = None  # lon, lat
+
+
+Seen = Callable[["files.Described", Proposal], None]
+# What was settled of a file with these headings before: its noun, and the column of each field.
+Before = Callable[[Sequence[str]], tuple[str, Mapping[str, str]] | None]
 
 
 def load(engine: sa.Engine, order: Order, key: FieldKey, cache: Path | None = None, told: Told = lambda *_: None) -> Report:
@@ -145,29 +170,30 @@ def load(engine: sa.Engine, order: Order, key: FieldKey, cache: Path | None = No
 
 def staged(
     connection: sa.Connection, order: Order, key: FieldKey, cache: Path | None = None, told: Told = lambda *_: None,
-    batch: uuid.UUID | None = None, within: Sequence[str] = ("",),
+    batch: uuid.UUID | None = None, within: Sequence[str] = ("",), seen: Seen | None = None,
+    before: Before = lambda _: None,
 ) -> tuple[Staging, Report]:
     """Read a file into a staging table: matched, parsed, placed, checked, compared. Nothing that is there is touched.
 
-    `within` are the areas its sender answers for. Raises as `load`.
+    `within` are the areas its sender answers for. `seen` is told what the file is taken for, before that can fail. Raises as `load`.
     """
-    resource = RESOURCES.get(order.into)
-    if resource is None:
-        raise NotFound("没有名为 {resource} 的资源。", resource=order.into, resources=list(RESOURCES))
-    how = {"encoding": order.encoding, "crs": order.crs, "datum": order.datum, "layer": order.layer, "repair": order.repair}
-    with files.opened(order.file, **how) as (described, batches):
+    near = statements.run(connection, "areas_near").one_or_none()
+    how = order.reading | ({"near": tuple(near)} if near else {})
+    with files.opened(order.file, **how, known=partial(_shapes_known, connection)) as (described, batches):
+        proposal = recognised(described, order, before(list(described.columns)))
+        if seen is not None:
+            seen(described, proposal)
+        resource, match, values = matched(proposal, described, order)
         report = opened(connection, resource, order, batch)
-        match = matched(resource, list(described.columns), order)
-        _named(report, resource, match, described)
+        _named(report, proposal, match, described)
         staging = Staging(connection, resource, report.batch, tuple(within), order.blank, key_column=match.get(resource.known_by or ""))
         staging.made()
-        desk = Desk(connection, resource, match, order, report, key, staging)
+        desk = Desk(connection, resource, match, values, order, report, key, staging)
         placer = Placer.ready(connection, cache) if resource.place is Place.POINT else None
         for part in batches:
             report.read += len(part.rows)
             rows = desk.parsed(part)
             desk.stored(rows, desk.placed(rows, placer))
-            report.notes += [f"第 {part.rows[at]} 行几何已修复:{why}" for at, why in part.repaired.items()]
             told("", report.read, described.count)
     staging.checked()
     staging.compared()
@@ -184,7 +210,8 @@ def settled(
     with filled(connection, resource, counts.new):
         report.stored = staging.settled(missing == "retire", expected)
     report.changed, report.unchanged, report.unstored = counts.changed, counts.unchanged, counts.refused + counts.conflict
-    report.problems = Counter({row.reason: row.count for row in statements.run(connection, "problems_by_reason", batch=report.batch)})
+    found = statements.run(connection, "problems_by_reason", batch=report.batch).all()
+    report.problems = Counter({_told(resource, row.field, Said(row.reason, row.facts)): row.count for row in found})
     closed(connection, resource, report, reach)
 
 
@@ -246,65 +273,73 @@ def filled(connection: sa.Connection, resource: Resource, count: int | None) -> 
         connection.execute(sa.text("SELECT index_restored(:noun, :statement)"), {"noun": resource.name, "statement": statement})
 
 
-def matched(resource: Resource, columns: Sequence[str], order: Order) -> dict[str, str]:
-    """Which column each field is read from: as ordered, else by its spellings, whole or cut to a DBF's ten bytes.
+def _told(resource: Resource, name: str, reason: Said) -> str:
+    """A reason with the field that it is about."""
+    about = next((f.title for f in resource.all_fields if f.name == name), "")
+    return f"{about}:{reason}" if about and about not in str(reason) else str(reason)
 
-    Raises `Invalid` when an ordered column is not there or a required field has neither column, value nor default.
+
+def _shapes_known(connection: sa.Connection, bounds: tuple[float, float, float, float]) -> list[bytes]:
+    west, south, east, north = bounds
+    found = statements.run(connection, "shapes_known", west=west, south=south, east=east, north=north)
+    return [bytes(shape) for (shape,) in found]
+
+
+def recognised(described: "files.Described", order: Order, before: tuple[str, Mapping[str, str]] | None = None) -> Proposal:
+    """What a file is taken for: as ordered, as its sender's last one like it, else as it looks.
+
+    Raises `NotFound` for an unknown noun.
     """
-    found: dict[str, str] = {}
+    if order.into and order.into not in RESOURCES:
+        raise NotFound("没有名为 {resource} 的资源。", resource=order.into, resources=list(RESOURCES))
+    wanted = {name: column for name, column in order.columns.items() if column}
+    noun, known = before or ("", {})
+    if order.into and order.into != noun:
+        noun, known = order.into, {}
+    return matching.proposed(described, noun or None, {**known, **wanted}, order.name or order.file.name)
+
+
+def matched(proposal: Proposal, described: "files.Described", order: Order) -> tuple[Resource, dict[str, str], dict[str, str]]:
+    """The noun of a file, which column each field is read from, and what is given for every row.
+
+    Raises `Invalid` when no noun fits, an ordered column is not there, or a required field has neither column, value nor default.
+    """
+    columns = list(described.columns)
+    if proposal.resource is None:
+        raise Invalid("看不出这是什么数据,请选择它是哪一类。", option="noun", choices=[fit.name for fit in proposal.resources], columns=columns)
+    resource = RESOURCES[proposal.resource]
+    known = {f.name for f in resource.writable}
     for name, column in order.columns.items():
-        if name not in {f.name for f in resource.writable} | {"id"}:
+        if name not in known:
             raise Invalid("{noun} 没有字段 {field}。", noun=resource.title, field=name)
-        if column not in columns:
-            raise Invalid("文件里没有列 {column}。", column=column, field=name, columns=list(columns))
-        found[name] = column
-    heads = {column: _spelled(column) for column in columns if column not in found.values()}
-    for declared in resource.writable:
-        if declared.name in found or declared.name in order.values:
-            continue
-        spellings = [head for text in declared.spellings for head in (_spelled(text), *_cut(text))]
-        for spelling in spellings:
-            met = next((c for c, head in heads.items() if head == spelling), None)
-            if met is not None:
-                found[declared.name] = met
-                del heads[met]
-                break
+        if column and column not in columns:
+            raise Invalid("文件里没有列 {column}。", column=column, field=name, columns=columns)
     for name in order.values:
-        if name not in {f.name for f in resource.writable}:
+        if name not in known:
             raise Invalid("{noun} 没有字段 {field}。", noun=resource.title, field=name)
+    match = {name: found.column for name, found in proposal.columns.items()} | dict(order.columns)
+    match = {name: column for name, column in match.items() if column and name not in order.values}
+    values = {name: given.value for name, given in proposal.values.items() if name not in match} | dict(order.values)
     for declared in resource.writable:
-        if declared.required and declared.default is None and declared.name not in {*found, *order.values}:
+        if declared.required and declared.default is None and declared.name not in {*match, *values}:
             raise Invalid(
                 "文件里没有“{title}”列。请用 --map {field}=列名 指明,或用 --set {field}=值 给出。",
-                title=declared.title, field=declared.name, columns=list(columns), spellings=list(declared.spellings),
+                title=declared.title, field=declared.name, columns=columns, spellings=list(declared.spellings), option="columns",
             )
-    return found
+    return resource, match, values
 
 
-def _spelled(text: str) -> str:
-    return re.sub(r"[\s_\-()()\[\]【】::*]+", "", text).casefold()
-
-
-def _cut(text: str) -> Iterator[str]:
-    for encoding in ("utf-8", "gb18030"):
-        head = text.encode(encoding)[:10].decode(encoding, "ignore")
-        if head != text and len(head) > 1:
-            yield _spelled(head)
-
-
-def _named(report: Report, resource: Resource, match: Mapping[str, str], described: "files.Described") -> None:
-    """Say what becomes of the columns that no field claims."""
+def _named(report: Report, proposal: Proposal, match: Mapping[str, str], described: "files.Described") -> None:
+    """Say what becomes of every column."""
     report.matched = dict(match)
-    for column, samples in described.columns.items():
-        if column in match.values() or column in described.position_columns:
-            continue
-        kind = secrets.looks_personal(column, samples)
-        if kind:
-            report.dropped[column] = f"像是个人信息({kind}),没有收"
-        elif resource.name in BARE:
-            report.dropped[column] = "这里只收声明过的列"
-        else:
-            report.extras.append(column)
+    taken = set(match.values())
+    report.extras = [column for column in proposal.extras if column not in taken]
+    if report.resource not in BARE:
+        # A column that was a field's until it was ordered otherwise stays with the record, like any that nobody claims.
+        claimed = {found.column for found in proposal.columns.values()} - taken
+        report.extras += [column for column in described.columns if column in claimed]
+    left_out = {**proposal.dropped, **proposal.refused}
+    report.dropped = {column: str(why) for column, why in left_out.items() if column not in taken}
     report.notes += described.warnings
 
 
@@ -312,12 +347,12 @@ class Desk:
     """Where rows are worked on: all that stays the same from batch to batch."""
 
     def __init__(
-        self, connection: sa.Connection, resource: Resource, match: Mapping[str, str], order: Order, report: Report, key: FieldKey,
-        staging: Staging,
+        self, connection: sa.Connection, resource: Resource, match: Mapping[str, str], values: Mapping[str, str], order: Order,
+        report: Report, key: FieldKey, staging: Staging,
     ) -> None:
         self.connection, self.resource, self.match, self.report, self.key = connection, resource, match, report, key
         self.staging = staging
-        self.values = dict(order.values)
+        self.values = values
         # A column that was only guessed to be an optional field may hold other things too: what is not understood stays
         # with the record. How precise a place is, is not guessed.
         self.soft = {
@@ -325,8 +360,10 @@ class Desk:
             if f.name in match and f.name not in order.columns and not f.required and f.name != "precision"
         }
         self.now: datetime = connection.execute(sa.text("SELECT now()")).scalar_one()
-        self.codes = {f.name: self._codes(f) for f in resource.writable if f.listed}
-        self.refers = {f.name: self._targets(f) for f in resource.writable if f.refers}
+        self.readers = {
+            f.name: Reader(f, resource.name, self._known(f), self.now, match.get(f.name, ""))
+            for f in resource.writable if f.name in match or f.name in values
+        }
         if resource.place is Place.INHERITS:
             # Whoever changes a list waits until this load is over: it would not see what is being loaded, nor that the list. New
             # stairwells change lists themselves in the end, so their load is alone from the beginning.
@@ -349,7 +386,7 @@ class Desk:
             None if batch.geometry is None else np.asarray(batch.geometry, dtype=object),
         )
         for at, reason in batch.problems.items():
-            rows.refuse(_only(at, len(rows)), "geometry", reason)
+            rows.refuse(_only(at, len(rows)), "geometry", Said(reason))
         for declared in self.resource.writable:
             if declared.name in self.match:
                 rows.columns[declared.name] = self._column(rows, declared, batch.columns[self.match[declared.name]])
@@ -360,7 +397,7 @@ class Desk:
                     raise Invalid("--set {field} 的值不能用。", field=declared.name, value=self.values[declared.name])
                 rows.columns[declared.name] = _repeated(one, len(rows))
             if declared.required and declared.default is None:
-                rows.refuse(rows.columns[declared.name].is_null().to_numpy(False), declared.name, f"缺少{declared.title}")
+                rows.refuse(rows.columns[declared.name].is_null().to_numpy(False), declared.name, Said("缺少{title}", {"title": declared.title}))
         kept = {name: batch.columns[name] for name in self.report.extras}
         if self.resource.name not in BARE:
             kept |= rows.raw
@@ -368,7 +405,12 @@ class Desk:
             rows.columns["extras"] = _extras(kept)
         self._unique(rows)
         self._drawn(rows)
-        self._kept(rows, rows.problems, batch)
+        rows.problems += [
+            Problem(at, "geometry", Said(REPAIRED, {"what": files.FAULTS.get(done.what, done.what), "before": f"{done.before:.4g}", "after": f"{done.after:.4g}"}),
+                    repaired=True, place=(done.lon, done.lat))
+            for at, done in batch.repaired.items()
+        ]
+        self._kept(rows, batch)
         return rows
 
     def placed(self, rows: Rows, placer: Placer | None) -> Places | None:
@@ -529,92 +571,42 @@ class Desk:
         """A column as a field's values in text. Values are understood once each, however often they occur."""
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
-        if declared.type is str and not (declared.choices or declared.listed or declared.refers) and pa.types.is_string(column.type):
+        reader = self.readers[declared.name]
+        if reader.free and pa.types.is_string(column.type):
             text = pc.utf8_trim_whitespace(column)
             text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
             text = pc.replace_substring_regex(text, UNQUOTED, r"\1")
             long = pc.fill_null(pc.greater(pc.utf8_length(text), declared.longest), False).to_numpy(zero_copy_only=False)
-            rows.refuse(long, declared.name, f"{declared.title}超过 {declared.longest} 字")
+            rows.refuse(long, declared.name, Said("超过 {most} 字", {"most": declared.longest}))
             null = pc.fill_null(pc.match_substring(text, "\0"), False).to_numpy(zero_copy_only=False)
-            rows.refuse(null, declared.name, f"{declared.title}含有空字符")
+            rows.refuse(null, declared.name, Said("含有空字符"))
             return text
         encoded = column.dictionary_encode()
-        values, wrong = [], {}
-        for at, value in enumerate(encoded.dictionary.to_pylist()):
-            try:
-                values.append(self._value(declared, value))
-            except (ValueError, OverflowError, KeyError) as error:
-                values.append(None)
-                wrong[at] = f"{declared.title} {str(value)[:40]!r} {error.args[0] if error.args else '不能识别'}"
+        distinct = encoded.dictionary.to_pylist()
+        understood = reader.read(distinct)
+        self.report.taken |= {str(why): None for why in understood.because}
         indices = encoded.indices
-        if wrong and declared.name in self.soft:
-            odd = pc.is_in(indices, pa.array(list(wrong), indices.type))
+        if understood.wrong and declared.name in self.soft:
+            odd = pc.is_in(indices, pa.array(list(understood.wrong), indices.type))
             name = self.match[declared.name]
             rows.raw[name] = pc.if_else(odd, pc.cast(column, pa.string()), pa.scalar(None, pa.string()))
             self.report.unread[name] += int(pc.sum(odd).as_py() or 0)
-        elif wrong:
+        elif understood.wrong:
             at = pc.fill_null(indices, -1).to_numpy(zero_copy_only=False)
-            for number, reason in wrong.items():
-                rows.refuse(at == number, declared.name, reason)
-        if not values:
+            private = declared.secret or declared.name_of_person
+            for row in np.flatnonzero(np.isin(at, list(understood.wrong))).tolist():
+                reason, value = understood.wrong[at[row]], "" if private else str(distinct[at[row]])[:80]
+                rows.problems.append(Problem(row, declared.name, reason, value, "" if private else understood.suggestions.get(at[row], "")))
+                rows.good[row] = False
+        if not understood.values:
             return pa.nulls(len(column), pa.string())
-        return pa.array(values, pa.string()).take(indices)
+        return pa.array(understood.values, pa.string()).take(indices)
 
-    def _value(self, declared: Field, value: object) -> str | None:
-        text = _text(value)
-        if text is None:
-            return None
-        if "\0" in text:
-            raise ValueError("含有空字符")
-        if declared.name in self.refers:
-            return self._target(declared, text)
-        if declared.name in self.codes:
-            return self._known(self.codes[declared.name], text)
-        if declared.choices:
-            titles = {c.title: c.code for c in declared.choices} | {c.code: c.code for c in declared.choices}
-            return self._known(titles | SPELLED.get(declared.name, {}), text)
-        if declared.type is int:
-            return _bounded(declared, _whole(text))
-        if declared.type is float:
-            return _bounded(declared, float(text.replace(",", "")))
-        if declared.type is bool:
-            return BOOLEANS[text.lower()]
-        if declared.type is datetime:
-            return self._moment(value, text).isoformat()
-        if declared.type is date:
-            return self._moment(value, text).date().isoformat()
-        if len(text) > declared.longest:
-            raise ValueError(f"超过 {declared.longest} 字")
-        if declared.pattern and not re.fullmatch(declared.pattern, text):
-            raise ValueError("格式不对")
-        return text
-
-    @staticmethod
-    def _known(titles: Mapping[str, str], text: str) -> str:
-        if text not in titles:
-            raise ValueError("不在可选值之内")
-        return titles[text]
-
-    def _moment(self, value: object, text: str) -> datetime:
-        """A moment as people and programs write it; a duration (ISO 8601, `-PT75H30M`) counts from this load."""
-        if isinstance(value, datetime):
-            return value if value.tzinfo else value.replace(tzinfo=ZoneInfo(TIME_ZONE))
-        if isinstance(value, date):
-            return datetime(value.year, value.month, value.day, tzinfo=ZoneInfo(TIME_ZONE))
-        if span := DURATION.fullmatch(text):
-            days, hours, minutes, seconds = (float(part or 0) for part in span.groups()[1:])
-            length = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-            return self.now - length if span[1] == "-" else self.now + length
-        plain = re.sub(r"[年月/.]", "-", text.replace("日", " ")).strip().removesuffix("-") if not text[4:5].isdigit() else text
-        plain = re.sub(r"^(\d{4})-(\d{1,2})-(\d{1,2})", lambda m: f"{m[1]}-{int(m[2]):02}-{int(m[3]):02}", plain)
-        plain = re.sub(r"\s+(\d):", r" 0\1:", plain)
-        try:
-            found = datetime.fromisoformat(plain)
-        except ValueError as error:
-            raise ValueError("不是可识别的时间") from error
-        if not 1800 <= found.year <= 2300:
-            raise ValueError("年份不合理")
-        return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(TIME_ZONE))
+    def _known(self, declared: Field) -> dict[str, str | None] | None:
+        """What may be written for a listed or referring field; None for any other."""
+        if declared.listed:
+            return dict(self._codes(declared))
+        return self._targets(declared) if declared.refers else None
 
     def _codes(self, declared: Field) -> dict[str, str]:
         rows = self.connection.execute(sa.text(f"SELECT code, title, title_en FROM {declared.listed} WHERE retired_at IS NULL"))
@@ -645,15 +637,6 @@ class Desk:
                 names[name] = target if names.get(name, target) == target else None
         return names | sure
 
-    def _target(self, declared: Field, text: str) -> str:
-        targets = self.refers[declared.name]
-        if text not in targets:
-            raise ValueError("对不上任何一个")
-        found = targets[text]
-        if found is None:
-            raise ValueError("对得上不止一个,请用编码")
-        return found
-
     def _unique(self, rows: Rows) -> None:
         """A key that a row before it has in the same file takes the later row out."""
         key = self.resource.key[0] if self.resource.key else None
@@ -664,7 +647,7 @@ class Desk:
             if text is not None and rows.good[at]:
                 twice[at] = text in self.seen
                 self.seen.add(text)
-        rows.refuse(twice, key, f"{self.resource[key].title}在文件里不止一行")
+        rows.refuse(twice, key, Said("{title}在文件里不止一行", {"title": self.resource[key].title}))
 
     def _drawn(self, rows: Rows) -> None:
         """Only a shape of the right kind, on the globe, goes on."""
@@ -682,15 +665,15 @@ class Desk:
                 raise Invalid("{noun}要面或线,文件里是点。", noun=self.resource.title, field="geometry")
             missing = np.isnan(rows.lon) | np.isnan(rows.lat)
             with np.errstate(invalid="ignore"):
-                rows.refuse(~missing & ~((np.abs(rows.lon) <= 180) & (np.abs(rows.lat) <= 90)), "geometry", "坐标不在经纬度范围内")
+                rows.refuse(~missing & ~((np.abs(rows.lon) <= 180) & (np.abs(rows.lat) <= 90)), "geometry", Said("坐标不在经纬度范围内"))
         else:
             missing = shapely.is_missing(rows.shapes) | shapely.is_empty(rows.shapes)
             rows.shapes[missing] = None
             rows.shapes = _as(wanted, rows.shapes)
             wrong = ~missing & shapely.is_missing(rows.shapes)
-            rows.refuse(wrong, "geometry", "几何类型不对")
+            rows.refuse(wrong, "geometry", Said("几何类型不对"))
         if needed:
-            rows.refuse(missing, "geometry", "没有坐标")
+            rows.refuse(missing, "geometry", Said("没有坐标"))
 
     def _sealed(self, declared: Field, column: pa.Array, ids: Sequence[str]) -> dict[str, pa.Array]:
         told = [
@@ -699,58 +682,40 @@ class Desk:
         ]
         return {name: pa.array([_hex(row[name]) for row in told], pa.string()) for name in told[0]}
 
-    def _kept(self, rows: Rows, problems: Mapping[int, tuple[str, str]], batch: "files.Batch") -> None:
-        """Keep each row that was not stored, with its reason. Of columns that look personal nothing is kept."""
+    def _kept(self, rows: Rows, batch: "files.Batch") -> None:
+        """Keep what is wrong with rows, or was repaired. Of columns that look personal nothing is kept."""
+        if not rows.problems:
+            return
         hidden = {self.match[f.name] for f in self.resource.writable if (f.secret or f.name_of_person) and f.name in self.match}
         shown = [column for column in batch.columns if column not in hidden and column not in self.report.dropped]
-        if not problems:
-            return
         told = []
-        for at, (name, reason) in problems.items():
-            record = {column: _text(batch.columns[column][at].as_py()) for column in shown}
-            told.append({"row": int(rows.number[at]), "field": name, "reason": reason, "record": record})
-        statements.run(self.connection, "keep_problems", batch=self.report.batch, problems=json.dumps(told, ensure_ascii=False))
+        for problem in rows.problems:
+            record = {} if problem.repaired else {column: _shown(batch.columns[column][problem.at].as_py()) for column in shown}
+            lon, lat = problem.place or self._where(rows, problem.at)
+            told.append({
+                "row": int(rows.number[problem.at]), "field": problem.field, "reason": problem.reason.sentence, "facts": problem.reason.facts,
+                "value": _shown(problem.value), "suggestion": problem.suggestion, "repaired": problem.repaired, "record": record, "lon": lon, "lat": lat,
+            })
+        statements.run(self.connection, "keep_problems", batch=self.report.batch, problems=json.dumps(told, ensure_ascii=False, default=str))
+
+    @staticmethod
+    def _where(rows: Rows, at: int) -> tuple[float | None, float | None]:
+        """Where a row lies, for the map to go there."""
+        if rows.lon is not None and rows.lat is not None and np.isfinite(rows.lon[at]) and np.isfinite(rows.lat[at]):
+            return float(rows.lon[at]), float(rows.lat[at])
+        if rows.shapes is not None and rows.shapes[at] is not None and not shapely.is_empty(rows.shapes[at]):
+            west, south, east, north = shapely.bounds(rows.shapes[at])
+            return (west + east) / 2, (south + north) / 2
+        return None, None
 
 
-# The apostrophe by which an export keeps a spreadsheet from taking text for a formula (geo.exporting).
-UNQUOTED = r"^'([-=+@＝])"
-BOOLEANS = {
-    **dict.fromkeys(("是", "有", "true", "t", "1", "1.0", "y", "yes", "√", "真", "已值守"), "true"),
-    **dict.fromkeys(("否", "无", "false", "f", "0", "0.0", "n", "no", "×", "假", "未值守"), "false"),
-}
-# What geocoders and older lists call our codes.
-SPELLED = {
-    "precision": {"ok": "exact", "poi": "exact", "district": "region", "city": "region", "门址": "building", "道路": "street"},
-    "level": {"镇街": "street", "街办": "street", "镇": "street", "乡": "street", "村": "community", "区": "district", "县": "district"},
-}
-DURATION = re.compile(r"([-+]?)P(?:(\d+(?:\.\d+)?)D)?(?:T(?:(\d+(?:\.\d+)?)H)?(?:(\d+(?:\.\d+)?)M)?(?:(\d+(?:\.\d+)?)S)?)?")
-ORDER = [level.code for level in LEVELS]
+REPAIRED = "{what},面积由 {before} 变为 {after} 平方米"
 
 
-def _text(value: object) -> str | None:
-    """A cell as text: whole numbers without the `.0` that spreadsheets and DBF numbers bring; nothing for blank."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    text = re.sub(UNQUOTED, r"\1", str(value).strip())
-    return text or None
-
-
-def _whole(text: str) -> int:
-    number = float(text.replace(",", ""))
-    if not number.is_integer():
-        raise ValueError("须是整数")
-    return int(number)
-
-
-def _bounded(declared: Field, number: float) -> str:
-    if (not abs(number) < 2**31 and declared.type is int) or number != number or abs(number) == float("inf"):
-        raise ValueError("超出范围")
-    low, high = declared.minimum, declared.maximum
-    if (low is not None and number < low) or (high is not None and number > high):
-        raise ValueError("超出范围")
-    return str(number)
+def _shown(value: object) -> str | None:
+    """A cell as it is kept beside what is wrong with it; a text with NUL is none that JSON in PostgreSQL holds."""
+    text = plain(value)
+    return text if text is None else text.replace("\0", "")
 
 
 def _hex(value: object) -> object:
@@ -769,7 +734,7 @@ def _repeated(one: pa.Array, count: int) -> pa.Array:
 
 
 def _extras(columns: Mapping[str, pa.Array]) -> pa.Array:
-    parts = [[_text(value) for value in column.to_pylist()] for column in columns.values()]
+    parts = [[plain(value) for value in column.to_pylist()] for column in columns.values()]
     return pa.array([
         json.dumps({n: v.replace("\0", "") for n, v in zip(columns, row, strict=True) if v is not None}, ensure_ascii=False)
         for row in zip(*parts, strict=True)

@@ -5,21 +5,25 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from geo import db, ends, intake, statements, vault
+from geo import db, ends, files, intake, statements, vault
 from geo.catalog import RESOURCES
 from geo.errors import Conflict, GeoError, Invalid, NotFound
 from geo.keys import FieldKey
+from geo.matching import Proposal
 from geo.staging import Counts, Staging
 from geo.uploading import State, file_of, headings
+from geo.values import plain
 
 # Days for which a batch can be taken back with its file still there; then the file is destroyed.
 KEPT_DAYS = 7
+SAMPLES = 5  # values of a column that its sender is shown
 
 
 class Working:
@@ -39,30 +43,44 @@ class Working:
             self._moved(id, "refused", refusal=_told(error))
 
     def _staged(self, upload: sa.RowMapping, folder: Path) -> None:
-        id, choices = upload["id"], upload["choices"]
+        id = upload["id"]
         file = folder / f"sent{Path(upload['name']).suffix.lower()}"
         vault.restored(file_of(self.home, id), self._file_key(upload), file)
-        file = _named(file, upload["name"])
-        order = intake.Order(
-            file, choices.get("noun") or "", choices.get("columns") or {}, choices.get("values") or {}, choices.get("crs"),
-            choices.get("datum"), choices.get("encoding"), choices.get("layer"), choices.get("repair", True), upload["name"],
-            choices.get("blank", "keep"),
-        )
+        order = self._order(upload, _named(file, upload["name"]))
+        found: dict[str, Any] = {}
 
         def told(_: str, done: int, expected: int | None) -> None:
             with self.engine.begin() as beside:
                 statements.run(beside, "upload_progress", id=id, done=done, expected=expected)
 
-        with db.translated(), self.engine.begin() as connection:
-            self._as(connection, upload)
-            staging, report = intake.staged(connection, order, self.key, self.home / "cache", told, id, upload["within"])
-            counts = staging.counts()
-            told("", report.read, report.read)
-        found = {
-            "columns": report.matched, "extras": report.extras, "dropped": report.dropped, "unread": report.unread, "notes": report.notes,
-            "placing": report.placing, "given": staging.given, "read": report.read, "key_column": staging.key_column,
+        def seen(described: files.Described, proposal: Proposal) -> None:
+            found.update(_seen(described, proposal))
+
+        try:
+            with db.translated(), self.engine.begin() as connection:
+                self._as(connection, upload)
+                before = partial(self._known, connection, upload["account"])
+                staging, report = intake.staged(connection, order, self.key, self.home / "cache", told, id, upload["within"], seen, before)
+                counts = staging.counts()
+                told("", report.read, report.read)
+        except GeoError as error:
+            self._moved(id, "refused", told=found, refusal=_told(error))
+            return
+        found |= {
+            "matched": report.matched, "unread": report.unread, "taken": list(report.taken), "placing": report.placing,
+            "given": staging.given, "read": report.read, "key_column": staging.key_column,
         }
         self._moved(id, "ready", noun=report.resource, told=found, counts=asdict(counts))
+
+    def _order(self, upload: sa.RowMapping, file: Path) -> intake.Order:
+        """What the sender chose, as the intake is told."""
+        choices = dict(upload["choices"])
+        repair = choices.get("repair", True)
+        names = ("columns", "values", "crs", "datum", "encoding", "layer", "axes", "header", "dates", "numbers", "blank")
+        return intake.Order(
+            file, choices.get("noun") or "", name=upload["name"], repair=repair if isinstance(repair, bool) else frozenset(repair),
+            **{name: choices[name] for name in names if choices.get(name) is not None},
+        )
 
     def apply(self, id: UUID) -> None:
         """From the staging table to the noun, as one batch."""
@@ -81,6 +99,9 @@ class Working:
 
     def _written(self, connection: sa.Connection, upload: sa.RowMapping) -> None:
         choices, shown = upload["choices"], Counts(**upload["counts"])
+        unsaid = [one["option"] for one in upload["told"].get("evidence", ()) if one["confirm"] and choices.get(one["option"]) is None]
+        if unsaid:
+            raise Invalid("有一处要先由您确认:{options}。", options=unsaid, option=unsaid[0])
         if not choices.get("valid_only", False) and shown.refused + shown.conflict:
             raise Invalid("还有 {count} 行有问题:改好再传,或选择“只入库没有问题的行”。", count=shown.refused + shown.conflict)
         staging = self._staging(connection, upload)
@@ -126,7 +147,7 @@ class Working:
 
     def failed(self, id: UUID) -> None:
         """Something went wrong that nobody foresaw: nothing was written, and its sender is told so."""
-        before = "applied" if self._claimed(id, ("applied",), "applied") else "failed"
+        before: State = "applied" if self._claimed(id, ("applied",), "applied") else "failed"
         self._moved(id, before, refusal=_told(GeoError()))
 
     def _claimed(self, id: UUID, states: Sequence[State], state: State) -> sa.RowMapping | None:
@@ -165,17 +186,41 @@ class Working:
             staging.compared()
             statements.run(connection, "upload_counted", id=upload["id"], counts=json.dumps(asdict(staging.counts())))
 
+    def _known(self, connection: sa.Connection, account: UUID, columns: Sequence[str]) -> tuple[str, dict[str, str]] | None:
+        """What this sender settled of the last file with these headings."""
+        found = statements.run(connection, "mapping_known", account=account, headings=headings(columns)).one_or_none()
+        return None if found is None else (found.noun, dict(found.columns))
+
     def _remembered(self, connection: sa.Connection, upload: sa.RowMapping) -> None:
-        columns = upload["told"].get("columns", {})
+        columns = upload["told"].get("matched", {})
         statements.run(
             connection, "mapping_remembered", account=upload["account"], headings=headings(upload["told"].get("headings", [])),
-            noun=upload["noun"], columns=json.dumps(columns, ensure_ascii=False), choices="{}",
+            noun=upload["noun"], columns=json.dumps(columns, ensure_ascii=False),
         )
 
     def _file_key(self, upload: sa.RowMapping) -> bytes:
         if upload["file_key_cipher"] is None:
             raise NotFound("送来的文件已按期销毁,请重新上传。")
         return bytes.fromhex(self.key.open(bytes(upload["file_key_cipher"]), f"uploads|{upload['id']}|file_key"))
+
+
+def _seen(described: files.Described, proposal: Proposal) -> dict[str, Any]:
+    """What a file was taken for and why, as it is kept and told."""
+    hidden = {*proposal.dropped, *proposal.refused}
+    personal = {f.name for noun in [proposal.resource] if noun for f in RESOURCES[noun].writable if f.secret or f.name_of_person}
+    hidden |= {found.column for name, found in proposal.columns.items() if name in personal}
+    return {
+        "layers": [{"name": layer.name, "count": layer.count} for layer in described.layers],
+        "evidence": [{**vars(one), "facts": dict(one.facts)} for one in described.evidence],
+        "headings": list(described.columns),
+        "samples": {name: [plain(v) for v in values[:SAMPLES]] for name, values in described.columns.items() if name not in hidden},
+        "position": list(described.position_columns),
+        "resources": [{"name": fit.name, "score": round(fit.score, 3), "because": vars(fit.because)} for fit in proposal.resources[:5]],
+        "columns": {n: {"column": p.column, "because": vars(p.because), "sure": p.sure} for n, p in proposal.columns.items()},
+        "values": {n: {"value": g.value, "because": vars(g.because), "sure": g.sure} for n, g in proposal.values.items()},
+        **{part: {n: vars(why) for n, why in getattr(proposal, part).items()} for part in ("extras", "dropped", "refused")},
+        "missing": list(proposal.missing),
+    }
 
 
 def _named(file: Path, name: str) -> Path:

@@ -506,7 +506,7 @@ def row_shown() -> str:
 CREATE OR REPLACE FUNCTION row_shown(of_noun text, full_row jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = jingwei, public, pg_temp AS $$
     SELECT CASE of_noun{cases}
-    END - ARRAY['geom', 'geom_coarse', 'label_point', 'placement', 'batch', 'file_row', 'fate', 'seen_version', 'retired_at']
+    END - ARRAY['geom', 'geom_coarse', 'label_point', 'placement', 'batch', 'file_row', 'fate', 'file_version', 'seen_version', 'retired_at']
 $$;
 """
 

@@ -1,6 +1,6 @@
 """Rows on their way in, in a table of their own: checked, compared with what is there, and only then written.
 
-One table an upload, in the schema `staging`: columns of the noun without its rules, and three of ours. It goes with the
+One table an upload, in the schema `staging`: columns of the noun without its rules, and a few of ours. It goes with the
 upload, and nobody but the loader and our definer functions reads it. `within` are the areas that the sender answers for; '' is
 everywhere. All statements are sets: half a million rows are one statement as one row is.
 """
@@ -24,7 +24,6 @@ FATES: tuple[Fate, ...] = ("new", "changed", "unchanged", "conflict")
 Blank = Literal["keep", "clear"]
 Missing = Literal["keep", "retire"]
 
-OURS = ("file_row", "fate", "seen_version")
 # What follows from where a row lies; it goes along with the place, and is no difference by itself.
 PLACED = ("placement", "scope", "placing_reason", "nearest_area", "nearest_m", "geom_coarse")
 SPINE = ("id", "source", "batch", "extras")
@@ -69,7 +68,8 @@ class Staging:
         self._run(f"CREATE UNLOGGED TABLE {self.table} AS SELECT * FROM {self.resource.name} WITH NO DATA")
         self._run(
             f"ALTER TABLE {self.table} ADD file_row integer NOT NULL, ADD fate text NOT NULL DEFAULT 'new',"
-            " ADD seen_version integer, ALTER retired_at DROP DEFAULT"
+            # The version that the file was made from, where it says so, and the one that it was compared with.
+            " ADD file_version integer, ADD seen_version integer, ALTER retired_at DROP DEFAULT"
         )
 
     def dropped(self) -> None:
@@ -105,7 +105,7 @@ class Staging:
         same = " AND ".join(self._same(column) for column in self.compared_columns) or "true"
         self._run(
             f"UPDATE {self.table} AS s SET seen_version = t.version, fate = CASE WHEN {same} THEN 'unchanged'"
-            f" WHEN s.seen_version <> t.version THEN 'conflict' ELSE 'changed' END {joined}"
+            f" WHEN s.file_version <> t.version THEN 'conflict' ELSE 'changed' END {joined}"
         )
         self._recognised()
 
@@ -114,7 +114,7 @@ class Staging:
         told = Counts()
         for fate, count in self._run(f"SELECT fate, count(*) FROM {self.table} GROUP BY fate"):
             setattr(told, fate, count)
-        told.refused = self._run("SELECT count(DISTINCT row) FROM load_problems WHERE batch = :batch", batch=self.batch).scalar_one()
+        told.refused = self._run("SELECT count(DISTINCT row) FROM load_problems WHERE batch = :batch AND NOT repaired", batch=self.batch).scalar_one()
         told.missing = len(self.missing())
         return told
 
@@ -129,7 +129,7 @@ class Staging:
             f" AND left(t.scope, {width}) IN (SELECT DISTINCT left(scope, {width}) FROM {self.table} WHERE length(scope) >= {width})"
             f" AND ({_held('t.scope')}) AND NOT EXISTS (SELECT FROM {self.table} AS s WHERE s.id = t.id)"
             # A row that was refused still names its record.
-            f" AND NOT EXISTS (SELECT FROM load_problems AS p WHERE p.batch = :batch AND p.record ->> :title = t.{self.key})",
+            f" AND NOT EXISTS (SELECT FROM load_problems AS p WHERE p.batch = :batch AND NOT p.repaired AND p.record ->> :title = t.{self.key})",
             within=list(self.within), batch=self.batch, title=self.key_column or "",
         )
         return list(found.scalars())

@@ -42,8 +42,8 @@ def sheet(box, *lines):
     return ("名称,编码,类别,容量,经度,纬度\n" + "".join(f"{line},{x},{y}\n" for line in lines)).encode()
 
 
-def send(client, content, name="设施.csv", noun="facilities", **how):
-    return client.post("/uploads", files={"file": (name, content)}, data={"noun": noun}, **how)
+def send(client, content, name="设施.csv", noun="facilities", datum=True, **how):
+    return client.post("/uploads", files={"file": (name, content)}, data={"noun": noun, "datum": "cgcs2000"} if datum else {"noun": noun}, **how)
 
 
 def told(client, id):
@@ -73,7 +73,7 @@ def test_a_file_is_sent_read_looked_at_written_and_taken_back(live_client, live_
     assert upload["counts"] == {"new": 2, "changed": 0, "unchanged": 0, "conflict": 0, "refused": 1, "missing": 0}
     assert rows(live_engine, "SELECT count(*) FROM facilities WHERE code LIKE 'F%'") == [(0,)]
     (problem,) = ask(live_client, f"/uploads/{id}/problems")["problems"]
-    assert (problem["row"], problem["field"]) == (3, "kind") and "没有这类" in problem["reason"]
+    assert (problem["row"], problem["field"]) == (3, "kind") and problem["value"] == "没有这类"
     listed = ask(live_client, f"/uploads/{id}/difference?fate=new")["rows"]
     assert [row["values"]["name"] for row in listed] == ["甲店", "乙店"] and listed[0]["lon"] == pytest.approx(box[0] + 0.005)
     # All or nothing, unless the good rows alone are asked for.
@@ -132,13 +132,24 @@ def test_a_file_is_its_senders_alone(live_client, live_engine, working, box):
 
 def test_a_refusal_says_what_to_choose_and_choosing_it_helps(live_client, working):
     content = "名称,编码,类别,gcj02_lng,gcj02_lat\n甲店,F1,hospital,120.1,30.1\n".encode()
-    id = send(live_client, content).json()["id"]
+    id = send(live_client, content, datum=False).json()["id"]
     working.read(id)
     upload = told(live_client, id)
     assert upload["state"] == "refused" and upload["refusal"]["facts"]["option"] == "--datum"
     assert live_client.patch(f"/uploads/{id}", json={"datum": "gcj02"}).status_code == 202
     working.read(id)
     assert told(live_client, id)["state"] == "ready"
+
+
+def test_points_of_an_unsaid_datum_wait_for_somebody_to_say_it(live_client, live_engine, working, box):
+    id = send(live_client, sheet(box, "甲店,F1,hospital,10"), datum=False).json()["id"]
+    working.read(id)
+    (asked,) = (one for one in told(live_client, id)["told"]["evidence"] if one["confirm"])
+    assert asked["option"] == "datum" and {"gcj02", "bd09", "cgcs2000"} <= set(asked["choices"])
+    live_client.post(f"/uploads/{id}/apply", json={})
+    working.apply(id)
+    assert told(live_client, id)["state"] == "ready" and told(live_client, id)["refusal"]["facts"]["option"] == "datum"
+    assert rows(live_engine, "SELECT count(*) FROM facilities WHERE code = 'F1'") == [(0,)]
 
 
 def test_parts_of_a_shapefile_come_together(live_client, working, tmp_path, box):
@@ -158,3 +169,60 @@ def test_a_broken_form_leaves_nothing(live_client, body):
     answer = live_client.post("/uploads", content=body, headers={"Content-Type": "multipart/form-data; boundary=x"})
     assert answer.status_code == 422
     assert not list((live_client.app.state.home / "uploads").glob("*"))
+
+
+def test_what_was_settled_once_is_known_the_next_time(live_client, live_engine, working, box):
+    content = sheet(box, "甲店,F1,hospital,10").replace("名称,编码".encode(), "招牌,号牌".encode())
+    id = send(live_client, content).json()["id"]
+    working.read(id)
+    assert told(live_client, id)["state"] == "refused" and told(live_client, id)["told"]["missing"] == ["name"]
+    live_client.patch(f"/uploads/{id}", json={"columns": {"name": "招牌", "code": "号牌"}})
+    working.read(id)
+    live_client.post(f"/uploads/{id}/apply", json={})
+    working.apply(id)
+    assert told(live_client, id)["state"] == "applied", told(live_client, id)["refusal"]
+    again = send(live_client, content.replace("甲店".encode(), "甲馆".encode()), noun="").json()["id"]
+    working.read(again)
+    upload = told(live_client, again)
+    assert (upload["noun"], upload["counts"]["changed"]) == ("facilities", 1)
+    assert upload["told"]["columns"]["name"]["because"]["sentence"] == "上次这样对应"
+
+
+def test_a_leader_changes_nothing_beyond_the_own_areas(live_client, live_engine, working, box):
+    with live_engine.begin() as connection:
+        town.token(connection, town.post(connection, "a-leader", "community_leader", "990101001001"), "jw_test_of_one")
+    id = send(live_client, sheet(box, "甲店,F1,hospital,10")).json()["id"]
+    working.read(id)
+    live_client.post(f"/uploads/{id}/apply", json={})
+    working.apply(id)
+    theirs = {"Authorization": "Bearer jw_test_of_one"}
+    far = f"名称,编码,类别,经度,纬度\n改名,F1,hospital,{box[0] + 0.005},{box[1] + 0.005}\n远处,F7,hospital,{box[0] + 0.025},{box[1] + 0.005}\n"
+    id = send(live_client, far.encode(), headers=theirs).json()["id"]
+    working.read(id)
+    upload = live_client.get(f"/uploads/{id}", headers=theirs).json()
+    assert (upload["counts"]["changed"], upload["counts"]["refused"]) == (1, 1), upload
+    live_client.post(f"/uploads/{id}/apply", json={"valid_only": True}, headers=theirs)
+    working.apply(id)
+    assert rows(live_engine, "SELECT name FROM facilities WHERE code IN ('F1', 'F7')") == [("改名",)]
+    # Two hundredths of a degree east is another community's.
+    assert rows(live_engine, "SELECT reason FROM load_problems WHERE batch = CAST(:id AS uuid)", id=id) == [("位置不在您负责的区域内",)]
+
+
+def test_who_changed_a_row_meanwhile_is_not_written_over(live_client, live_engine, working, box):
+    id = send(live_client, sheet(box, "甲店,F1,hospital,10")).json()["id"]
+    working.read(id)
+    live_client.post(f"/uploads/{id}/apply", json={})
+    working.apply(id)
+    id = send(live_client, sheet(box, "甲店,F1,hospital,11")).json()["id"]
+    working.read(id)
+    with live_engine.begin() as connection:
+        connection.execute(sa.text("UPDATE facilities SET capacity = 12 WHERE code = 'F1'"))
+    live_client.post(f"/uploads/{id}/apply", json={})
+    working.apply(id)
+    upload = told(live_client, id)
+    assert upload["state"] == "ready" and "被别人改过" in upload["refusal"]["sentence"]
+    (row,) = ask(live_client, f"/uploads/{id}/difference?fate=changed")["rows"]
+    assert row["changes"] == [{"field": "capacity", "before": 12, "after": 11}]
+    live_client.post(f"/uploads/{id}/apply", json={})
+    working.apply(id)
+    assert rows(live_engine, "SELECT capacity FROM facilities WHERE code = 'F1'") == [(11,)]

@@ -11,6 +11,7 @@ down_revision = '0007'
 def upgrade() -> None:
     op.drop_constraint('load_problems_pkey', 'load_problems')
     op.create_primary_key('load_problems_pkey', 'load_problems', ['batch', 'row', 'field'])
+    op.add_column('load_problems', sa.Column('facts', postgresql.JSONB(), server_default=sa.text("'{}'"), nullable=False, comment='of the reason, which is a gettext id'))
     op.add_column('load_problems', sa.Column('value', sa.Text(), server_default=sa.text("''"), nullable=False, comment='the cell, where it is no person\'s'))
     op.add_column('load_problems', sa.Column('suggestion', sa.Text(), server_default=sa.text("''"), nullable=False))
     op.add_column('load_problems', sa.Column('repaired', sa.Boolean(), server_default=sa.text('false'), nullable=False, comment='mended, and stored as mended'))
@@ -60,7 +61,6 @@ def upgrade() -> None:
         sa.Column('headings', sa.LargeBinary(), nullable=False, comment='SHA-256 of the headings in order of name'),
         sa.Column('noun', sa.Text(), nullable=False),
         sa.Column('columns', postgresql.JSONB(), nullable=False, comment='field → heading'),
-        sa.Column('choices', postgresql.JSONB(), server_default=sa.text("'{}'"), nullable=False),
         sa.Column('at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
         sa.CheckConstraint('octet_length(headings) = 32', name=op.f('mappings_headings_check')),
         sa.ForeignKeyConstraint(['account'], ['accounts.id'], name=op.f('mappings_account_fkey')),

@@ -5,17 +5,31 @@ FROM unnest(CAST(:shapes AS bytea[])) WITH ORDINALITY AS s (shape, n), ST_PointO
 ORDER BY n;
 
 -- keep_problems --
-INSERT INTO load_problems (batch, row, field, reason, record)
-SELECT :batch, p.row, p.field, p.reason, p.record
-FROM json_to_recordset(CAST(:problems AS json)) AS p (row integer, field text, reason text, record jsonb)
+INSERT INTO load_problems (batch, row, field, reason, facts, value, suggestion, repaired, record, lon, lat)
+SELECT :batch, p.row, p.field, p.reason, p.facts, coalesce(p.value, ''), coalesce(p.suggestion, ''), p.repaired, p.record, p.lon, p.lat
+FROM json_to_recordset(CAST(:problems AS json)) AS p (
+    row integer, field text, reason text, facts jsonb, value text, suggestion text, repaired boolean, record jsonb, lon float, lat float)
 ON CONFLICT DO NOTHING;
+
+-- shapes_known --
+-- What lies in a box: buildings where there are any, else the smallest areas.
+WITH box AS (SELECT ST_MakeEnvelope(:west, :south, :east, :north, 4326) AS geom),
+houses AS (SELECT b.geom FROM buildings AS b, box WHERE b.geom && box.geom AND b.retired_at IS NULL LIMIT 3000),
+grounds AS (
+    SELECT a.geom FROM areas AS a, box
+    WHERE a.geom && box.geom AND a.level = placing_level(now()) AND area_holds(a, now()) LIMIT 3000)
+SELECT ST_AsBinary(geom) FROM houses UNION ALL SELECT ST_AsBinary(geom) FROM grounds WHERE (SELECT count(*) FROM houses) < 30;
+
+-- areas_near --
+SELECT ST_XMin(e) AS west, ST_YMin(e) AS south, ST_XMax(e) AS east, ST_YMax(e) AS north
+FROM (SELECT ST_Extent(geom) AS e FROM areas WHERE retired_at IS NULL AND geom IS NOT NULL) AS q WHERE e IS NOT NULL;
 
 -- batch_opened --
 INSERT INTO batches (id, noun, source, actor) VALUES (coalesce(CAST(:batch AS uuid), uuid_v7()), :noun, :source, acting())
 ON CONFLICT (id) DO UPDATE SET noun = excluded.noun, source = excluded.source, report = '{}' RETURNING id;
 
 -- problems_by_reason --
-SELECT reason, count(*) AS count FROM load_problems WHERE batch = :batch GROUP BY reason;
+SELECT field, reason, facts, count(*) AS count FROM load_problems WHERE batch = :batch AND NOT repaired GROUP BY field, reason, facts;
 
 -- level_of_batch --
 -- Whether a batch of areas brought a level that there was none of.

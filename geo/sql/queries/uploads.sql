@@ -51,9 +51,8 @@ UPDATE uploads SET file_key_cipher = NULL, told = told - 'samples', state = CASE
 WHERE id = ANY (CAST(:ids AS uuid[]));
 
 -- mapping_remembered --
-INSERT INTO mappings (account, headings, noun, columns, choices)
-VALUES (:account, :headings, :noun, CAST(:columns AS jsonb), CAST(:choices AS jsonb))
-ON CONFLICT (account, headings) DO UPDATE SET noun = excluded.noun, columns = excluded.columns, choices = excluded.choices, at = now();
+INSERT INTO mappings (account, headings, noun, columns) VALUES (:account, :headings, :noun, CAST(:columns AS jsonb))
+ON CONFLICT (account, headings) DO UPDATE SET noun = excluded.noun, columns = excluded.columns, at = now();
 
 -- mapping_known --
-SELECT noun, columns, choices FROM mappings WHERE account = :account AND headings = :headings;
+SELECT noun, columns FROM mappings WHERE account = :account AND headings = :headings;

@@ -98,10 +98,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
 $$;
 
 CREATE OR REPLACE FUNCTION upload_problems(wanted uuid, of_field text, of_reason text, after_row integer, most integer) RETURNS TABLE (
-    "row" integer, field text, reason text, value text, suggestion text, repaired boolean, record jsonb, lon double precision, lat double precision
+    "row" integer, field text, reason text, facts jsonb, value text, suggestion text, repaired boolean, record jsonb, lon double precision, lat double precision
 )
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT p.row, p.field, p.reason, p.value, p.suggestion, p.repaired, p.record, p.lon, p.lat
+    SELECT p.row, p.field, p.reason, p.facts, p.value, p.suggestion, p.repaired, p.record, p.lon, p.lat
     FROM upload_held($1) AS held JOIN load_problems AS p ON p.batch = held.id
     WHERE ($2 IS NULL OR p.field = $2) AND ($3 IS NULL OR p.reason = $3) AND p.row > $4
     ORDER BY p.row, p.field LIMIT $5
