@@ -28,6 +28,7 @@ from geo.db import Caller
 from geo.errors import Forbidden, GeoError, NotFound
 from geo.language import translated
 from geo.secrets import SUITES
+from geo.staging import Blank, Missing
 from geo.terminal import said, spoken
 
 app = typer.Typer(
@@ -199,19 +200,23 @@ def doctor() -> None:
 @app.command()
 def load(
     file: Path,
-    into: Annotated[str, typer.Option(help="the resource, such as areas or incidents")],
+    into: Annotated[str, typer.Option(help="the resource, such as areas or incidents; without it, what the file looks like")] = "",
     map: Annotated[list[str] | None, typer.Option(help="field=COLUMN")] = None,
     set: Annotated[list[str] | None, typer.Option(help="field=value, for every row")] = None,
     datum: Annotated[str | None, typer.Option(help="wgs84 | cgcs2000 | gcj02 | bd09")] = None,
     crs: Annotated[str | None, typer.Option(help="EPSG:…")] = None,
     encoding: Annotated[str | None, typer.Option(help="utf-8, gb18030 …")] = None,
     layer: Annotated[str | None, typer.Option(help="the layer or sheet, when a file has several")] = None,
+    header: Annotated[str | None, typer.Option(help="which rows are the heading: 2, 2-3, 0 for none")] = None,
+    blank: Annotated[Blank, typer.Option(help="a blank cell keeps what is there, or clears it")] = "keep",
+    missing: Annotated[Missing, typer.Option(help="records that the file no longer names stay, or are retired")] = "keep",
 ) -> None:
-    """Load a file into a resource: matched, checked, placed, stored, with a report of every row."""
+    """Load a file into a resource: matched, checked, placed, stored, with a report of every row. Of a record that is there, by its
+    code, what differs is changed."""
     from geo import intake
 
     order = intake.Order(
-        file, into, _pairs(map), _pairs(set), crs=crs, datum=datum, encoding=encoding, layer=layer
+        file, into, _pairs(map), _pairs(set), crs=crs, datum=datum, encoding=encoding, layer=layer, header=header, blank=blank, missing=missing,
     )
     with engine("jingwei_loader") as made, _progress(str(file.name)) as told:
         report = intake.load(made, order, keys.field_key(settings().home), settings().home / "cache", told)

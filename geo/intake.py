@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from geo import db, files, matching, members, statements
 from geo.catalog import RESOURCES
+from geo.crs import Datum
 from geo.errors import Invalid, NotFound
 from geo.keys import FieldKey
 from geo.language import Said, translated
@@ -99,6 +100,8 @@ class Report:
         noun = RESOURCES[self.resource]
         head = "{source} → {noun}:读入 {read} 行,入库 {stored} 行,待办 {unstored} 行。批次 {batch}"
         lines = [said(head, **vars(self) | {"noun": say(noun.title)})]
+        if self.changed or self.unchanged:
+            lines.append(said("其中 {changed} 行改动已有记录;另有 {unchanged} 行与已有记录相同", changed=self.changed, unchanged=self.unchanged))
         if self.matched:
             told = "、".join(f"{column} → {say(noun[name].title)}" for name, column in self.matched.items())
             lines.append(said("列:{columns}", columns=told))
@@ -161,8 +164,15 @@ def load(engine: sa.Engine, order: Order, key: FieldKey, cache: Path | None = No
     Raises `NotFound` for an unknown resource, `Invalid` when the file cannot be understood or a needed column is missing;
     then nothing is stored.
     """
+
+    def seen(described: "files.Described", _: Proposal) -> None:
+        # That positions are shifted is concluded: who loads says so, or says what they are.
+        shifted = next((one for one in described.evidence if one.confirm and Datum(one.value).shifted), None)
+        if shifted is not None and order.datum is None:
+            raise Invalid("坐标像是偏移过的({why}),请用 --datum 确认。", why=str(shifted), option="--datum", choices=list(shifted.choices))
+
     with db.translated(), engine.begin() as connection:
-        staging, report = staged(connection, order, key, cache, told)
+        staging, report = staged(connection, order, key, cache, told, seen=seen)
         settled(connection, staging, report, order.missing)
         staging.dropped()
     return report

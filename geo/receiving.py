@@ -105,6 +105,8 @@ class Working:
         if not choices.get("valid_only", False) and shown.refused + shown.conflict:
             raise Invalid("还有 {count} 行有问题:改好再传,或选择“只入库没有问题的行”。", count=shown.refused + shown.conflict)
         staging = self._staging(connection, upload)
+        if staging.sealed_before(self.key.ring.current):
+            raise Conflict("密钥在读取之后换过,请重新读取一次。", option="read")
         report = intake.Report(upload["id"], upload["noun"], upload["name"], read=upload["told"].get("read", 0))
         intake.settled(connection, staging, report, choices.get("missing", "keep"), shown)
         staging.dropped()

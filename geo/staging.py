@@ -134,6 +134,15 @@ class Staging:
         )
         return list(found.scalars())
 
+    def sealed_before(self, number: int) -> bool:
+        """Whether secrets were staged under another key than that of this number: written now, they would be left behind."""
+        ciphers = [c for c in self.given if c.endswith("_cipher")]
+        if not ciphers:
+            return False
+        # A cipher begins with its suite, then two bytes of the key's number (geo.secrets).
+        older = " OR ".join(f'substr("{c}", 2, 2) <> :number' for c in ciphers)
+        return bool(self._run(f"SELECT EXISTS (SELECT FROM {self.table} WHERE {older})", number=number.to_bytes(2)).scalar_one())
+
     def reach(self) -> tuple[float, float, float, float] | None:
         """The box around all staged shapes and those that they take the place of."""
         box = self._run(
