@@ -113,7 +113,7 @@ class Bounded:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or (scope["method"], scope["path"]) == ("POST", "/uploads"):
+        if scope["type"] != "http" or _a_file(scope):
             # A file is written to the disk as it comes, and counted there (api/uploads.py).
             await self.app(scope, receive, send)
             return
@@ -141,6 +141,10 @@ class Bounded:
             return next(kept, None) or await receive()
 
         await self.app(scope, replayed, send)
+
+
+def _a_file(scope: Any) -> bool:
+    return (scope["method"], scope["path"]) == ("POST", "/uploads") or (scope["method"] == "PUT" and scope["path"].startswith("/uploads/partial/"))
 
 
 def _too_large(request: Request) -> Response:

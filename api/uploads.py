@@ -32,6 +32,7 @@ routes = APIRouter(tags=["uploads"], responses=dict.fromkeys((400, 401, 403, 404
 PRIVATE = {"Cache-Control": "private, no-store"}
 # Of a form's fields beside the file: a clerk's choices, not a second file.
 SMALL = 100_000
+PART = 16 << 20  # of a file that comes bit by bit
 
 Word = Annotated[models.Text, Field(max_length=200)]
 
@@ -67,6 +68,15 @@ class Applied(BaseModel):
     remember: Annotated[bool, Field(strict=True)] = True
 
 
+class Begun(BaseModel):
+    """A file that is going to come bit by bit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Word
+    size: Annotated[int, Field(ge=1, le=2**40)]
+
+
 @routes.post(
     "/uploads", summary="Send a file", status_code=202, dependencies=[limited("upload"), able("load"), strict()],
     responses={202: {"description": "Kept; it is being read", "headers": {"Location": {"schema": {"type": "string"}}}}},
@@ -99,6 +109,54 @@ def _made(
 ) -> UUID:
     with contextmanager(deps.bound)(request, who) as connection:
         return uploading.made(connection, key, id, name, sealing, repeat, choices)
+
+
+@routes.post("/uploads/partial", summary="Begin a file that comes bit by bit", status_code=201, dependencies=[limited("upload"), able("load"), strict()])
+def begin(begun: Begun, connection: Connection, key: Key) -> Response:
+    """For large files and bad networks: send the bytes by `PUT`, from where `taken` says, in parts of a multiple of `piece`."""
+    if begun.size > settings().upload_bytes:
+        raise TooLarge("文件超过 {most} MB。", most=settings().upload_bytes // 1_000_000)
+    made = uploading.begun(connection, key, uuid4(), uploading.plain(begun.name), begun.size)
+    return JSONResponse(_partial(made), 201, PRIVATE | {"Location": f"/uploads/partial/{made.id}"})
+
+
+@routes.get("/uploads/partial/{id}", summary="How much of it has come", dependencies=[able("load"), strict()])
+def so_far(id: UUID, connection: Connection) -> Response:
+    """`taken` bytes; after the last there is no partial file any more, but an upload of the same number."""
+    return JSONResponse(_partial(uploading.partial(connection, id)), headers=PRIVATE)
+
+
+@routes.put(
+    "/uploads/partial/{id}", summary="The next bytes of it", dependencies=[able("load"), strict("at", "noun")],
+    openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+    responses={202: {"description": "It is whole, and is being read"}},
+)
+async def go_on(
+    id: UUID, request: Request, who: CallerNow, home: Home, key: Key, at: Annotated[int, Query(ge=0, le=2**40)],
+    noun: Annotated[str | None, Query(max_length=40)] = None,
+) -> Response:
+    """From byte `at` on, at most 16 MiB at a time. A part that does not join is answered 409 with what has come."""
+    part = bytearray()
+    async with deps.meanwhile(request):
+        async for chunk in request.stream():
+            part += chunk
+            if len(part) > PART:
+                raise TooLarge("一段最多 {most} MB。", most=PART >> 20)
+    done = await anyio.to_thread.run_sync(lambda: _continued(request, who, key, home, id, at, bytes(part), chosen({"noun": noun or ""})))
+    if done.taken < done.size:
+        return JSONResponse(_partial(done), headers=PRIVATE)
+    return accepted(id, "queued")
+
+
+def _continued(
+    request: Request, who: CallerNow, key: Key, home: Path, id: UUID, at: int, part: bytes, choices: Mapping[str, Any]
+) -> uploading.Partial:
+    with contextmanager(deps.bound)(request, who, read_only=False) as connection:
+        return uploading.continued(connection, key, home, id, at, part, choices)
+
+
+def _partial(partial: uploading.Partial) -> dict[str, Any]:
+    return {"id": str(partial.id), "size": partial.size, "taken": partial.taken, "piece": vault.PIECE}
 
 
 @routes.get("/uploads", summary="One's own files", dependencies=[able("load"), strict("limit")])

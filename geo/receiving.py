@@ -134,13 +134,14 @@ class Working:
         """Destroy what is no longer needed: of `id`, and of every upload whose days are over. Returns how many files."""
         gone = 0
         with db.translated(), self.engine.begin() as connection:
-            over = statements.run(connection, "uploads_over", id=id, days=KEPT_DAYS).scalars().all()
+            over = list(statements.run(connection, "uploads_over", id=id, days=KEPT_DAYS).scalars())
             for one in over:
                 connection.execute(sa.text(f'DROP TABLE IF EXISTS staging."u_{one.hex}"'))
                 file_of(self.home, one).unlink(missing_ok=True)
                 gone += 1
-            statements.run(connection, "uploads_forgotten", ids=list(over))
-            known = {str(found) for found in connection.execute(sa.text("SELECT id FROM uploads WHERE file_key_cipher IS NOT NULL")).scalars()}
+            statements.run(connection, "uploads_forgotten", ids=over)
+            over += statements.run(connection, "partials_over").scalars().all() if id is None else []
+            known = {str(found) for found in statements.run(connection, "uploads_kept").scalars()}
         # A file whose request did not end well belongs to nothing.
         for stray in (self.home / "uploads").glob("*"):
             if stray.name not in known and _old(stray):

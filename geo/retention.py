@@ -122,6 +122,7 @@ UNTOUCHED = {
     "placements": "paths of areas",
     "direct_logins": "logins and paths",
     "mappings": "headings of sheets",
+    "partial_uploads": "names of files",
     "tallies": "counts",
     "tally_changes": "counts",
     "layer_versions": "names of layers",

@@ -45,7 +45,7 @@ CALLED = {
         "accounts_told", "account_made", "account_disabled", "account_bound", "slip_made", "appointed", "appointment_ended",
         "handed_over", "sessions_told", "session_ended", "sessions_ended", "token_made", "token_ended", "tokens_told", "roles_offered",
         "account_named", "appointments_told",
-        "upload_made", "upload_moved", "upload_discarded", "uploads_told", "upload_problems", "upload_rows", "upload_tile",
+        "upload_made", "partial_begun", "partial_held", "partial_taken", "upload_moved", "upload_discarded", "uploads_told", "upload_problems", "upload_rows", "upload_tile",
         "rights_received", "rights_followed", "retention_told", "certificates_told", "trail_told",
         "unmaskings_told", "unmaskings_waiting", "unmasking_reviewed", "exports_told", "export_moved",
     ),
@@ -684,6 +684,7 @@ def _spine_grants() -> Iterator[str]:
         "GRANT UPDATE (state, moved_at, undoing, noun, done, expected, told, counts, refusal, file_key_cipher) ON uploads TO jingwei_loader"
     )
     yield "GRANT INSERT, UPDATE ON mappings TO jingwei_loader"
+    yield "GRANT SELECT, DELETE ON partial_uploads TO jingwei_loader"
 
 
 def _roles(connection: sa.Connection) -> None:

@@ -190,6 +190,21 @@ TALLY_CHANGES = sa.Table(
     comment="送来的文件,和它走到哪一步。",
 )
 
+PARTIAL_UPLOADS = sa.Table(
+    "partial_uploads",
+    metadata,
+    sa.Column("id", pg.UUID(), primary_key=True),
+    sa.Column("account", pg.UUID(), sa.ForeignKey("accounts.id"), nullable=False, index=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("taken", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("file_key_cipher", sa.LargeBinary, nullable=False),
+    sa.Column("at", Moment, nullable=False, server_default=NOW),
+    sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
+    sa.CheckConstraint("size > 0 AND taken BETWEEN 0 AND size", name="size"),
+    comment="一段一段送来、还没有送完的文件。",
+)
+
 # What a sender said of a sheet with these headings: the next one like it is read the same way.
 MAPPINGS = sa.Table(
     "mappings",

@@ -19,7 +19,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from geo import statements, vault
-from geo.errors import Invalid, NotFound
+from geo.errors import Conflict, Invalid, NotFound
 from geo.keys import FieldKey
 
 State = Literal["queued", "reading", "ready", "refused", "applying", "applied", "undone", "failed"]
@@ -70,12 +70,66 @@ def made(
 
     Raises `Forbidden` without the ability, `Conflict` when `repeat` was used for another file.
     """
+    return _made(connection, key, id, name, sealing.size, sealing.digest.digest(), sealing.key, repeat, choices)
+
+
+def _made(
+    connection: sa.Connection, key: FieldKey, id: UUID, name: str, size: int, digest: bytes, file_key: bytes, repeat: str | None,
+    choices: Mapping[str, Any],
+) -> UUID:
     given = statements.run(
-        connection, "upload_made", id=id, file=name, size=sealing.size, digest=sealing.digest.digest(), repeat=repeat,
-        file_key=key.seal(sealing.key.hex(), f"uploads|{id}|file_key"), choices=json.dumps(choices, ensure_ascii=False),
+        connection, "upload_made", id=id, file=name, size=size, digest=digest, repeat=repeat,
+        file_key=key.seal(file_key.hex(), f"uploads|{id}|file_key"), choices=json.dumps(choices, ensure_ascii=False),
     )
     found: UUID = given.scalar_one()
     return found
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A file of which `taken` bytes have come."""
+
+    id: UUID
+    name: str
+    size: int
+    taken: int
+
+
+def begun(connection: sa.Connection, key: FieldKey, id: UUID, name: str, size: int) -> Partial:
+    """Keep that a file begins to come, bit by bit. Raises `Forbidden` without the ability."""
+    sealed = key.seal(vault.new_key().hex(), f"partial_uploads|{id}|file_key")
+    statements.run(connection, "partial_begun", id=id, file=name, size=size, file_key=sealed)
+    return Partial(id, name, size, 0)
+
+
+def partial(connection: sa.Connection, id: UUID) -> Partial:
+    """How much of one's own file has come. Raises `NotFound`."""
+    row = statements.run(connection, "partial_held", id=id, locked=False).one()
+    return Partial(row.id, row.name, row.size, row.taken)
+
+
+def continued(
+    connection: sa.Connection, key: FieldKey, home: Path, id: UUID, at: int, part: bytes, choices: Mapping[str, Any]
+) -> Partial:
+    """The next bytes of a file, sealed behind those that have come; the last of them make it an upload of the same number.
+
+    Raises `NotFound`, `Conflict` (with `taken`) for a part that is not the next, `Invalid` for one that is no whole number of pieces.
+    """
+    row = statements.run(connection, "partial_held", id=id, locked=True).one()
+    if at != row.taken:
+        raise Conflict("这一段接不上:已收到 {taken} 字节,请从那里续传。", taken=row.taken)
+    if not part or at + len(part) > row.size or (len(part) % vault.PIECE and at + len(part) != row.size):
+        raise Invalid("每一段的长度须是 {piece} 字节的整数倍,最后一段除外。", piece=vault.PIECE)
+    opened = bytes.fromhex(key.open(bytes(row.file_key_cipher), f"partial_uploads|{id}|file_key"))
+    vault.continued(file_of(home, id), opened, at, part, row.size)
+    done = Partial(row.id, row.name, row.size, at + len(part))
+    statements.run(connection, "partial_taken", id=id, taken=done.taken)
+    if done.taken == done.size:
+        digest = hashlib.sha256()
+        for piece in vault.opened(file_of(home, id), opened):
+            digest.update(piece)
+        _made(connection, key, id, done.name, done.size, digest.digest(), opened, None, choices)
+    return done
 
 
 def told(connection: sa.Connection, id: UUID) -> Upload:

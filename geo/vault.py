@@ -21,11 +21,16 @@ PIECE = 1 << 20
 TAG = 16
 
 
+def new_key() -> bytes:
+    """The key of one file."""
+    return AESGCM.generate_key(256)
+
+
 class Sealing:
     """A file being sealed: `write` what comes, then leave. What was begun and not ended is taken away."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.key = path, AESGCM.generate_key(256)
+        self.path, self.key = path, new_key()
         self.size, self.digest = 0, hashlib.sha256()
         self._cipher, self._held, self._number = AESGCM(self.key), bytearray(), 0
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -58,6 +63,18 @@ class Sealing:
         self._out.close()
         if kind is not None:
             self.path.unlink(missing_ok=True)
+
+
+def continued(path: Path, key: bytes, at: int, part: bytes, size: int) -> None:
+    """Seal `part` of a file of `size` bytes that comes bit by bit: `at` is a whole number of pieces, and so is the part, unless it is
+    the last. Written twice, it is the same file."""
+    cipher = AESGCM(key)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with path.open("r+b" if path.exists() else "xb") as out:
+        for start in range(0, len(part), PIECE):
+            number, piece = (at + start) // PIECE, part[start : start + PIECE]
+            out.seek(number * (PIECE + TAG))
+            out.write(cipher.encrypt(number.to_bytes(12), piece, b"last" if at + start + len(piece) == size else b""))
 
 
 def opened(path: Path, key: bytes) -> Iterator[bytes]:

@@ -67,3 +67,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint('account', 'headings', name=op.f('mappings_pkey')),
         comment='同一个人再送同样表头的文件时,沿用上次的对应。',
     )
+    op.create_table(
+        'partial_uploads',
+        sa.Column('id', postgresql.UUID(), nullable=False),
+        sa.Column('account', postgresql.UUID(), nullable=False),
+        sa.Column('name', sa.Text(), nullable=False),
+        sa.Column('size', sa.BigInteger(), nullable=False),
+        sa.Column('taken', sa.BigInteger(), server_default=sa.text('0'), nullable=False),
+        sa.Column('file_key_cipher', sa.LargeBinary(), nullable=False),
+        sa.Column('at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+        sa.CheckConstraint('length(name) BETWEEN 1 AND 200', name=op.f('partial_uploads_name_check')),
+        sa.CheckConstraint('size > 0 AND taken BETWEEN 0 AND size', name=op.f('partial_uploads_size_check')),
+        sa.ForeignKeyConstraint(['account'], ['accounts.id'], name=op.f('partial_uploads_account_fkey')),
+        sa.PrimaryKeyConstraint('id', name=op.f('partial_uploads_pkey')),
+        comment='一段一段送来、还没有送完的文件。',
+    )
+    op.create_index(op.f('partial_uploads_account_idx'), 'partial_uploads', ['account'], unique=False)

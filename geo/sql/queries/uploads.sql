@@ -1,6 +1,19 @@
 -- upload_made --
 SELECT upload_made(CAST(:id AS uuid), :file, :size, CAST(:digest AS bytea), CAST(:file_key AS bytea), :repeat, CAST(:choices AS jsonb));
 
+-- partial_begun --
+SELECT partial_begun(CAST(:id AS uuid), :file, :size, CAST(:file_key AS bytea));
+
+-- partial_held --
+SELECT id, name, size, taken, file_key_cipher FROM partial_held(CAST(:id AS uuid), :locked);
+
+-- partial_taken --
+SELECT partial_taken(CAST(:id AS uuid), :taken);
+
+-- partials_over --
+-- Nobody goes on with these; that of today may be tried again.
+DELETE FROM partial_uploads WHERE at < now() - interval '1 day' RETURNING id;
+
 -- uploads_told --
 SELECT * FROM uploads_told(CAST(:id AS uuid), :most);
 
@@ -45,6 +58,10 @@ SELECT id FROM uploads
 WHERE file_key_cipher IS NOT NULL AND CASE WHEN CAST(:id AS uuid) IS NULL
     THEN state IN ('failed', 'undone') OR moved_at < now() - make_interval(days => :days) ELSE id = CAST(:id AS uuid) END
     AND state NOT IN ('queued', 'reading', 'applying');
+
+-- uploads_kept --
+-- Whose files are still needed.
+SELECT id FROM uploads WHERE file_key_cipher IS NOT NULL UNION ALL SELECT id FROM partial_uploads;
 
 -- uploads_forgotten --
 UPDATE uploads SET file_key_cipher = NULL, told = told - 'samples', state = CASE WHEN state IN ('ready', 'refused') THEN 'failed' ELSE state END

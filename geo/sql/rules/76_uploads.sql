@@ -8,7 +8,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jobs, pg_temp AS $$
         ROW('uploads', task, 0, upload::text, NULL, jsonb_build_object('upload', upload), NULL)::procrastinate_job_to_defer_v1])
 $$;
 
--- The caller's own upload, locked while it moves. Raises no_data_found for any other.
+-- The caller's own upload. Raises no_data_found for any other.
 CREATE OR REPLACE FUNCTION upload_held(wanted uuid) RETURNS uploads
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
 DECLARE
@@ -51,6 +51,41 @@ BEGIN
     PERFORM job_deferred('read', $1);
     RETURN $1;
 END
+$$;
+
+-- A file that comes bit by bit: what has come of it is told, so that it goes on from there after a network that broke.
+CREATE OR REPLACE FUNCTION partial_begun(wanted uuid, name text, size bigint, file_key bytea) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    IF caller_account() IS NULL OR NOT caller_may('load') THEN
+        PERFORM refuse('no right to load');
+    END IF;
+    INSERT INTO partial_uploads (id, account, name, size, file_key_cipher) VALUES ($1, caller_account(), $2, $3, $4);
+END
+$$;
+
+-- One's own, locked while a bit of it is written.
+CREATE OR REPLACE FUNCTION partial_held(wanted uuid, locked boolean) RETURNS SETOF partial_uploads
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    IF NOT caller_may('load') THEN
+        PERFORM refuse('no right to load');
+    END IF;
+    IF locked THEN
+        PERFORM FROM partial_uploads AS p WHERE p.id = wanted AND p.account = caller_account() FOR UPDATE;
+    END IF;
+    RETURN QUERY SELECT * FROM partial_uploads AS p WHERE p.id = wanted AND p.account = caller_account();
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = 'no such file';
+    END IF;
+END
+$$;
+
+-- So much of it is here; all of it, and it is no longer partial.
+CREATE OR REPLACE FUNCTION partial_taken(wanted uuid, taken bigint) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    UPDATE partial_uploads AS p SET taken = $2, at = now() WHERE p.id = $1 AND p.account = caller_account();
+    DELETE FROM partial_uploads AS p WHERE p.id = $1 AND p.account = caller_account() AND p.taken = p.size
 $$;
 
 -- One step by its sender. Of two at once the second meets the state that the first has left.
