@@ -610,10 +610,12 @@ def review_functions() -> str:
         near = "nearest_area" if r.place is Place.POINT else "NULL::uuid"
         metres = "round(nearest_m / 10) * 10" if r.coarse else "nearest_m"
         # A department works on its category and is the public here; a partner answers for an area, and sees what the public may.
-        working = "caller_right() IN ('owner', 'direct', 'area', 'leader') AND caller_holds(n.scope)"
-        partly = "caller_right() IN ('public', 'own', 'organisation') OR (caller_right() = 'partner' AND caller_holds(n.scope))"
-        public = " AND ".join(filter(None, (f"({partly})", r.public_rows)))
-        living = f"n.retired_at IS NULL AND n.placing_reason IS NOT NULL AND (({working}) OR ({public}))"
+        living = (
+            "n.retired_at IS NULL AND n.placing_reason IS NOT NULL"
+            " AND (caller_right() IN ('public', 'own', 'organisation') OR caller_holds(n.scope))"
+        )
+        if r.public_rows:
+            living += f" AND (caller_right() IN ('owner', 'direct', 'area', 'leader') OR {r.public_rows})"
         listed.append(
             f"SELECT '{r.name}'::text AS noun, n.id, coalesce(n.{r.label}, '') AS title, n.placing_reason AS reason,"
             f" n.stated_area, n.scope, n.{near} AS nearest, {metres} AS nearest_m, {point} AS point FROM {r.name} AS n"

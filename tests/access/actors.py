@@ -25,7 +25,7 @@ class Actor:
     areas: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     appointed: str | None = None  # to another role than they may act as now
-    standing: str = "holds"  # or why not: expired, ended, disabled, revoked, wrong, elsewhere, unproved
+    standing: str = "holds"  # or why not: expired, ended, disabled, revoked, wrong, elsewhere, unproved, stale
     stands_in_for: str | None = None
     by_cookie: bool = False
 
@@ -48,7 +48,13 @@ class Actor:
 
     @property
     def may(self) -> frozenset[str]:
-        return frozenset() if self.standing == "unproved" else frozenset(self.declared.may)
+        """What the server lets them do: an administrator without a second factor nothing."""
+        return frozenset() if self.standing == "unproved" else self.able
+
+    @property
+    def able(self) -> frozenset[str]:
+        """What the database lets them do, which looks at their appointment anew."""
+        return frozenset() if self.standing == "stale" else frozenset(self.declared.may)
 
     @property
     def matters(self) -> frozenset[str]:
@@ -57,7 +63,7 @@ class Actor:
 
     def holds(self, path: str) -> bool:
         """Whether they answer for a path."""
-        return self.standing == "holds" and any(path.startswith(area) for area in self.areas)
+        return self.standing in ("holds", "stale") and any(path.startswith(area) for area in self.areas)
 
     @property
     def token(self) -> str:
@@ -125,7 +131,7 @@ class Casting:
 def caller_of(actor: Actor, made: Casting) -> Caller:
     """What the server binds for an actor."""
     return Caller(
-        actor.name, f"jingwei_{actor.right}", actor.areas if actor.standing == "holds" else (), actor.audience, f"{actor.role}@",
+        actor.name, f"jingwei_{actor.right}", actor.areas if actor.standing in ("holds", "stale") else (), actor.audience, f"{actor.role}@",
         made.accounts.get(actor.name), made.appointments.get(actor.name), tuple(sorted(actor.matters)),
     )
 

@@ -1,6 +1,7 @@
 """The town of the matrix, laid once, and the server on it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -15,9 +16,9 @@ from geo.keys import FieldKey
 from tests.access.actors import Casting, appoint, cast_in
 from tests.access.offices import lay
 from tests.access.oracle import Oracle
-from tests.access.regimes import Matrix
+from tests.access.regimes import Around, Matrix, on
 from tests.access.rows import Builder
-from tests.conftest import Databases
+from tests.conftest import Databases, Within
 
 
 @dataclass(frozen=True)
@@ -77,3 +78,23 @@ def matrix(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
     yield Matrix(app, world.oracle, world.casting)
     for engine in (engines.web, engines.door, engines.trail):
         engine.dispose()
+
+
+@pytest.fixture
+def undone(world: World, matrix: Matrix) -> Iterator[Callable[[], Around]]:
+    """The server on one transaction that is never committed; what a request did within what this makes is taken back."""
+    engine = db.engine(world.address.url(), pool=1)
+    with engine.connect() as connection:
+        outer = connection.begin()
+        within = Engines(*(Within(connection, login) for login in ("jingwei_web", "jingwei_door", "jingwei_trail")))  # type: ignore[arg-type]
+        with on(matrix, within):
+
+            @contextmanager
+            def around() -> Iterator[sa.Connection]:
+                save = connection.begin_nested()
+                yield connection
+                save.rollback()
+
+            yield around
+        outer.rollback()
+    engine.dispose()

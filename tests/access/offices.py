@@ -35,7 +35,7 @@ def may_appoint(actor: Actor, role: str, areas: Sequence[str]) -> bool:
         return False  # of the other two administrators there are some already
     wanted = ROLES[role]
     return (
-        "appoint" in actor.declared.may and wanted.rank < actor.declared.rank and not wanted.administrator
+        "appoint" in actor.able and wanted.rank < actor.declared.rank and not wanted.administrator
         and bool(areas) and all(actor.holds(path) for path in areas)
     )
 
@@ -49,9 +49,9 @@ def in_hand(actor: Actor, name: str) -> bool:
         return True
     if ROLES[role].administrator:
         return False
-    if "accounts" in actor.declared.may:
+    if "accounts" in actor.able:
         return True
-    if "appoint" in actor.declared.may:
+    if "appoint" in actor.able:
         return (other.appointed or other.role) != "public" and (role == "public" or may_appoint(actor, role, other.areas))
     return False
 
@@ -60,12 +60,12 @@ def listed(actor: Actor, name: str) -> bool:
     """Whether an account is in the list of those that an actor keeps."""
     if actor.role in ("system_admin", "security_admin"):
         return True
-    return "appoint" in actor.declared.may and any(actor.holds(path) for path in named(name).areas)
+    return "appoint" in actor.able and any(actor.holds(path) for path in named(name).areas)
 
 
 def approves(actor: Actor, scope: Sequence[str]) -> bool:
     """Whether an actor decides over what happens in all of some areas."""
-    return "approve" in actor.declared.may and (actor.role == "security_admin" or all(actor.holds(path) for path in scope))
+    return "approve" in actor.able and (actor.role == "security_admin" or all(actor.holds(path) for path in scope))
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Paper:
     id: UUID
     by: str = ""
     scope: tuple[str, ...] = ()
+    decided: bool = False
     about: UUID | None = None  # the record that was looked at
 
     def seen_by(self, actor: Actor) -> bool:
@@ -84,8 +85,8 @@ class Paper:
         if actor.standing in ("unproved", "expired") or actor.refused:
             return False
         if self.kind == "request":
-            return "retention" in actor.declared.may and actor.right == "leader" and actor.holds(ROOT)
-        return self.by == actor.name or "audit" in actor.declared.may or approves(actor, self.scope)
+            return "retention" in actor.able and actor.right == "leader" and actor.holds(ROOT)
+        return self.by == actor.name or "audit" in actor.able or approves(actor, self.scope)
 
 
 def knows_name(actor: Actor, name: str, papers: Sequence[Paper]) -> bool:
@@ -107,12 +108,16 @@ def lay(connection: sa.Connection, town: Town, casting: Casting, key: FieldKey) 
         asking = sa.text("SELECT DISTINCT unmasking FROM unmasked(:entry, 'residents', :id, '{name}', 'visit', :note)")
         with db.transaction(Within(connection, "jingwei_web"), caller_of(named(name), casting)) as opened:  # type: ignore[arg-type]
             bound = {"entry": _trailed(connection, entry, told), "id": row.id, "note": note}
-            _kept(town, Paper("unmasking", opened.execute(asking, bound).scalar_one(), name, (row.scope,), row.id), note)
-    for name in ("leader_one", "leader_ac"):
+            _kept(town, Paper("unmasking", opened.execute(asking, bound).scalar_one(), name, (row.scope,), about=row.id), note)
+    for name in ("leader_one", "leader_ac", "leader_two"):
         note = _word(town)
         asking = sa.text("SELECT export_asked('residents', 'csv', NULL, true, '{}', 'service', :note, 3)")
         with db.transaction(Within(connection, "jingwei_web"), caller_of(named(name), casting)) as opened:  # type: ignore[arg-type]
-            _kept(town, Paper("export", opened.execute(asking, {"note": note}).scalar_one(), name, named(name).areas), note)
+            made = opened.execute(asking, {"note": note}).scalar_one()
+        _kept(town, Paper("export", made, name, named(name).areas, decided=name == "leader_two"), note)
+        if name == "leader_two":
+            with db.transaction(Within(connection, "jingwei_web"), caller_of(named("street"), casting)) as opened:  # type: ignore[arg-type]
+                opened.execute(sa.text("SELECT export_moved(:id, 'approved', 'in order')"), {"id": made})
     for number in range(2):
         about, name = _word(town), text(len(town.canaries) + 10)
         slip = rights_requests.receive(connection, "access", about, key, name=name, phone=f"1390000777{number}")

@@ -6,21 +6,21 @@ A probe asks one question as one actor, in a savepoint of its own, and says what
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from geo import db
+from geo import db, statements
 from geo.catalog import RESOURCES
 from geo.catalog.roles import ROLES
-from geo.db import Caller
 from geo.errors import Forbidden, NotFound
 from geo.resource import Audience, Place, Resource
 from tests import town
 from tests.access import rows
-from tests.access.actors import Actor, Casting, cast
+from tests.access.actors import Actor, Casting, caller_of, cast
+from tests.access.offices import approves, held_role, in_hand, listed, may_appoint
 from tests.access.oracle import Oracle, for_all, knows
 from tests.access.rows import Row
 from tests.conftest import Within
@@ -67,17 +67,10 @@ class Desk:
                 with db.translated():
                     yield self.connection
             else:
-                with db.transaction(Within(self.connection, "jingwei_web"), self.caller(actor)) as opened:  # type: ignore[arg-type]
+                with db.transaction(Within(self.connection, "jingwei_web"), caller_of(actor, self.casting)) as opened:  # type: ignore[arg-type]
                     yield opened
         finally:
             save.rollback()
-
-    def caller(self, actor: Actor) -> Caller:
-        """What the server binds for this actor."""
-        return Caller(
-            actor.name, f"jingwei_{actor.right}", actor.areas if actor.standing == "holds" else (), actor.audience, "",
-            self.casting.accounts.get(actor.name), self.casting.appointments.get(actor.name), tuple(sorted(actor.matters)),
-        )
 
     def held(self, actor: Actor, question: str, due: Any, ask: Callable[[sa.Connection], Any]) -> None:
         """Ask, and note what is not as it is due. Who is refused is answered `REFUSED`."""
@@ -97,17 +90,19 @@ def _short(told: Any) -> str:
     return repr(sorted(map(str, told))[:6] if isinstance(told, set) else told)[:300]
 
 
+# Whose appointment has ended since the request was bound: the database looks anew.
+STALE = (Actor("stale", "grid_worker", (rows.A,), standing="stale"), Actor("stale_leader", "community_leader", (rows.ONE,), standing="stale"))
 LOGINS = (Direct("matrix_login_a", areas=(rows.A,)), Direct("matrix_login_two", areas=(rows.TWO,)))
 # One of every right, with one area and with several, and some who have none.
 FEW = (
     "anonymous", "resident", "expert", "stewards", "worker_a", "worker_ac", "department", "department_ac", "leader_one", "leader_ac",
-    "system_admin", "security_admin", "expired",
+    "system_admin", "security_admin", "auditor", "district", "leader_two", "stand_in", "expired",
 )  # fmt: skip
 
 
 def people(few: bool = False) -> list[Actor]:
     """Everybody who comes in, and two logins; or a few whose rights differ."""
-    return [*(actor for actor in cast() if not actor.refused and (not few or actor.name in FEW)), *LOGINS]
+    return [*(actor for actor in cast() if not actor.refused and (not few or actor.name in FEW)), *STALE, *LOGINS]
 
 
 def logins(connection: sa.Connection) -> None:
@@ -248,9 +243,14 @@ def functions(desk: Desk, about: str = "") -> None:
     asking = {
         _fates: ("feature_fate",), _numbers: ("area_counts_told",), _posts: ("posts_told",), _affected: ("zone_affected",),
         _review: ("review_queue", "review_counts"), _touching: ("features_here", "tally_here"), _redrawing: ("areas_redrawn", "places_in"),
-        _reported: ("incident_reported",),
+        _reported: ("incident_reported",), _unmasking: ("unmasked", "sealed_fields", "trail_tells"),
+        _papers: (
+            "unmaskings_told", "unmasking_seen", "unmasking_reviewed", "exports_told", "export_seen", "export_moved", "export_allowed",
+            "rights_listed", "rights_moved", "caller_approves", "retention_held",
+        ),
+        _records: ("trail_told", "retention_told", "export_asked"),
     }  # fmt: skip
-    everything = (_people, _review, _posts, _numbers, _touching, _redrawing, _reported, _affected, _fates)
+    everything = (_people, _papers, _records, _review, _posts, _numbers, _touching, _redrawing, _reported, _affected, _unmasking, _fates)
     for told in sorted(everything, key=lambda told: about not in asking.get(told, ())):
         for actor in desk.people:
             if not isinstance(actor, Direct):
@@ -261,7 +261,9 @@ def _fates(desk: Desk, actor: Actor) -> None:
     words = {200: "living", 410: "retired", 403: "elsewhere"}
     for name, noun in RESOURCES.items():
         due: dict[str, str] = {}
-        for row in desk.oracle.town.of(name):
+        for number, row in enumerate(desk.oracle.town.of(name)):
+            if number % 3 and not (row.retired or row.touches):
+                continue
             fate = desk.oracle.fate(actor, row)
             due[str(row.id)] = words.get(fate, "absent")
             if fate == 200 and not actor.holds(row.scope) and actor.right in ("partner", "area", "leader"):
@@ -351,75 +353,35 @@ def _redrawing(desk: Desk, actor: Actor) -> None:
 
 def _reported(desk: Desk, actor: Actor) -> None:
     """A report is stored for anybody, and says who made it as far as that is known."""
-    asking = sa.text(
-        "SELECT incident_reported(CAST(:id AS uuid), 'T1', '\\x00', '井盖松动', NULL, NULL, NULL, ST_SetSRID(ST_MakePoint(122.605, 29.809), 4326), NULL, NULL, NULL)"
-    )
     id = "00000000-0000-7000-8000-0000000000bb"
     due = ("public" if actor.right in ("public", "own") else "patrol", desk.casting.accounts[actor.name] if actor.right == "own" else None)
 
     def reported(connection: sa.Connection) -> Any:
-        connection.execute(asking, {"id": id})
+        nothing = dict.fromkeys(("matter", "description", "address", "place", "masked", "cipher", "hash", "device", "again", "said"))
+        statements.run(connection, "report", id=id, ticket="T1", code_hash=b"", title="井盖松动", **nothing)
         connection.exec_driver_sql("SET LOCAL SESSION AUTHORIZATION DEFAULT")
         return tuple(connection.execute(sa.text("SELECT channel, owner FROM incidents WHERE id = :id"), {"id": id}).one())
 
     desk.held(actor, "reports", due, reported)
 
 
-# Accounts
-
-
-def held_role(name: str) -> str:
-    """The role somebody is appointed to now; nobody's for an appointment that has ended."""
-    actor = next(actor for actor in cast() if actor.name == name)
-    if actor.appointed:
-        return actor.appointed if actor.standing in ("revoked", "disabled") else "public"
-    return actor.role
-
-
-def may_appoint(actor: Actor, role: str, areas: Sequence[str]) -> bool:
-    """Whether an actor may give a role in some areas."""
-    if actor.role == "security_admin":
-        return True
-    if actor.role == "system_admin":
-        return False  # of the other two administrators there are some already
-    wanted = ROLES[role]
-    return (
-        "appoint" in actor.declared.may and wanted.rank < actor.declared.rank and not wanted.administrator
-        and bool(areas) and all(actor.holds(path) for path in areas)
-    )
-
-
-def in_hand(actor: Actor, name: str) -> bool:
-    """Whether an actor decides over somebody's account."""
-    other = next(other for other in cast() if other.name == name)
-    role = held_role(name)
-    if name == actor.name:
-        return False
-    if actor.role == "security_admin":
-        return True
-    if ROLES[role].administrator:
-        return False
-    if "accounts" in actor.declared.may:
-        return True
-    if "appoint" in actor.declared.may:
-        return (other.appointed or other.role) != "public" and (role == "public" or may_appoint(actor, role, other.areas))
-    return False
+# Accounts and papers
 
 
 def _people(desk: Desk, actor: Actor) -> None:
     names = list(desk.casting.accounts)
-    everybody = actor.role in ("system_admin", "security_admin")
-    listed = {
-        name: in_hand(actor, name) for name in names
-        if everybody or ("appoint" in actor.declared.may and any(actor.holds(p) for p in next(o for o in cast() if o.name == name).areas))
-    }
-    desk.held(actor, "lists accounts", listed, lambda c: {r.login: r.in_hand for r in c.execute(sa.text("SELECT login, in_hand FROM accounts_told(NULL, NULL, '', '', '', '', 1000, 0)"))})
+    kept = {name: in_hand(actor, name) for name in names if listed(actor, name)}
+    accounts = sa.text("SELECT login, in_hand FROM accounts_told(NULL, NULL, '', '', '', '', 1000, 0)")
+    desk.held(actor, "lists accounts", kept, lambda c: {row.login: row.in_hand for row in c.execute(accounts)})
     held = {name for name in desk.casting.appointments if not _by_cookie(name) and _open(name)}
     mine = {name for name in held if name == actor.name or in_hand(actor, name)}
     desk.held(actor, "lists tokens", mine, lambda c: set(c.scalars(sa.text("SELECT login FROM tokens_told()"))))
-    own = 1 if _by_cookie(actor.name) and actor.standing != "revoked" else 0
-    desk.held(actor, "lists sessions", own, lambda c: c.scalar(sa.text("SELECT count(*) FROM sessions_told(NULL)")))
-    makes = bool({"accounts", "appoint"} & set(actor.declared.may))
+    for name in ("leader_one", "stand_in", "expired"):
+        seen = 1 if name == actor.name or in_hand(actor, name) else 0
+        bound = {"account": desk.casting.accounts[name]}
+        asking = sa.text("SELECT count(*) FROM sessions_told(:account)")
+        desk.held(actor, f"lists the sessions of {name}", seen, lambda c, b=bound, a=asking: c.scalar(a, b))  # type: ignore[misc]
+    makes = bool({"accounts", "appoint"} & actor.able)
     made = sa.text("SELECT account_made('somebody.new', '', 'person') IS NOT NULL")
     desk.held(actor, "makes an account", True if makes else REFUSED, lambda c: c.scalar(made))
     for name in sorted({"worker_b", "leader_two", "audit_admin", "resident", "machine", actor.name}):
@@ -492,6 +454,76 @@ def _lends(desk: Desk, actor: Actor) -> None:
     path = rows.A if actor.name == "worker_b" else rows.B
     lent = {"account": desk.casting.accounts["neighbour"], "role": "grid_worker", "areas": [path], "categories": [], "lent": other}
     desk.held(actor, "lends another's", True if may_appoint(actor, "grid_worker", [path]) else REFUSED, lambda c: c.scalar(asking, lent))
+
+
+def _papers(desk: Desk, actor: Actor) -> None:
+    """Who sees what somebody asked for, and who decides over it."""
+    papers = desk.oracle.town.papers.values()
+    # In the database the second factor is no question: an administrator without one is not let in to ask.
+    seen = {paper.id: paper.seen_by(replace(actor, standing="holds" if actor.standing == "unproved" else actor.standing)) for paper in papers}
+    for kind, asking in (
+        ("unmasking", "SELECT id FROM unmaskings_told(NULL, NULL, 1000)"), ("export", "SELECT id FROM exports_told(NULL, 1000)"),
+        ("request", "SELECT id FROM rights_listed(NULL, NULL, false, NULL, 1000)"),
+    ):
+        due: Any = {paper.id for paper in papers if paper.kind == kind and seen[paper.id]}
+        if kind == "request" and actor.right != "leader":
+            due = REFUSED
+        desk.held(actor, f"lists each {kind}", due, lambda c, a=asking: set(c.scalars(sa.text(a))))  # type: ignore[misc]
+    for paper in papers:
+        bound: dict[str, Any] = {"id": paper.id}
+        if paper.decided:
+            taken = {paper.id} if paper.by == actor.name else set()
+            works = actor.right in ("area", "leader", "organisation")
+            asking = "SELECT id FROM export_allowed(:id)"
+            desk.held(actor, f"takes the file of {paper.by}", taken if works else REFUSED, lambda c, a=asking, b=bound: set(c.scalars(sa.text(a), b)))  # type: ignore[misc]
+            continue
+        decides = REFUSED if not seen[paper.id] or actor.name == paper.by or paper.by == actor.stands_in_for else "done"
+        if paper.kind == "unmasking":
+            asking, due = "SELECT unmasking_reviewed(:id, 'proper', 'in order')", decides
+        elif paper.kind == "export":
+            asking, due = "SELECT export_moved(:id, 'approved', 'in order')", decides if approves(actor, paper.scope) else REFUSED
+        else:
+            asking, due = "SELECT rights_moved(:ticket, NULL, 'refused', 'not to be found', 'identity', 'there', NULL)", "done" if seen[paper.id] else REFUSED
+            bound = {"ticket": _ticket(desk, paper.id)}
+        desk.held(actor, f"decides over the {paper.kind} of {paper.by}", due, lambda c, a=asking, b=bound: (c.execute(sa.text(a), b), "done")[1])  # type: ignore[misc]
+
+
+def _ticket(desk: Desk, id: UUID) -> str:
+    return str(desk.connection.scalar(sa.text("SELECT ticket FROM rights_requests WHERE id = :id"), {"id": id}))
+
+
+def _unmasking(desk: Desk, actor: Actor) -> None:
+    """What is masked is opened to who works with a row and answers for it, where the trail tells of it."""
+    for noun in ("residents", "incidents", "posts"):
+        resource = RESOURCES[noun]
+        fields = [f.name for f in resource.all_fields if f.secret or (f.name_of_person and f.clear is None)]
+        for row in [row for row in desk.oracle.town.of(noun) if row.place in ("A", "B", "ONE", "C")][::2]:
+            works = actor.right in ("area", "leader", "organisation")
+            may = works and "unmask" in actor.able and actor.name in desk.casting.accounts
+            due: Any = (set(fields) if desk.oracle.opens(actor, row) else set()) if may else REFUSED
+            asking = sa.text("SELECT field FROM unmasked(:entry, :noun, :id, :fields, 'visit', 'to visit')")
+            entry = _trailed(desk, actor, noun, row)
+            bound = {"entry": entry, "noun": noun, "id": row.id, "fields": fields}
+            desk.held(actor, f"unmasks {row}", due, lambda c, a=asking, b=bound: set(c.scalars(a, b)))  # type: ignore[misc]
+            if due:
+                other = bound | {"entry": entry - 1}
+                desk.held(actor, f"unmasks {row} untold", REFUSED, lambda c, a=asking, b=other: set(c.scalars(a, b)))  # type: ignore[misc]
+
+
+def _trailed(desk: Desk, actor: Actor, noun: str, row: Row) -> int:
+    entry = sa.text("SELECT trail_appended(:actor, '', 'unmask', :noun, :id, '', 'visit', 'asked', '')")
+    return int(desk.connection.execute(entry, {"actor": actor.name, "noun": noun, "id": str(row.id)}).scalar_one())
+
+
+def _records(desk: Desk, actor: Actor) -> None:
+    """The trail and what is due are for those who keep them; a file is asked for by who may take one."""
+    trail = sa.text("SELECT count(*) > 0 FROM trail_told(NULL, 5, NULL, NULL, NULL, NULL, NULL, NULL, NULL)")
+    desk.held(actor, "reads the trail", True if "audit" in actor.able else REFUSED, lambda c: c.scalar(trail))
+    due = sa.text("SELECT count(*) > 0 FROM retention_told(now())")
+    desk.held(actor, "asks what is over", "retention" in actor.able, lambda c: c.scalar(due))
+    works = actor.right in ("area", "leader", "organisation")
+    asking = sa.text("SELECT export_asked('parts', 'csv', NULL, false, '{}', 'service', 'to check', 1) IS NOT NULL")
+    desk.held(actor, "asks for a file", True if works and "export" in actor.able else REFUSED, lambda c: c.scalar(asking))
 
 
 def _areas(name: str) -> tuple[str, ...]:

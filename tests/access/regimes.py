@@ -3,16 +3,20 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
 
+import sqlalchemy as sa
 from fastapi import FastAPI
 
+from api.deps import Engines
+from geo import db
+from geo.cluster import Address
 from tests.access.actors import Actor, Casting
 from tests.access.answers import Answer
 from tests.access.offices import knows_name
@@ -78,6 +82,8 @@ class Matrix:
             found = list(exactly(401)(self.oracle, actor, answer))
         else:
             found = list(operation.expect(self.oracle, somebody, answer))
+        if operation.policy == "asked" and actor.name != "anonymous" and "public" in answer.headers.get("cache-control", ""):
+            found.append(f"anybody may keep it: {answer.headers['cache-control']}")
         return found + self.foreign(somebody, operation, answer)
 
     def foreign(self, actor: Actor, operation: Operation, answer: Answer) -> list[str]:
@@ -151,4 +157,22 @@ def chosen(pairs: Sequence[Pair], most: int, seed: int = 0) -> list[Pair]:
 
 def harmless(actor: Actor, operation: Operation) -> bool:
     """Whether a request changes nothing, because it cannot or because this actor may not."""
-    return not operation.changes or actor.refused or not operation.able & actor.may
+    return not operation.changes or (operation.policy == "asked" and actor.refused) or bool(operation.able and not operation.able & actor.may)
+
+
+@contextmanager
+def on(matrix: Matrix, engines: Engines) -> Iterator[Matrix]:
+    """The server on other connections."""
+    before, matrix.app.state.engines = matrix.app.state.engines, engines
+    try:
+        yield matrix
+    finally:
+        matrix.app.state.engines = before
+        for engine in (engines.web, engines.door, engines.trail):
+            engine.dispose()
+
+
+def connected(address: Address, **options: Any) -> sa.Engine:
+    """The engine of the web's login, as the server has it but for `options`."""
+    options = {"connect_args": {"options": f"-csearch_path={db.SEARCH_PATH} -ctimezone={db.TIME_ZONE}", "prepare_threshold": None}} | options
+    return sa.create_engine(address.url("jingwei_web"), **options)

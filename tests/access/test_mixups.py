@@ -19,7 +19,7 @@ from tests.access import rows
 from tests.access.actors import cast
 from tests.access.conftest import World
 from tests.access.oracle import Oracle
-from tests.access.test_matrix import connected
+from tests.access.regimes import connected
 
 THREADS, CONNECTIONS = 64, 4
 SETTINGS = """
@@ -162,7 +162,7 @@ def administrator(own_world: World) -> Iterator[sa.Engine]:
 @pytest.fixture
 def shared(own_world: World) -> Iterator[sa.Engine]:
     """The four connections."""
-    engine = connected(own_world, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=60, pool_pre_ping=True)
+    engine = connected(own_world.address, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=60, pool_pre_ping=True)
     yield engine
     engine.dispose()
 
