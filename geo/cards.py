@@ -1,7 +1,7 @@
 """What a leader is told of a place and of the whole: people, homes, ground, matters and things, in numbers.
 
 Names and counts are as the database tells them to the caller: to who works in the area in full, to anybody else names
-masked, and a count of people or households between one and k-1 None, which says "too few to tell" and never zero.
+masked, and people and households in multiples of k or None, which says "too few to tell" and never zero.
 """
 
 from collections.abc import Iterator, Mapping

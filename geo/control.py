@@ -15,7 +15,7 @@ def touched(connection: sa.Connection, zone: UUID) -> list[dict[str, Any]]:
 
 
 def affected(connection: sa.Connection, zone: UUID) -> dict[str, float | None]:
-    """Counts of what stands in the zone. Counts of people and homes below k are None, save to who works in all of it.
+    """Counts of what stands in the zone. Those of people and homes are None save to who works in all of it.
 
     Raises `NotFound` for a zone that the caller may not see.
     """

@@ -649,7 +649,7 @@ def _figure(number: int | None) -> str | None:
 
 
 def _says(told: str, number: int | None) -> bool:
-    return ("5" in told and "少" in told) if number is None else f"{number:,}" in told
+    return "不公布" in told if number is None else f"{number:,}" in told
 
 
 def fronts(oracle: Oracle) -> Said:
@@ -704,7 +704,7 @@ def _areas_listed(within: str, oracle: Oracle, actor: Actor, answer: Answer) -> 
         want = [f"{len(oracle.open(actor, row.scope)):,}", f"{oracle.overdue(actor, row.scope):,}"]
         if len(got[name]) > 2:
             counts = oracle.counts(actor, row.scope)
-            few = "—(少于5)"
+            few = "—(人少,不公布)"
             grids = [f"{sum(a.values['level'] == 'grid' and a.scope.startswith(row.scope) for a in areas):,}"] if len(got[name]) == 8 else []
             zones = [z for z in oracle.in_force(actor) if row.scope in z.touches]
             want += [*grids, f"{counts['buildings']:,}", _figure(counts["residents"]) or few, _figure(counts["households"]) or few,

@@ -4,7 +4,8 @@ It is held against the answers of the server, so it takes nothing from what make
 `geo.schema` nor the statements of `geo.query`. What it does take are the declarations: which field is for whom.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -21,6 +22,7 @@ FOR_ALL = {"zones": lambda row: row.values["state"] != "draft"}
 # The rows that a map draws, where not all.
 DRAWN = {"zones": lambda row: row.values["state"] == "active"}
 K = 5
+GRID = 15  # as many digits as the path of a grid has
 
 
 @dataclass(eq=False)
@@ -181,12 +183,13 @@ class Oracle:
         number = {noun: sum(row.noun == noun for row in placed) for noun in RESOURCES}
         houses = [row for row in placed if row.noun == "buildings"]
         exact = actor.right in ("area", "leader") and actor.holds(path)
-        people = {name: sum(row.values[name] for row in houses) for name in ("households", "residents", "non_local")}
-        people["dwellings"] = sum(row.noun == "dwellings" for row in inside)
+        homes = [row for row in inside if row.noun == "dwellings"]
+        people = {name: [(row.scope, row.values[name]) for row in houses] for name in ("households", "residents", "non_local")}
+        people["dwellings"] = [(row.scope, 1) for row in homes]
         return {
             "buildings": number["buildings"], "things": number["facilities"] + number["parts"],
             "open": sum(row.noun == "incidents" and row.values["state"] != "closed" for row in placed),
-            **{name: n if exact or n == 0 or n >= K else None for name, n in people.items()},
+            **{name: sum(n for _, n in found) if exact else public(path, found) for name, found in people.items()},
         }
 
     def overdue(self, actor: Actor, path: str = "") -> int:
@@ -217,6 +220,16 @@ class Oracle:
             if theirs and (actor.right in ("area", "leader") or for_all(row)):
                 found.append(row)
         return found
+
+
+def public(path: str, found: Iterable[tuple[str, int]]) -> int | None:
+    """How many people of an area everybody is told of, of all that are somewhere in it: in multiples of K, grid by grid."""
+    if len(path) > GRID:
+        return None
+    cells: Counter[str] = Counter()
+    for scope, number in found:
+        cells[scope[:GRID]] += number
+    return sum(K * ((n + K // 2) // K) for n in cells.values() if n >= K) or None
 
 
 def knows(actor: Actor, noun: Resource) -> bool:

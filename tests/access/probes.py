@@ -299,7 +299,7 @@ def _affected(desk: Desk, actor: Actor) -> None:
             inside = [house for house in desk.oracle.town.of("buildings") if not house.retired and _overlap(house, row)]
             people = sum(house.values["residents"] for house in inside)
             exact = actor.right in ("area", "leader") and actor.holds(row.scope)
-            due[row.id] = people if exact or people == 0 or people >= 5 else None
+            due[row.id] = people if exact else None
     asking = sa.text("SELECT z.id, a.residents FROM unnest(CAST(:ids AS uuid[])) AS z (id), zone_affected(z.id) AS a")
     ids = [row.id for row in desk.oracle.town.of("zones")]
     desk.held(actor, "asks what zones affect", due, lambda c: dict(map(tuple, c.execute(asking, {"ids": ids}).all())))  # type: ignore[arg-type]

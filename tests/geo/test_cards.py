@@ -47,7 +47,7 @@ def test_the_card_is_of_the_level_that_the_map_shows(card: Card, zoom: float, pa
     assert [step["path"] for step in found["path"]] == [path[:n] for n in (9, 12, 15) if n <= len(path)]
 
 
-@pytest.mark.parametrize(("people", "told"), [(0, 0), (1, None), (4, None), (5, 5), (12, 12)])
+@pytest.mark.parametrize(("people", "told"), [(0, None), (1, None), (4, None), (5, 5), (7, 5), (12, 10), (13, 15)])
 def test_few_people_are_not_told(
     connection: sa.Connection, card: Card, people: int, told: int | None
 ) -> None:

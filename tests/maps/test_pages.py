@@ -82,8 +82,8 @@ def test_the_numbers_stand_without_scripts(
 
 
 def test_a_small_count_of_people_is_not_told_and_is_not_zero(reader: pages.Reader, examples: Any) -> None:
-    assert "户数少于5" in pages.card(reader, examples.card("x"))
-    assert "—(少于5)" in pages.leader(reader, pages.View(listed=True), (), examples.numbers("x"))
+    assert "户少,不公布" in pages.card(reader, examples.card("x"))
+    assert "—(人少,不公布)" in pages.leader(reader, pages.View(listed=True), (), examples.numbers("x"))
 
 
 def test_a_place_in_no_grid_names_the_nearest(reader: pages.Reader, examples: Any) -> None:

@@ -8,5 +8,5 @@ ORDER BY length(areas.path), areas.path;
 
 -- affected --
 -- What stands in a zone: buildings it touches (one straddling the edge is one building with a share) and those wholly or
--- mostly inside, with the households, residents and homes of the buildings it touches.
+-- mostly inside, with the households, residents and homes of the buildings it touches for who works in all of it.
 SELECT * FROM zone_affected(:feature);

@@ -84,21 +84,55 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     WHERE of_noun IN ('buildings', 'incidents')
 $$;
 
--- A number of people or homes, or NULL where it is so small that it tells of somebody.
-CREATE OR REPLACE FUNCTION enough(number bigint, exact boolean) RETURNS bigint
+DROP FUNCTION IF EXISTS enough(bigint, boolean);
+-- How many people or homes of one cell are told to those who do not work there: the nearest multiple of k, and of fewer than k
+-- nothing, so that none is not told from a few.
+CREATE OR REPLACE FUNCTION cell_told(number bigint) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT CASE WHEN exact OR number = 0 OR number >= (SELECT k FROM instance) THEN number END
+    SELECT CASE WHEN number < k THEN 0 ELSE (number + k / 2) / k * k END FROM instance
 $$;
 
--- The same as told: to who works in the area as they are, to anybody else without numbers of people below k, for which NULL
--- stands and never zero.
+-- How many people and homes of an area are told to those who do not work there: the sum of what is told of its cells, which
+-- are its grids and whatever lies in a wider area and in no grid. Thus a sum tells nothing that its parts do not, and no part
+-- follows from it (docs/decisions/0035). Of less than a grid nothing is told.
+CREATE OR REPLACE FUNCTION persons_told(lo text)
+RETURNS TABLE (dwellings bigint, households bigint, residents bigint, non_local bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    WITH known AS (
+        SELECT path, quantity, value FROM tallies
+        WHERE path >= lo AND path < lo || '~' AND length(path) <= path_width('grid')
+          AND (noun, quantity) IN (('dwellings', 'rows'), ('buildings', 'households'), ('buildings', 'residents'), ('buildings', 'non_local'))
+        UNION ALL
+        SELECT left(scope, width) COLLATE "C", quantity, value
+        FROM tally_changes CROSS JOIN unnest(ARRAY[0, 2, 4, 6, 9, 12, 15]) AS width
+        WHERE scope >= lo AND scope < lo || '~' AND width BETWEEN length(lo) AND length(scope)
+          AND (noun, quantity) IN (('dwellings', 'rows'), ('buildings', 'households'), ('buildings', 'residents'), ('buildings', 'non_local'))
+    ), apart AS (
+        -- A sum less those of the areas in it is what lies in none of them.
+        SELECT path, quantity, value FROM known
+        UNION ALL
+        SELECT left(path, (ARRAY[0, 2, 4, 6, 9, 12])[array_position(ARRAY[2, 4, 6, 9, 12, 15], length(path))]) COLLATE "C", quantity, -value
+        FROM known WHERE length(path) > length(lo)
+    ), told AS (
+        SELECT quantity, cell_told(sum(value)::bigint) AS value FROM apart GROUP BY path, quantity
+    )
+    SELECT nullif(sum(value) FILTER (WHERE quantity = 'rows'), 0)::bigint, nullif(sum(value) FILTER (WHERE quantity = 'households'), 0)::bigint,
+        nullif(sum(value) FILTER (WHERE quantity = 'residents'), 0)::bigint, nullif(sum(value) FILTER (WHERE quantity = 'non_local'), 0)::bigint
+    FROM told
+$$;
+
+-- What is in an area as told: to who works in it as it is, to anybody else people and homes as above, NULL for too few.
 CREATE OR REPLACE FUNCTION area_counts_told(lo text)
 RETURNS TABLE (buildings bigint, dwellings bigint, households bigint, residents bigint, non_local bigint,
                facilities bigint, parts bigint, organisations bigint, incidents bigint, open_incidents bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT c.buildings, enough(c.dwellings, exact), enough(c.households, exact), enough(c.residents, exact),
-        enough(c.non_local, exact), c.facilities, c.parts, c.organisations, c.incidents, c.open_incidents
-    FROM area_counts(lo) AS c, (SELECT caller_right() IN ('owner', 'direct', 'area', 'leader') AND caller_holds(lo) AS exact) AS asked
+    SELECT c.buildings, p.dwellings, p.households, p.residents, p.non_local, c.facilities, c.parts, c.organisations, c.incidents, c.open_incidents
+    FROM area_counts(lo) AS c,
+        (SELECT coalesce(caller_right() IN ('owner', 'direct', 'area', 'leader') AND caller_holds(lo), false) AS exact) AS asked,
+        LATERAL (
+            SELECT c.dwellings, c.households, c.residents, c.non_local WHERE exact
+            UNION ALL SELECT * FROM persons_told(lo) WHERE NOT exact
+        ) AS p
 $$;
 
 -- The name of an area for whoever may not read its row: which areas there are, and where, everybody may know.

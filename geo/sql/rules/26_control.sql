@@ -1,5 +1,5 @@
--- What a zone affects. As definer, because the counts of people are told to those who may not see rows: as they are to who
--- works in the whole of it, to anybody else without those below k. Of a zone that the caller may not see, nothing.
+-- What a zone affects, people and homes only to who works in the whole of it: the number of a shape that is no cell would tell
+-- how many live between its edge and that of a grid (docs/decisions/0035). Of a zone that the caller may not see, nothing.
 CREATE OR REPLACE FUNCTION zone_affected(zone uuid)
 RETURNS TABLE (buildings bigint, buildings_inside bigint, buildings_straddling bigint, building_share double precision,
                units bigint, dwellings bigint, households bigint, residents bigint, entrances bigint)
@@ -18,8 +18,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     )
     SELECT count(*), count(*) FILTER (WHERE share >= 1), count(*) FILTER (WHERE share < 1), coalesce(sum(share), 0),
         (SELECT count(*) FROM units WHERE building IN (SELECT id FROM counted) AND units.retired_at IS NULL),
-        (SELECT enough(count(*), exact) FROM dwellings WHERE building IN (SELECT id FROM counted) AND dwellings.retired_at IS NULL),
-        enough(coalesce(sum(households), 0), exact), enough(coalesce(sum(residents), 0), exact),
+        CASE WHEN exact THEN (SELECT count(*) FROM dwellings WHERE building IN (SELECT id FROM counted) AND dwellings.retired_at IS NULL) END,
+        CASE WHEN exact THEN coalesce(sum(households), 0) END, CASE WHEN exact THEN coalesce(sum(residents), 0) END,
         (SELECT count(*) FROM entrances AS e WHERE e.geom && z.geom AND ST_Intersects(e.geom, z.geom) AND e.retired_at IS NULL)
     FROM z LEFT JOIN counted ON true GROUP BY z.geom, z.exact
 $$;
