@@ -384,7 +384,14 @@ def _people(desk: Desk, actor: Actor) -> None:
     makes = bool({"accounts", "appoint"} & actor.able)
     made = sa.text("SELECT account_made('somebody.new', '', 'person') IS NOT NULL")
     desk.held(actor, "makes an account", True if makes else REFUSED, lambda c: c.scalar(made))
-    for name in sorted({"worker_b", "leader_two", "audit_admin", "resident", "machine", actor.name}):
+    works = actor.declared.rank > 0 and actor.standing != "stale"
+    bound = {"account": desk.casting.accounts["resident"] if works else None}
+    naming = sa.text("SELECT account_named('resident') IS NOT DISTINCT FROM CAST(:account AS uuid)")
+    desk.held(actor, "asks for an account by its name", True, lambda c: c.scalar(naming, bound))
+    own = {(id, name == actor.name) for name, id in desk.casting.appointments.items() if _holds(name) and actor.name in (name, _lender(name))}
+    told = sa.text("SELECT id, mine FROM appointments_told()")
+    desk.held(actor, "lists what they are appointed to", own, lambda c: {(row.id, row.mine) for row in c.execute(told)})
+    for name in sorted({"worker_b", "leader_two", "audit_admin", "resident", "machine", "stand_in", actor.name}):
         if name in desk.casting.accounts:
             _decides(desk, actor, name)
     for role, areas in (("grid_worker", [rows.A]), ("grid_worker", [rows.C]), ("grid_worker", [rows.A, rows.C]), ("street", [rows.STREET]), ("audit_admin", []), ("resident", [])):
@@ -407,7 +414,8 @@ def _decides(desk: Desk, actor: Actor, name: str) -> None:
         ("gives a slip to", decides, "SELECT slip_made(:account, '\\x01', interval '1 day')"),
         ("ends a session of", decides or name == actor.name, "SELECT session_ended((SELECT id FROM probed WHERE what = 'session'))"),
         ("ends a token of", decides or name == actor.name, "SELECT token_ended((SELECT id FROM probed WHERE what = 'token'))"),
-        ("dismisses", name == actor.name or may_appoint(actor, held_role(name), _areas(name)), "SELECT appointment_ended(:appointment)"),
+        ("binds a subject to", decides, "SELECT account_bound(:account, 'subject')"),
+        ("dismisses", actor.name in (name, _lender(name)) or may_appoint(actor, held_role(name), _areas(name)), "SELECT appointment_ended(:appointment)"),
         ("hands over from", _nothing(name) or may_appoint(actor, held_role(name), _areas(name)), "SELECT handed_over(:account, :other, NULL)"),
         ("makes a token for", (name == actor.name or (name == "machine" and decides)) and held_role(name) != "public", "SELECT token_made(:appointment, '\\x02', 'x', interval '1 day')"),
     ):
@@ -533,6 +541,16 @@ def _areas(name: str) -> tuple[str, ...]:
 def _nothing(name: str) -> bool:
     """Whether there is nothing to hand over: what is held for another is not theirs to pass on."""
     return held_role(name) == "public" or any(actor.stands_in_for for actor in cast() if actor.name == name)
+
+
+def _lender(name: str) -> str | None:
+    """Whom somebody stands in for."""
+    return next(actor.stands_in_for for actor in cast() if actor.name == name)
+
+
+def _holds(name: str) -> bool:
+    """Whether an appointment is one now."""
+    return all(actor.standing not in ("expired", "ended") for actor in cast() if actor.name == name)
 
 
 def _by_cookie(name: str) -> bool:
