@@ -79,8 +79,8 @@ def act(new: Acting, request: Request, here: PresenceNow, who: CallerNow) -> Res
     if here.session is None:
         raise Unauthorised()
     engines: Engines = request.app.state.engines
+    noted(request, "account", purpose=str(new.appointment or ""), result="asked")
     door.act(engines.door, request.cookies[cookie_name(request)], new.appointment)
-    noted(request, "account", purpose=str(new.appointment or ""))
     return Response(status_code=204)
 
 
@@ -116,7 +116,7 @@ def enter(request: Request, answer: Response, login: str, password: str, code: s
         if "needs" in error.facts and not code:
             limits.give_back("sign_in", request)
         else:
-            noted(request, "sign_in", result="refused", actor=login[:64])
+            noted(request, "sign_in", result="refused", actor=door.known(engines.door, login))
         raise
     admit(request, answer, token)
 
@@ -136,7 +136,7 @@ def leave(request: Request, answer: Response, here: Presence) -> None:
     """Close the session and take the cookie back, with all that the browser has kept of it."""
     engines: Engines = request.app.state.engines
     if here.session is not None:
-        door.close(engines.door, request.cookies[cookie_name(request)])
         noted(request, "sign_out")
+        door.close(engines.door, request.cookies[cookie_name(request)])
     take_back(request, answer, cookie_name(request))
     answer.headers["Clear-Site-Data"] = '"cache"'

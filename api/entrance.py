@@ -187,8 +187,8 @@ def act(given: Annotated[Acting, Body()], request: Request, here: PresenceNow, w
         raise Unauthorised()
     engines: Engines = request.app.state.engines
     token = request.cookies[cookie_name(request)]
+    noted(request, "account", purpose=str(given.appointment), result="asked")
     door.act(engines.door, token, given.appointment)
-    noted(request, "account", purpose=str(given.appointment))
     back = came_from(request)
     return see(back if menu.open_to(back, door.by_session(engines.door, token).caller.may) else "/")
 

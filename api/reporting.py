@@ -29,7 +29,7 @@ class New(BaseModel):
 
     title: Annotated[models.Text, Field(min_length=1, max_length=200)]
     matter: Annotated[models.Text, Field(max_length=40)] | None = None
-    description: Annotated[models.Text, Field(max_length=4000)] | None = None
+    description: Annotated[models.Text, Field(max_length=3799)] | None = None  # a resident's title goes before it
     address: Annotated[models.Text, Field(max_length=256)] | None = None
     lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = None
     lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = None
@@ -51,7 +51,8 @@ def report(
     device_key: Annotated[str | None, Header(min_length=16, max_length=200, description="a random text that this device keeps to itself")] = None,
 ) -> dict[str, Any]:
     """Becomes an incident where it is. Sent twice with one `Idempotency-Key` and `Device-Key` it is one report, and both
-    answers are the same. What nobody should have written into it is left out, and named in `left_out`."""
+    answers are the same. What a resident writes is read by workers, and everybody else is told what kind of matter it is, until a
+    worker has given it a title. What nobody should have written into it is left out, and named in `left_out`."""
     if new.phone and not new.notice:
         raise Invalid("留电话须先看过告知(GET /reports/notice),并写明 notice: true。", field="notice")
     if (new.lon is None) != (new.lat is None):

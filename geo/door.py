@@ -103,6 +103,11 @@ def act(door: sa.Engine, token: str, appointment: UUID | None) -> None:
         raise Forbidden()
 
 
+def known(door: sa.Engine, login: str) -> str:
+    """A login as its account has it; `?` where there is none, for people type passwords there, and what they typed is kept nowhere."""
+    return login.lower() if _maybe(door, "SELECT id FROM account_asked(:login)", login=login[:LONGEST].replace("\0", "")) else "?"
+
+
 def slip_holder(door: sa.Engine, code: str) -> Mapping[str, Any]:
     """Whose slip it is: account, login, name. Raises `NotFound` for one that is used, run out or was never given."""
     found = _maybe(door, "SELECT * FROM slip_asked(:hash)", hash=digest(spelled(code)))

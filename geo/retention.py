@@ -127,7 +127,7 @@ UNTOUCHED = {
     "tally_changes": "counts",
     "layer_versions": "names of layers",
     "roles": "the declarations",
-    "accounts": "those who work here, known by their login until the account is destroyed",
+    "accounts": "those who work here or did: by login and name the journal and the trail say who it was",
     "appointments": "what they are appointed to",
     "appointment_areas": "paths of areas",
     "sessions": "hashes, and where somebody signed in from",
@@ -185,7 +185,9 @@ def rules() -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for resource in reversed(RESOURCES.values()):
         own = [field for field in resource.fields if field.stored and field.keeping]
-        found += [_rule(resource.name, f.name, [c.name for c in columns(f)], f.keeping) for f in own if f.keeping]
+        # Whose account reported something is known as long as how to reach them, and no longer.
+        whose = ["owner"] if resource.owned else []
+        found += [_rule(resource.name, f.name, [*(c.name for c in columns(f)), *whose], f.keeping) for f in own if f.keeping]
         if resource.keeping:
             rest = [c.name for field in resource.fields if field.stored and not field.keeping for c in columns(field)]
             found.append(_rule(resource.name, "", rest, resource.keeping))

@@ -94,6 +94,7 @@ ACTORS: tuple[Actor, ...] = (
     Actor("leader_two", "community_leader", (TWO,)),
     Actor("leader_ac", "community_leader", (A, C)),
     Actor("street", "street", (STREET,)),
+    Actor("other_street", "street", (E[:9],)),
     Actor("district", "district", (rows.FIRST,)),
     Actor("system_admin", "system_admin"),
     Actor("security_admin", "security_admin"),

@@ -96,7 +96,7 @@ LOGINS = (Direct("matrix_login_a", areas=(rows.A,)), Direct("matrix_login_two", 
 # One of every right, with one area and with several, and some who have none.
 FEW = (
     "anonymous", "resident", "expert", "stewards", "worker_a", "worker_ac", "department", "department_ac", "leader_one", "leader_ac",
-    "system_admin", "security_admin", "auditor", "district", "leader_two", "stand_in", "expired",
+    "system_admin", "security_admin", "auditor", "district", "other_street", "leader_two", "stand_in", "expired",
 )  # fmt: skip
 
 
@@ -248,7 +248,7 @@ def functions(desk: Desk, about: str = "") -> None:
             "unmaskings_told", "unmasking_seen", "unmasking_reviewed", "exports_told", "export_seen", "export_moved", "export_allowed",
             "rights_listed", "rights_moved", "caller_approves", "retention_held",
         ),
-        _records: ("trail_told", "retention_told", "export_asked"),
+        _records: ("trail_told", "retention_told", "export_asked", "caller_appointment"),
     }  # fmt: skip
     everything = (_people, _papers, _records, _review, _posts, _numbers, _touching, _redrawing, _reported, _affected, _unmasking, _fates)
     for told in sorted(everything, key=lambda told: about not in asking.get(told, ())):
@@ -527,6 +527,9 @@ def _records(desk: Desk, actor: Actor) -> None:
     """The trail and what is due are for those who keep them; a file is asked for by who may take one."""
     trail = sa.text("SELECT count(*) > 0 FROM trail_told(NULL, 5, NULL, NULL, NULL, NULL, NULL, NULL, NULL)")
     desk.held(actor, "reads the trail", True if "audit" in actor.able else REFUSED, lambda c: c.scalar(trail))
+    if actor.name in desk.casting.accounts and actor.name != "auditor":
+        another = sa.text("SELECT set_config('jingwei.appointment', :id, true)").bindparams(id=str(desk.casting.appointments["auditor"]))
+        desk.held(actor, "reads the trail as what another is", REFUSED, lambda c: (c.execute(another), c.scalar(trail))[1])
     due = sa.text("SELECT count(*) > 0 FROM retention_told(now())")
     desk.held(actor, "asks what is over", "retention" in actor.able, lambda c: c.scalar(due))
     works = actor.right in ("area", "leader", "organisation")

@@ -31,6 +31,10 @@ REDUNDANT = {
         ("areas_area_change checks everything", "areas_area_change_several checks everything", "areas_direct_change checks everything"),
         "the path of an area never changes",
     ),
+    # Of what asks it, who has a login of their own may call nothing.
+    "caller_appointment: session_user = 'jingwei_web' (0)": "a login of one's own may call no function that asks for an appointment",
+    # The public holds no area: whatever asks that has asked for its right before, and this is the second lock.
+    "caller_holds: ELSE false END (0)": "whatever asks what is held asks by which right too",
     "export_allowed: caller_may('export') (0)": "only an appointment that has the ability can have asked, and the same appointment takes",
 }
 

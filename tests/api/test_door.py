@@ -375,6 +375,19 @@ def test_another_role_counts_from_the_next_request(client: Client, connection: s
     assert (told["role"], told["scope"], told["may"], told["acting_as"]) == ("public", [], [], "")
 
 
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/me/acting"), ("POST", "/acting"), ("DELETE", "/sessions/current")])
+def test_without_a_trail_nobody_becomes_another(client: Client, connection: sa.Connection, method: str, path: str) -> None:
+    account = town.person(connection, "wang")
+    accounts.appoint(connection, account, "grid_worker", [town.A])
+    other = accounts.appoint(connection, account, "steward", [town.C])
+    sign_in(client, "wang")
+    connection.exec_driver_sql("REVOKE EXECUTE ON FUNCTION trail_appended FROM jingwei_trail")
+    told = {"data": {"appointment": str(other)}} if path == "/acting" else {"json": {"appointment": str(other)}} if method == "PUT" else {}
+    assert client.request(method, path, headers=town.OWN, **told).status_code == 503  # type: ignore[arg-type]
+    [session] = connection.execute(sa.text("SELECT appointment, ended_at FROM sessions WHERE account = :a"), {"a": account})
+    assert session.ended_at is None and session.appointment != other
+
+
 def test_the_cookie_is_nobody_elses(client: Client, connection: sa.Connection, env: Callable[..., None]) -> None:
     town.person(connection, "wang")
 

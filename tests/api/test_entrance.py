@@ -52,6 +52,12 @@ def trail(connection: sa.Connection) -> list[tuple[str, str, str]]:
     return [(row.actor, row.action, row.result) for row in rows]
 
 
+def changed_by(connection: sa.Connection, login: str) -> str | None:
+    """Under whose name the latest change of an account is told."""
+    asking = "SELECT c.actor FROM changes AS c JOIN accounts AS a ON a.id = c.feature WHERE a.login = :login ORDER BY c.id DESC LIMIT 1"
+    return connection.scalar(sa.text(asking), {"login": login})
+
+
 def alarm(text: str) -> str:
     found = re.search(r'<p class="alarm" role="alert"[^>]*>([^<]+)</p>', text)
     return unescape(found[1]) if found else ""
@@ -90,7 +96,9 @@ def test_the_front_door_tells_a_stranger_nothing(visitors: Visitors, connection:
     connection.execute(sa.text("UPDATE accounts SET locked_until = now() + interval '1 hour' WHERE login = :login"), {"login": worker})
     told.append(alarm(visitors().sign_in(worker).text))
     assert set(told) == {told[0]} != {""}
-    assert ("nobody", "sign_in", "refused") in trail(connection)
+    # People type passwords where their name goes: what is no name of anybody is in no row.
+    assert {("?", "sign_in", "refused"), (worker, "sign_in", "refused")} <= set(trail(connection))
+    assert "nobody" not in {row[0] for row in trail(connection)}
 
 
 @pytest.mark.parametrize("wanted", ELSEWHERE)
@@ -293,6 +301,7 @@ def test_a_slip_sets_a_password_once(visitors: Visitors, connection: sa.Connecti
         assert password not in answer.text
     answer = visitor.post("/slip", data={"code": slip, "password": new, "again": new})
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert changed_by(connection, worker) == worker
     assert "网格员 · 第一网格" in visitor.get("/").text
     # What was open before is closed, and the slip is used up.
     assert old.get("/account").headers["location"].startswith("/sign-in")
@@ -321,7 +330,7 @@ def test_codes_are_not_guessed_for_ever(application: FastAPI, visitors: Visitors
     assert int(late.headers["retry-after"]) > 0
 
 
-def test_somebody_changes_their_password(visitors: Visitors, worker: str) -> None:
+def test_somebody_changes_their_password(visitors: Visitors, connection: sa.Connection, worker: str) -> None:
     visitor, elsewhere = visitors(worker), visitors(worker)
     new = "copper-tide-almond-67"
     for form, status in (
@@ -333,6 +342,8 @@ def test_somebody_changes_their_password(visitors: Visitors, worker: str) -> Non
         assert (answer.status_code, bool(alarm(answer.text))) == (status, True)
     answer = visitor.post("/account/password", data={"old": town.PASSWORD, "password": new, "again": new})
     assert answer.headers["location"] == "/account?done=password"
+    # Told under their name, not that of the login by which the door asks.
+    assert changed_by(connection, worker) == worker
     assert "口令已改" in visitor.get("/account?done=password").text
     assert elsewhere.get("/account").headers["location"].startswith("/sign-in")
     assert visitors().post("/sign-in", data={"login": worker, "password": new}).status_code == 303

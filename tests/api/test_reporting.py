@@ -39,8 +39,9 @@ def test_anybody_reports_and_follows(client: TestClient, connection: sa.Connecti
     assert made.headers["cache-control"] == "no-store" and made.headers["location"] == f"/reports/{made.json()['ticket']}"
     row = stored(connection)
     assert (row.number, row.title, row.channel, row.source, row.scope, row.matter, row.state, row.owner) == (
-        made.json()["ticket"], "井盖破损", "public", "report", town.A, "sample", "accepted", None
+        made.json()["ticket"], kind(connection), "public", "report", town.A, "sample", "accepted", None
     )
+    assert row.description == "井盖破损\n路口西侧"
     assert (round(row.lon, 6), round(row.lat, 6)) == (round(LON, 6), round(LAT, 6))
     told = follow(client, made.json()["ticket"], made.json()["code"])
     assert told.status_code == 200 and told.headers["cache-control"] == "no-store"
@@ -49,6 +50,36 @@ def test_anybody_reports_and_follows(client: TestClient, connection: sa.Connecti
     # As people type it from paper.
     code = made.json()["code"].lower()
     assert follow(client, made.json()["ticket"].lower(), f"{code[:4]}-{code[4:8]} {code[8:]}").status_code == 200
+
+
+def kind(connection: sa.Connection) -> str:
+    """The title of the matter that the tests report."""
+    return str(connection.scalar(sa.text("SELECT title FROM matters WHERE code = 'sample'")))
+
+
+def test_what_a_resident_writes_is_told_to_nobody_before_a_worker_has_read_it(client: TestClient, connection: sa.Connection) -> None:
+    # It may accuse somebody by name, and a title is everybody's: in lists, cards, tiles, files.
+    said = "三楼王某某又在楼道烧纸"
+    report(client, title=said, matter="sample", lon=LON, lat=LAT)
+    row = stored(connection)
+    for path in ("/collections/incidents/items", f"/collections/incidents/items/{row.id}", f"/identify?lon={LON}&lat={LAT}&z=16", "/?view=list"):
+        answer = client.get(path, headers=town.NOBODY)
+        assert answer.status_code == 200 and "王某某" not in answer.text, path
+    worker = town.come(connection, "worker", "grid_worker", town.A)
+    read = client.get(f"/collections/incidents/items/{row.id}", headers=worker)
+    assert read.json()["properties"]["description"] == said
+    body = {"properties": {"title": "楼道烧纸"}}
+    named = client.patch(
+        f"/collections/incidents/items/{row.id}", json=body, headers=worker | {"If-Match": read.headers["etag"], "Content-Type": "application/merge-patch+json"}
+    )
+    assert named.status_code in (200, 204), named.text
+    told = client.get(f"/collections/incidents/items/{row.id}", headers=town.NOBODY).json()["properties"]
+    assert told["title"] == "楼道烧纸" and "description" not in told
+
+
+def test_the_longest_that_may_be_said_is_stored_whole(client: TestClient, connection: sa.Connection) -> None:
+    assert report(client, title="长" * 200, description="长" * 3799).status_code == 201
+    assert stored(connection).description == "长" * 200 + "\n" + "长" * 3799
 
 
 def test_only_who_has_ticket_and_code(client: TestClient, connection: sa.Connection) -> None:
@@ -104,7 +135,9 @@ def test_what_should_not_be_written_is_left_out_and_named(client: TestClient, co
         "title": ["不收的个人情况"], "description": ["证件号码", "电话号码", "不收的个人情况"], "address": ["电话号码"],
     }
     row = stored(connection)
-    assert (row.title, row.description, row.address) == ("有〔略〕家里漏水", "户主 〔略〕,电话 〔略〕,是〔略〕;编号 12345678", "3 幢 〔略〕")
+    assert (row.title, row.description, row.address) == (
+        "群众举报", "有〔略〕家里漏水\n户主 〔略〕,电话 〔略〕,是〔略〕;编号 12345678", "3 幢 〔略〕",
+    )
     everywhere = " ".join(connection.scalars(sa.text("SELECT t::text FROM incidents AS t UNION ALL SELECT c::text FROM changes AS c")))
     for gone in ("330102", "1234-5678", "13912345678", "确诊", "矫正"):
         assert gone not in everywhere
@@ -175,9 +208,9 @@ def test_a_resident_owns_what_they_report_and_nobody_elses(client: TestClient, c
     resident, neighbour = (town.come(connection, login, "resident") for login in ("li", "wang"))
     body = {"title": "路灯不亮", "description": "门口", "lon": LON, "lat": LAT}
     assert client.post("/reports", json=body, headers=resident).status_code == 201
-    report(client, title="别人的")
+    report(client, title="别人的", matter="sample")
     own = client.get("/collections/incidents/items", headers=resident).json()["features"]
-    assert [feature["properties"]["title"] for feature in own] == ["路灯不亮"]
+    assert [feature["properties"]["title"] for feature in own] == ["群众举报"]
     # The public's fields, and the place no finer than the public's.
     assert "description" not in own[0]["properties"] and own[0]["geometry"]["coordinates"] != [LON, LAT]
     assert client.get("/collections/incidents/items", headers=neighbour).json()["features"] == []

@@ -1,9 +1,10 @@
 -- What changed, by whom: journal, undo, versions, as-of and outbox are one table, written by trigger.
 
--- The web server binds the caller to its transaction; whoever comes with a login of their own is that login.
+-- The web server binds the caller to its transaction, and at the door a function says whose account it is; whoever comes with a
+-- login of their own is that login.
 CREATE OR REPLACE FUNCTION acting() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN session_user IN ('jingwei_web', 'jingwei_loader')
+    SELECT CASE WHEN session_user IN ('jingwei_web', 'jingwei_loader', 'jingwei_door')
         THEN coalesce(nullif(current_setting('jingwei.actor', true), ''), session_user::text) ELSE session_user::text END
 $$;
 

@@ -55,8 +55,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
         ELSE false END)
 $$;
 
+-- Nobody is bound at the door, where everybody changes their own account and no other: that is who acts.
 CREATE OR REPLACE FUNCTION account_journalled(account uuid, done text) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT set_config('jingwei.actor', login, true) FROM accounts WHERE id = account AND session_user = 'jingwei_door';
     INSERT INTO changes (actor, acting_as, noun, feature, operation)
     VALUES (acting(), acting_as(), 'accounts', account, done)
 $$;
