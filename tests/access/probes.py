@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from geo import db, statements
 from geo.catalog import RESOURCES
 from geo.catalog.roles import ROLES
-from geo.errors import Forbidden, NotFound
+from geo.errors import Conflict, Forbidden, NotFound
 from geo.resource import Audience, Place, Resource
 from tests import town
 from tests.access import rows
@@ -80,6 +80,8 @@ class Desk:
                 got = ask(connection)
         except (Forbidden, NotFound):
             got = REFUSED
+        except Conflict:
+            got = "conflict"
         if got != due:
             self.wrong.append(f"{actor} {question}: {_short(got)} where {_short(due)} is due")
             if self.one_is_enough:
@@ -245,7 +247,7 @@ def functions(desk: Desk, about: str = "") -> None:
         _review: ("review_queue", "review_counts"), _touching: ("features_here", "tally_here"), _redrawing: ("areas_redrawn", "places_in"),
         _reported: ("incident_reported",), _unmasking: ("unmasked", "sealed_fields", "trail_tells"),
         _papers: (
-            "unmaskings_told", "unmasking_seen", "unmasking_reviewed", "exports_told", "export_seen", "export_moved", "export_allowed",
+            "unmaskings_told", "unmasking_seen", "unmasking_reviewed", "exports_told", "export_seen", "export_moved", "export_allowed", "export_held", "export_taken",
             "rights_listed", "rights_moved", "caller_approves", "retention_held",
         ),
         _records: ("trail_told", "retention_told", "export_asked", "caller_appointment"),
@@ -464,6 +466,12 @@ def _lends(desk: Desk, actor: Actor) -> None:
     desk.held(actor, "lends another's", True if may_appoint(actor, "grid_worker", [path]) else REFUSED, lambda c: c.scalar(asking, lent))
 
 
+TAKEN = """
+INSERT INTO export_log (export, source, target, account, persons, asked_by, actor, acting_as, rows)
+SELECT id, 'approved', 'taken', account, persons, persons, actor, acting_as, 1 FROM exports WHERE id = :id
+"""
+
+
 def _papers(desk: Desk, actor: Actor) -> None:
     """Who sees what somebody asked for, and who decides over it."""
     papers = desk.oracle.town.papers.values()
@@ -477,6 +485,9 @@ def _papers(desk: Desk, actor: Actor) -> None:
         if kind == "request" and actor.right != "leader":
             due = REFUSED
         desk.held(actor, f"lists each {kind}", due, lambda c, a=asking: set(c.scalars(sa.text(a))))  # type: ignore[misc]
+    own = {(paper.id, paper.by == actor.name) for paper in papers if paper.kind == "export" and seen[paper.id]}
+    mine = sa.text("SELECT id, mine FROM exports_told(NULL, 1000)")
+    desk.held(actor, "lists which export is theirs", own, lambda c: {(row.id, row.mine) for row in c.execute(mine)})
     for paper in papers:
         bound: dict[str, Any] = {"id": paper.id}
         if paper.decided:
@@ -484,11 +495,20 @@ def _papers(desk: Desk, actor: Actor) -> None:
             works = actor.right in ("area", "leader", "organisation")
             asking = "SELECT id FROM export_allowed(:id)"
             desk.held(actor, f"takes the file of {paper.by}", taken if works else REFUSED, lambda c, a=asking, b=bound: set(c.scalars(sa.text(a), b)))  # type: ignore[misc]
+            # Only who has taken it is told that it was: to anybody else there is no such file.
+            save = desk.connection.begin_nested()
+            desk.connection.execute(sa.text(TAKEN), bound)
+            again = "conflict" if works and taken else REFUSED
+            desk.held(actor, f"takes the file of {paper.by} again", again, lambda c, b=bound: c.execute(sa.text("SELECT export_taken(0, :id, 1)"), b))  # type: ignore[misc]
+            save.rollback()
             continue
         decides = REFUSED if not seen[paper.id] or actor.name == paper.by or paper.by == actor.stands_in_for else "done"
         if paper.kind == "unmasking":
             asking, due = "SELECT unmasking_reviewed(:id, 'proper', 'in order')", decides
         elif paper.kind == "export":
+            withdrawing = sa.text("SELECT export_moved(:id, 'withdrawn', '')")
+            asks = "done" if actor.name == paper.by else REFUSED
+            desk.held(actor, f"withdraws the request of {paper.by}", asks, lambda c, a=withdrawing, b=bound: (c.execute(a, b), "done")[1])  # type: ignore[misc]
             asking, due = "SELECT export_moved(:id, 'approved', 'in order')", decides if approves(actor, paper.scope) else REFUSED
         else:
             asking, due = "SELECT rights_moved(:ticket, NULL, 'refused', 'not to be found', 'identity', 'there', NULL)", "done" if seen[paper.id] else REFUSED

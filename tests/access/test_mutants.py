@@ -35,6 +35,7 @@ REDUNDANT = {
     "caller_appointment: session_user = 'jingwei_web' (0)": "a login of one's own may call no function that asks for an appointment",
     # The public holds no area: whatever asks that has asked for its right before, and this is the second lock.
     "caller_holds: ELSE false END (0)": "whatever asks what is held asks by which right too",
+    "export_allowed: e.account = caller_account() (0)": "the appointment that asked is of one account, and the caller's own",
     "export_allowed: caller_may('export') (0)": "only an appointment that has the ability can have asked, and the same appointment takes",
 }
 
