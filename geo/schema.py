@@ -387,6 +387,7 @@ def fates() -> str:
     for r in RESOURCES.values():
         public = " AND ".join(filter(None, (f"{str(r.audience is Audience.PUBLIC).lower()}", r.public_rows)))
         partner = " AND ".join(filter(None, (f"{str(r.audience <= Audience.PARTNER).lower()}", r.public_rows)))
+        apart = "" if partner == "true" else f" WHEN caller_right() = 'partner' AND NOT ({partner}) THEN NULL"
         touching = (
             f" WHEN id IN (SELECT features_here('{r.name}')) THEN CASE WHEN retired_at IS NULL THEN 'elsewhere' ELSE 'retired' END"
             if r.place is Place.SHARES else ""
@@ -394,8 +395,7 @@ def fates() -> str:
         branches += (
             f"    WHEN '{r.name}' THEN (SELECT CASE WHEN caller_right() IN ('public', 'own', 'organisation')"
             f" THEN CASE WHEN {public} THEN CASE WHEN retired_at IS NULL THEN 'living' ELSE 'retired' END END"
-            f" WHEN caller_right() = 'partner' AND NOT ({partner}) THEN NULL"
-            f" WHEN caller_holds(scope) THEN CASE WHEN retired_at IS NULL THEN 'living' ELSE 'retired' END{touching}"
+            f"{apart} WHEN caller_holds(scope) THEN CASE WHEN retired_at IS NULL THEN 'living' ELSE 'retired' END{touching}"
             f" WHEN retired_at IS NULL AND {public} THEN 'elsewhere' END FROM {r.name} WHERE id = feature)\n"
         )
     return f"""
