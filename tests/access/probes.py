@@ -390,9 +390,12 @@ def _people(desk: Desk, actor: Actor) -> None:
     bound = {"account": desk.casting.accounts["resident"] if works else None}
     naming = sa.text("SELECT account_named('resident') IS NOT DISTINCT FROM CAST(:account AS uuid)")
     desk.held(actor, "asks for an account by its name", True, lambda c: c.scalar(naming, bound))
-    own = {(id, name == actor.name) for name, id in desk.casting.appointments.items() if _holds(name) and actor.name in (name, _lender(name))}
-    told = sa.text("SELECT id, mine FROM appointments_told()")
-    desk.held(actor, "lists what they are appointed to", own, lambda c: {(row.id, row.mine) for row in c.execute(told)})
+    own = {
+        (id, name == actor.name, _lender(name) if name == actor.name else name)
+        for name, id in desk.casting.appointments.items() if _holds(name) and actor.name in (name, _lender(name))
+    }
+    told = sa.text("SELECT id, mine, other_login FROM appointments_told()")
+    desk.held(actor, "lists what they are appointed to", own, lambda c: set(map(tuple, c.execute(told))))
     for name in sorted({"worker_b", "leader_two", "audit_admin", "resident", "machine", "stand_in", actor.name}):
         if name in desk.casting.accounts:
             _decides(desk, actor, name)
