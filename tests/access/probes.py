@@ -250,9 +250,10 @@ def functions(desk: Desk, about: str = "") -> None:
             "unmaskings_told", "unmasking_seen", "unmasking_reviewed", "exports_told", "export_seen", "export_moved", "export_allowed", "export_held", "export_taken",
             "rights_listed", "rights_moved", "caller_approves", "retention_held",
         ),
-        _records: ("trail_told", "retention_told", "export_asked", "caller_appointment"),
+        _records: ("trail_told", "retention_told", "export_asked", "caller_appointment", "certificates_issued", "certificates_told"),
+        _uploads: ("upload_held", "upload_made", "upload_moved", "upload_discarded", "uploads_told", "upload_problems", "upload_rows", "partial_held", "partial_taken", "partial_begun"),
     }  # fmt: skip
-    everything = (_people, _papers, _records, _review, _posts, _numbers, _touching, _redrawing, _reported, _affected, _unmasking, _fates)
+    everything = (_people, _papers, _records, _uploads, _review, _posts, _numbers, _touching, _redrawing, _reported, _affected, _unmasking, _fates)
     for told in sorted(everything, key=lambda told: about not in asking.get(told, ())):
         for actor in desk.people:
             if not isinstance(actor, Direct):
@@ -557,7 +558,57 @@ def _records(desk: Desk, actor: Actor) -> None:
     desk.held(actor, "asks what is over", "retention" in actor.able, lambda c: c.scalar(due))
     works = actor.right in ("area", "leader", "organisation")
     asking = sa.text("SELECT export_asked('parts', 'csv', NULL, false, '{}', 'service', 'to check', 1) IS NOT NULL")
+    told = sa.text("SELECT count(*) FROM certificates_told(NULL)")
+    desk.held(actor, "reads the certificates", 1 if "retention" in actor.able else 0, lambda c: c.scalar(told))
+    issuing = sa.text("SELECT count(*) FROM certificates_issued(NULL)")
+    desk.held(actor, "issues the certificates of a run", REFUSED, lambda c: c.scalar(issuing))
     desk.held(actor, "asks for a file", True if works and "export" in actor.able else REFUSED, lambda c: c.scalar(asking))
+
+
+def _uploads(desk: Desk, actor: Actor) -> None:
+    """A file on its way in is its sender's, and nobody else's to look at or to move."""
+    loads = "load" in actor.able and actor.name in desk.casting.accounts
+    mine = {actor.name} & set(SENDERS) if loads else set()
+    desk.held(actor, "lists uploads", mine, lambda c: set(c.scalars(sa.text("SELECT name FROM uploads_told(NULL, 100)"))))
+    making = sa.text("SELECT upload_made(uuid_v7(), 'x', 1, sha256('x'), '\\x01', NULL, '{}') IS NOT NULL")
+    desk.held(actor, "sends a file", True if loads else REFUSED, lambda c: c.scalar(making))
+    for name in SENDERS:
+        id = desk.connection.scalar(sa.text("SELECT id FROM uploads WHERE name = :name"), {"name": name})
+        due = "done" if name in mine else REFUSED
+        for question, statement in (
+            ("applies", "SELECT upload_moved(:id, 'apply', NULL)"), ("gives up", "SELECT upload_discarded(:id)"),
+            ("looks into", "SELECT count(*) FROM upload_rows(:id, NULL, 0, 1)"), ("is told what is wrong in", "SELECT count(*) FROM upload_problems(:id, NULL, NULL, 0, 1)"),
+            ("goes on with", "SELECT id FROM partial_held(:id, false)"),
+        ):
+            asking = sa.text(statement).bindparams(id=id)
+            desk.held(actor, f"{question} the upload of {name}", due, lambda c, a=asking: (c.execute(a), "done")[1])  # type: ignore[misc]
+
+        def continued(connection: sa.Connection, id: UUID = id) -> Any:  # type: ignore[assignment]
+            connection.execute(sa.text("SELECT partial_taken(:id, 7)"), {"id": id})
+            connection.exec_driver_sql("SET LOCAL SESSION AUTHORIZATION DEFAULT")
+            return connection.scalar(sa.text("SELECT taken FROM partial_uploads WHERE id = :id"), {"id": id})
+
+        desk.held(actor, f"writes more of the upload of {name}", 7 if name == actor.name else 0, continued)
+    beginning = sa.text("SELECT partial_begun(uuid_v7(), 'x', 1, '\\x01')")
+    desk.held(actor, "begins a file", "done" if loads else REFUSED, lambda c: (c.execute(beginning), "done")[1])
+
+
+SENDERS = ("leader_one", "system_admin")
+
+
+def sent(connection: sa.Connection, casting: Casting) -> None:
+    """A file of each sender that waits for a word, and a certificate of something destroyed."""
+    adding = sa.text(
+        "INSERT INTO uploads (account, appointment, actor, acting_as, within, name, size, digest, state) SELECT account, id, :name, '', '{}', :name, 1,"
+        " sha256('x'), 'ready' FROM appointments WHERE account = :account"
+    )
+    for name in SENDERS:
+        connection.execute(adding, {"name": name, "account": casting.accounts[name]})
+    connection.exec_driver_sql(
+        "INSERT INTO certificates (issued_by, approved_by, cause, begun_at, ended_at, counts, total, stretches, salt, hash)"
+        " VALUES ('probe', 'probe', 'hand', now(), now(), '[]', 1, '{}', sha256('a'), sha256('b'))"
+    )
+    connection.exec_driver_sql("INSERT INTO partial_uploads (id, account, name, size, file_key_cipher) SELECT id, account, name, 9, '\\x01' FROM uploads")
 
 
 def _areas(name: str) -> tuple[str, ...]:

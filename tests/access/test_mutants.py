@@ -52,7 +52,8 @@ FROM pg_proc WHERE pronamespace = 'jingwei'::regnamespace AND prokind = 'f' ORDE
 CALL = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
 CHECKS = {
     re.compile(rf"\b(?:caller_holds|caller_may|in_hand|may_appoint|scopes_hold){CALL}"): "true",
-    re.compile(rf"\bcaller_right\(\) (?:NOT )?IN {CALL}"): "true",
+    re.compile(rf"\bcaller_right\(\) IN {CALL}"): "true",
+    re.compile(rf"\bcaller_right\(\) NOT IN {CALL}"): "false",
     re.compile(r"\bcaller_right\(\) = '\w+'"): "true",
     re.compile(r"\(caller_appointment\(\)\)\.role = '\w+'"): "true",
     re.compile(r"\b[\w.]+ (?:=|IS NOT DISTINCT FROM|IS DISTINCT FROM) caller_account\(\)"): "true",
@@ -93,6 +94,7 @@ def desk(world: World) -> Iterator[Desk]:
         outer = connection.begin()
         probes.logins(connection)
         probes.opened(connection, world.casting)
+        probes.sent(connection, world.casting)
         yield Desk(connection, world.oracle, world.casting, probes.people(few=True))
         outer.rollback()
     engine.dispose()
