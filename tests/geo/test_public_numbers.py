@@ -95,7 +95,7 @@ def test_who_works_there_is_told_as_it_is(connection: sa.Connection, web: Any, r
 
 
 def test_nobody_asks_how_a_cell_is_told(web: Any) -> None:
-    for asking in ("SELECT persons_told('')", "SELECT cell_told(1)", "SELECT tallies_of('')", "SELECT area_counts('')"):
+    for asking in ("SELECT persons_told('')", "SELECT tallies_of('')", "SELECT area_counts('')"):
         with pytest.raises(Forbidden), db.transaction(web, db.Caller(), read_only=True) as bound:
             bound.execute(sa.text(asking))
 

@@ -85,22 +85,16 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
 $$;
 
 DROP FUNCTION IF EXISTS enough(bigint, boolean);
--- How many people or homes of one cell are told to those who do not work there: the nearest multiple of k, and of fewer than k
--- nothing, so that none is not told from a few.
-CREATE OR REPLACE FUNCTION cell_told(number bigint) RETURNS bigint
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT CASE WHEN number < k THEN 0 ELSE (number + k / 2) / k * k END FROM instance
-$$;
-
 -- How many people and homes of an area are told to those who do not work there: the sum of what is told of its cells, which
--- are its grids and whatever lies in a wider area and in no grid. Thus a sum tells nothing that its parts do not, and no part
--- follows from it (docs/decisions/0035). Of less than a grid nothing is told.
+-- are its grids and whatever lies in a wider area and in no grid. Of a cell that is the nearest multiple of k, and of fewer than
+-- k nothing, so that none is not told from a few. Thus a sum tells nothing that its parts do not, and no part follows from it
+-- (docs/decisions/0035). Of less than a grid nothing is told.
 CREATE OR REPLACE FUNCTION persons_told(lo text)
 RETURNS TABLE (dwellings bigint, households bigint, residents bigint, non_local bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     WITH known AS (
         SELECT path, quantity, value FROM tallies
-        WHERE path >= lo AND path < lo || '~' AND length(path) <= path_width('grid')
+        WHERE path >= lo AND path < lo || '~' AND length(path) <= 15
           AND (noun, quantity) IN (('dwellings', 'rows'), ('buildings', 'households'), ('buildings', 'residents'), ('buildings', 'non_local'))
         UNION ALL
         SELECT left(scope, width) COLLATE "C", quantity, value
@@ -113,8 +107,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
         UNION ALL
         SELECT left(path, (ARRAY[0, 2, 4, 6, 9, 12])[array_position(ARRAY[2, 4, 6, 9, 12, 15], length(path))]) COLLATE "C", quantity, -value
         FROM known WHERE length(path) > length(lo)
+    ), cells AS (
+        SELECT quantity, sum(value)::bigint AS number FROM apart GROUP BY path, quantity
     ), told AS (
-        SELECT quantity, cell_told(sum(value)::bigint) AS value FROM apart GROUP BY path, quantity
+        SELECT quantity, CASE WHEN number < few.k THEN 0 ELSE (number + few.k / 2) / few.k * few.k END AS value
+        FROM cells CROSS JOIN (SELECT k FROM instance) AS few
     )
     SELECT nullif(sum(value) FILTER (WHERE quantity = 'rows'), 0)::bigint, nullif(sum(value) FILTER (WHERE quantity = 'households'), 0)::bigint,
         nullif(sum(value) FILTER (WHERE quantity = 'residents'), 0)::bigint, nullif(sum(value) FILTER (WHERE quantity = 'non_local'), 0)::bigint
