@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -154,6 +155,19 @@ def test_settings_are_its_own_to_change_and_change_nothing(clerk: Callable[..., 
     assert names(driver) == ["新", "西"]
 
 
+def test_a_transaction_that_is_left_open_is_ended(clerk: Callable[..., Driver]) -> None:
+    # What somebody began in QGIS and went to lunch with keeps locks, and old rows alive.
+    driver = clerk()
+    assert driver.execute("SELECT current_setting('idle_in_transaction_session_timeout')").fetchone() == ("10min",)
+    driver.execute("SET idle_in_transaction_session_timeout = 50")
+    driver.execute("SELECT pg_sleep(0)")
+    with pytest.raises((psycopg.errors.IdleInTransactionSessionTimeout, psycopg.OperationalError)):
+        for _ in range(100):
+            time.sleep(0.1)
+            driver.execute("SELECT 1")
+    assert driver.closed
+
+
 def test_who_wrote_is_who_logged_in(clerk: Callable[..., Driver], owner: sa.Connection) -> None:
     driver = clerk()
     driver.execute("SELECT set_config('jingwei.actor', 'somebody', false)")
@@ -178,9 +192,9 @@ def test_an_end_holds_in_connections_that_are_open(clerk: Callable[..., Driver],
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         driver.execute("INSERT INTO parts (name, geom) VALUES ('新', ST_SetSRID(ST_Point(%s, %s), 4326))", town.at(0.5, 0.6))
     direct.ended(owner, THIRD)
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises((psycopg.errors.IdleInTransactionSessionTimeout, psycopg.OperationalError)):
         driver.execute("SELECT 1")
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises((psycopg.errors.IdleInTransactionSessionTimeout, psycopg.OperationalError)):
         clerk(THIRD)
     # Given again, it has a new password.
     password = direct.opened(owner, THIRD, WEST, datetime.now(UTC) + timedelta(days=1))
