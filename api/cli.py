@@ -244,11 +244,26 @@ def export(
         raise Forbidden("明文要由另一个人批准:请先在网页上申请,批准后加 --approved 和申请的编号。")
     else:
         target = output or Path(exporting.file_name(resource, format))
+        # A shapefile is several files, which travel as one.
+        target = target.with_suffix(".zip") if format == "shp" else target
         exporting.Order(exporting.noun(resource), exporting.checked(format), encoding=encoding, crs=crs)
         _trailed(Caller("jingwei_admin"), resource, "?", "")
         with engine() as made:
             count = exporting.export(made, resource, target, format, fields.split(",") if fields else None, encoding=encoding, crs=crs)
     console.print(said("{count} 行写入 {target}", count=count, target=target), markup=False, soft_wrap=True)
+
+
+@app.command()
+def template(resource: str, file: Annotated[Path | None, typer.Argument(help="RESOURCE.xlsx without it")] = None) -> None:
+    """Write an empty table of a resource, to be filled in and loaded: headings, drop-downs, an example, what each column means."""
+    from geo import exporting, templates
+
+    noun = exporting.noun(resource)
+    target = file or Path(f"{resource}.xlsx")
+    with engine() as made, db.translated(), made.connect() as connection:
+        lists = {field.listed: exporting.listed(connection, field.listed) for field in noun.writable if field.listed}
+    target.write_bytes(templates.template(noun, lists, say=partial(translated, language=spoken())))
+    console.print(said("模板写入 {target}", target=target), markup=False, soft_wrap=True)
 
 
 @app.command()

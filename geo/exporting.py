@@ -33,7 +33,7 @@ from geo.disclosure import FORMATS
 from geo.errors import BadQuery, GeoError, Invalid, NotFound, TooLarge
 from geo.query import DECIMALS, Filter, conditions, expression, place
 from geo.resource import Audience, Field, Place, Resource
-from geo.sheets import PLACES, WATERMARK, safe
+from geo.sheets import ABBREVIATED, PLACES, WATERMARK, safe
 from geo.tables import CODES, TABLES
 
 LEVELS = ("street", "community", "grid")
@@ -57,11 +57,7 @@ CHUNK = 5_000
 RESERVED = ("fid", "ogc_fid", "geom", "geometry")
 SHAPES = {"POINT": "Point", "MULTILINESTRING": "MultiLineString", "MULTIPOLYGON": "MultiPolygon"}
 ABBREVIATION = re.compile("[A-Z][A-Z0-9]{1,9}")
-# For a DBF, where two names would be cut to the same ten characters.
-ABBREVIATED = {
-    "street_name": "street", "street_path": "street_cd", "community_name": "community", "community_path": "commun_cd",
-    "grid_name": "grid", "grid_path": "grid_cd",
-}
+PLACEMARK = "Name"  # the column that the KML driver takes for the title of a placemark
 END = b"end\n"  # as `geo.packing` takes it
 
 Row = dict[str, Any]
@@ -293,6 +289,11 @@ def _columns(connection: sa.Connection, order: Order) -> list[Column]:
         names = sa.select(sa.func.jsonb_object_keys(t.c.extras).label("name")).where(*conditions(order.resource, order.want, order.audience))
         brought = connection.scalars(sa.select(names.subquery().c.name).distinct().order_by(sa.text("1")))
         columns += [Column(name, name) for name in brought if name not in own and name not in keys]
+    label = order.resource.label
+    if order.kind == "kml" and label in keys:
+        # What a placemark is called on the map; of most it is the very field that is called name.
+        columns = [column._replace(head=PLACEMARK) if column.key == label == "name" else column for column in columns]
+        columns += [Column(label, PLACEMARK, own[label])] if label != "name" else []
     if order.mark:
         columns.append(Column(WATERMARK, heads.get(WATERMARK, WATERMARK)))
     return _apart(order, columns)
@@ -433,7 +434,6 @@ class _Packer:
             "kind": order.kind, "target": str(target), "names": names, "types": [kind.__name__ for kind in self.types],
             "shape": SHAPES.get(order.resource.geometry or ""), "crs": order.crs or DEGREES, "encoding": order.encoding,
             "layer": order.resource.name, "title": order.resource.title,
-            "label": next((c.head for c in columns if c.key == order.resource.label), ""),
             "dictionary": _dictionary(columns, names), "dictionary_name": sheets.DICTIONARY,
         }
         # Nothing of our own environment goes along: it may hold the database's address.

@@ -138,8 +138,6 @@ def _layer(pack: Pack) -> None:
 
     shapefile = pack.kind == "shp"
     how: dict[str, Any] = {"encoding": {"gbk": "CP936"}.get(pack.charset, "UTF-8")} if shapefile else {}
-    if pack.kind == "kml" and pack.order["label"]:
-        how["dataset_options"] = {"NameField": pack.order["label"]}
     if pack.kind == "gpkg":
         how["layer_options"] = {"IDENTIFIER": pack.order["title"]}
     reader = pa.RecordBatchReader.from_batches(pack.schema, pack.batches())

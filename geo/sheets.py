@@ -19,6 +19,11 @@ PLACES = {
     "street_name": "所在街道", "street_path": "所在街道路径", "community_name": "所在社区", "community_path": "所在社区路径",
     "grid_name": "所在网格", "grid_path": "所在网格路径", "scope": "区域路径",
 }
+# For a DBF, where two of these would be cut to the same ten characters.
+ABBREVIATED = {
+    "street_name": "street", "street_path": "street_cd", "community_name": "community", "community_path": "commun_cd",
+    "grid_name": "grid", "grid_path": "grid_cd",
+}
 # Sheets of a workbook, and a member of an archive, that explain and hold no rows.
 NOTES, LISTS, DICTIONARY = "填写说明", "可选值", "字段说明"
 ASIDE = (NOTES, LISTS, DICTIONARY)
@@ -41,7 +46,8 @@ def set_aside(resource: Resource) -> frozenset[str]:
     given = {field.name for field in resource.writable} | {"lon", "lat", "wkt"}
     told = {name: title for name, title in headings(resource).items() if name not in given}
     short = {name[:10] for name in told}  # what a shapefile leaves of them
-    return frozenset({*told, *told.values(), *short})
+    placemark = set() if resource.label == "name" else {"Name"}  # the label a second time
+    return frozenset({*told, *told.values(), *short, *placemark, *ABBREVIATED.values()})
 
 
 def is_example(cells: Sequence[object]) -> bool:
