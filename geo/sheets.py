@@ -29,6 +29,7 @@ NOTES, LISTS, DICTIONARY = "填写说明", "可选值", "字段说明"
 ASIDE = (NOTES, LISTS, DICTIONARY)
 DICTIONARY_HEADS = ("短名", "字段", "名称", "可选值", "截短的行数")
 EXAMPLE = "示例"
+YES, NO = "是", "否"
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝")
 # Stars of any make; crosses and dots only where they stand for digits or follow a surname.
@@ -76,7 +77,7 @@ def worded(value: object, titles: Mapping[str, str], zone: tzinfo) -> object:
     `titles` are those of its field's codes; a code that has none stands for itself.
     """
     if isinstance(value, bool):
-        return "是" if value else "否"
+        return YES if value else NO
     if isinstance(value, datetime):
         return value.astimezone(zone).replace(tzinfo=None)
     if isinstance(value, UUID):

@@ -29,7 +29,7 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "MULTIPOLYGON": {WKT: "POLYGON ((122.604 29.804, 122.606 29.804, 122.606 29.806, 122.604 29.806, 122.604 29.804))"},
 }
 TYPES: dict[type, str] = {
-    str: "文字", int: "整数", float: "数字", bool: "是/否", datetime: "时间,如 2026-03-05 08:00", date: "日期,如 2026-03-05", UUID: "引用",
+    str: "文字", int: "整数", float: "数字", bool: "是/否", datetime: "时间,如 2026-03-05 08:00", date: "日期,如 2026-03-05", UUID: "编码",
 }
 AUDIENCES = {
     Audience.PUBLIC: "公开", Audience.PARTNER: "合作单位以上", Audience.WORKER: "工作人员", Audience.LEADER: "负责人",
@@ -133,7 +133,7 @@ def example(resource: Resource, head: Head, lists: Lists) -> object:
 def allowed(field: Field, lists: Lists) -> list[str]:
     """What may stand in a cell, where that can be listed: titles of choices and codes, 是 and 否."""
     if field.type is bool:
-        return ["是", "否"]
+        return [sheets.YES, sheets.NO]
     known = dict(lists.get(field.listed, {})) if field.listed else {choice.code: choice.title for choice in field.choices}
     told = sheets.told_apart(known)
     return [told.get(code, code) for code in known]
@@ -205,8 +205,8 @@ def _about(field: Field, say: Say) -> str:
         parts.append(say("单位 {unit}").format(unit=say(field.unit)))
     if field.default is not None:
         default = next((choice.title for choice in field.choices if choice.code == field.default), field.default)
-        default = {True: "是", False: "否"}[default] if isinstance(default, bool) else default
-        parts.append(say("不填为“{value}”").format(value=say(str(default))))
+        default = (sheets.NO, sheets.YES)[default] if isinstance(default, bool) else default
+        parts.append(say("不填为“{value}”").format(value=default))
     return ";".join(parts)
 
 
