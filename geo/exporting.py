@@ -487,7 +487,9 @@ class _Packer:
             told = json.loads(refusal.read_bytes())
             return Invalid(told.pop("sentence"), **told)
         error = GeoError()
-        error.__cause__ = RuntimeError((self.target.parent / "complaints").read_text(errors="replace")[-2_000:])
+        # Where it broke, without what was being written: that may be a person's.
+        told = (self.target.parent / "complaints").read_text(errors="replace")[-4_000:]
+        error.__cause__ = RuntimeError("\n".join(re.findall(r"^  File .*|^[\w.]+(?:Error|Exception)\b", told, re.M)))
         return error
 
 
@@ -499,8 +501,9 @@ def shortened(columns: Sequence[Column]) -> list[str]:
         aliases = column.field.aliases if column.field else ()
         standard = next((alias for alias in aliases if ABBREVIATION.fullmatch(alias)), "")
         name = standard or ABBREVIATED.get(column.key, column.key)
-        cut = "".join(c for c in name if c.isascii() and (c.isalnum() or c == "_"))[:10] or f"F{number}"
-        while cut.casefold() in (known.casefold() for known in taken):
+        cut = "".join(c for c in name if c.isascii() and (c.isalnum() or c == "_"))[:10]
+        cut = cut if cut[:1].isalpha() else f"F{number}"
+        while cut.casefold() in (*RESERVED, *(known.casefold() for known in taken)):
             cut = f"{cut[:6]}_{number}"
         taken.append(cut)
     return taken

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from api import sending
-from geo import db, door, exporting, exports, sheets
+from geo import db, door, exporting, exports, files, sheets
 from geo.catalog import RESOURCES
 from geo.resource import Audience
 from tests import town
@@ -212,6 +212,41 @@ def test_a_second_person_and_then_the_file(client: TestClient, connection: sa.Co
     assert [(r.actor, r.action, r.feature, r.result) for r in told(connection, since) if r.noun == "residents"] == [
         ("head", "export", id, "requested"), ("chief", "approve", id, "approved"), ("head", "export", id, "asked"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["gpkg", "shp"])
+def test_the_web_writes_what_takes_gdal_too(
+    client: TestClient, connection: sa.Connection, leader: dict[str, str], kind: str, tmp_path: Path
+) -> None:
+    for n in range(3):
+        town.add(connection, "parts", town.point(0.1 + n / 4, 0.5), code=f"p{n}", name="井盖")
+    answer = exported(client, leader, noun="parts", format=kind, crs="EPSG:4549")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == sending.KINDS[kind]
+    ending = exporting.ENDINGS.get(kind, kind)
+    assert answer.headers["content-disposition"].endswith(f'-head.{ending}"')
+    path = tmp_path / f"out.{ending}"
+    path.write_bytes(answer.content)
+    with files.opened(path, **({"layer": "parts"} if kind == "shp" else {})) as (_, batches):
+        [batch] = list(batches)
+    assert batch.lon is not None and batch.lat is not None
+    assert [round(x, 9) for x in batch.lon.tolist()] == [town.at(0.1 + n / 4, 0)[0] for n in range(3)]
+
+
+def test_an_approved_file_is_written_as_who_takes_it_wishes(
+    client: TestClient, connection: sa.Connection, leader: dict[str, str], chief: dict[str, str]
+) -> None:
+    incident = str(town.add(connection, "incidents", title="井盖", number="n1"))
+    client.patch(f"/collections/incidents/items/{incident}", json={"properties": {"reporter_phone": PHONE}})
+    id = requested(client, leader, noun="incidents", format="shp")
+    approve(client, id, chief)
+    wrong = client.post(f"/exports/{id}/file?crs=EPSG:3857", headers=leader)
+    assert (wrong.status_code, wrong.json()["field"]) == (422, "crs")
+    answer = client.post(f"/exports/{id}/file?encoding=gbk&crs=EPSG:4528", headers=leader)
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        dbf, prj = archive.read("incidents.dbf"), archive.read("incidents.prj")
+    assert PHONE.encode() in dbf and "井盖".encode("gbk") in dbf and b"Head (head)" in dbf and b"3_Degree_GK_Zone_40" in prj
 
 
 @pytest.mark.parametrize("kind", ["geojson", "xlsx"])
@@ -478,9 +513,17 @@ def test_the_page_asks_and_decides_without_scripts(client: TestClient, connectio
     assert f'action="/exports/{id}/file"' in mine and "Approved" in mine
     assert NAME in fetched(client, id, leader | html).text
     # A file with nobody in it comes at once; a form that is wrong is answered by its page.
+    shapes = client.post("/exports/form", data={"noun": "parts", "format": "shp", "encoding": "gbk", "crs": "EPSG:4549"}, headers=leader | html)
+    assert shapes.headers["content-type"] == "application/zip"
+    assert '<option value="EPSG:4549">3° 带，中央经线 120°E · EPSG:4549</option>' in page_of(client, leader | html)
+    assert '<option value="EPSG:4528">3° 带，中央经线 120°E · 带号 40 · EPSG:4528</option>' in page_of(client, leader | html)
     assert client.post("/exports/form", data={"noun": "parts"}, headers=leader | html).headers["content-type"].startswith("text/csv")
     wrong = client.post("/exports/form", data={"noun": "zzz"}, headers=leader | html)
     assert (wrong.status_code, 'role="alert"' in wrong.text) == (422, True)
+
+
+def page_of(client: TestClient, headers: dict[str, str]) -> str:
+    return str(client.get("/exports", headers=headers).text)
 
 
 # The command

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 import zipfile
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,12 @@ import shapely
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from python_calamine import CalamineWorkbook
 from starlette.testclient import TestClient
 
 from geo import exporting, files, intake, secrets, sheets
 from geo.catalog import RESOURCES
-from geo.errors import Invalid
-from geo.exporting import ENDINGS, PACKED, Order
+from geo.errors import GeoError, Invalid
+from geo.exporting import PACKED, Order
 from geo.keys import FieldKey
 from geo.query import Filter
 from geo.resource import Audience, Resource
@@ -50,9 +51,11 @@ def written(connection: sa.Connection, resource: Resource, kind: str, folder: Pa
     return target
 
 
-def sent_back(connection: sa.Connection, resource: Resource, path: Path, key: FieldKey, **how: object) -> tuple[intake.Rows, dict[str, Any], int]:
-    """What the intake makes of a file: its values in text, the columns as they came, and at which place our record is."""
-    order = intake.Order(path, resource.name)
+def sent_back(
+    connection: sa.Connection, resource: Resource, path: Path, key: FieldKey, claimed: Mapping[str, str] | None = None, **how: object,
+) -> tuple[intake.Rows, dict[str, Any], int]:
+    """What the intake makes of a file: its values in text, the columns as they came, and how many rows."""
+    order = intake.Order(path, resource.name, claimed or {})
     with files.opened(path, **how) as (described, batches):
         match = intake.matched(resource, list(described.columns), order)
         desk = intake.Desk(connection, resource, match, order, intake.Report(UUID(int=0), resource.name, path.name), key)
@@ -89,8 +92,10 @@ def unequal(rows: intake.Rows, resource: Resource, at: int, stored: dict[str, An
     return wrong
 
 
-@each
-@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+@pytest.mark.parametrize(
+    ("resource", "kind"), [(r, "xlsx") for r in RESOURCES.values()] + [(RESOURCES[name], "csv") for name in ("residents", "zones", "incidents")],
+    ids=lambda told: str(getattr(told, "name", told)),
+)
 def test_every_field_comes_back_as_it_went(
     client: TestClient, connection: sa.Connection, resource: Resource, kind: str, key: FieldKey, tmp_path: Path
 ) -> None:
@@ -117,9 +122,120 @@ def test_the_other_formats_come_back_too(
     id = made(client, connection, resource)
     projected = {"crs": "EPSG:4549", "encoding": "gbk"} if kind == "shp" else {"crs": "EPSG:4528"} if kind == "gpkg" else {}
     path = written(connection, resource, kind, tmp_path, **projected, want=Filter(equals={resource.key[0]: "x"}))
-    rows, columns, count = sent_back(connection, resource, path, key, **({"layer": noun} if kind == "shp" else {}))
+    # A placemark has a description of its own, mostly empty.
+    claimed = {"description": "说明"} if (noun, kind) == ("incidents", "kml") else {}
+    rows, _, count = sent_back(connection, resource, path, key, claimed, **({"layer": noun} if kind == "shp" else {}))
     assert count == 1
     assert unequal(rows, resource, 0, kept(connection, resource, id)) == {}
     shape = shapely.from_wkb(connection.scalar(sa.text(f"SELECT ST_AsBinary(geom) FROM {noun} WHERE id = :id"), {"id": id}))
     back = shapely.Point(rows.lon[0], rows.lat[0]) if rows.lon is not None and rows.lat is not None else rows.shapes[0]  # type: ignore[index]
     assert shapely.equals_exact(shapely.normalize(back), shapely.normalize(shape), 1e-9)
+
+
+# What a shapefile is
+
+
+def test_a_shapefile_says_what_its_short_names_mean(connection: sa.Connection, tmp_path: Path) -> None:
+    resource = RESOURCES["parts"]
+    town.add(connection, "parts", code="p1", name="井" * 130, remark="注" * 300, state="lost")
+    with zipfile.ZipFile(written(connection, resource, "shp", tmp_path)) as archive:
+        assert sorted(archive.namelist()) == sorted([*(f"parts.{part}" for part in ("shp", "shx", "dbf", "prj", "cpg")), f"{sheets.DICTIONARY}.csv"])
+        assert archive.read("parts.cpg") == b"UTF-8" and b"China_Geodetic_Coordinate_System_2000" in archive.read("parts.prj")
+        dbf = archive.read("parts.dbf")
+        lines = list(csv.DictReader(io.StringIO(archive.read(f"{sheets.DICTIONARY}.csv").decode("utf-8-sig"))))
+    names = [dbf[at : at + 11].split(b"\0")[0].decode("ascii") for at in range(32, int.from_bytes(dbf[8:10], "little") - 1, 32)]
+    assert [line["短名"] for line in lines] == names and len({*names}) == len(names)
+    told = {line["字段"]: line for line in lines}
+    assert {field: told[field]["短名"] for field in ("name", "kind", "stated_grid", "state", "remark", "grid_path")} == {
+        "name": "GLBJMC", "kind": "BJLB", "stated_grid": "SZDYWGBSM", "state": "GLBJZT", "remark": "BZ", "grid_path": "grid_cd",
+    }
+    assert told["state"]["可选值"].startswith("完好、破损")
+    # 254 bytes are 84 characters, and no half one.
+    assert (told["name"]["截短的行数"], told["remark"]["截短的行数"], told["code"]["截短的行数"]) == ("1", "1", "")
+    assert ("井" * 84).encode() in dbf and ("井" * 85).encode() not in dbf
+
+
+@each
+def test_short_names_are_short_and_apart(resource: Resource) -> None:
+    columns = [exporting.Column(name, title, next((f for f in resource.all_fields if f.name == name), None))
+               for name, title in sheets.headings(resource).items()] + [exporting.Column(f"说明{n}", f"说明{n}") for n in range(30)]
+    short = exporting.shortened(columns)
+    assert all(re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,9}", name) for name in short)
+    assert len({name.casefold() for name in short}) == len(columns)
+
+
+def test_gbk_on_wish(connection: sa.Connection, tmp_path: Path) -> None:
+    resource = RESOURCES["parts"]
+    town.add(connection, "parts", code="p1", name="窨井盖")
+    with zipfile.ZipFile(written(connection, resource, "shp", tmp_path, encoding="gbk")) as archive:
+        dbf = archive.read("parts.dbf")
+        assert archive.read("parts.cpg") == b"GBK" and dbf[29] == 0x4D and "窨井盖".encode("gbk") in dbf
+        assert "部件名称" in archive.read(f"{sheets.DICTIONARY}.csv").decode("gb18030")
+    assert "窨井盖" in written(connection, resource, "csv", tmp_path, encoding="gbk").read_text("gb18030")
+    # A character that GBK lacks is a question mark to no one: a table has the rest of GB 18030, a shapefile is refused.
+    town.add(connection, "parts", code="p2", name="𫭟头")
+    assert "𫭟头" in written(connection, resource, "csv", tmp_path, encoding="gbk").read_text("gb18030")
+    (tmp_path / "out.zip").unlink()
+    with pytest.raises(Invalid) as refusal:
+        written(connection, resource, "shp", tmp_path, encoding="gbk")
+    assert refusal.value.facts["character"] == "𫭟" and not list(tmp_path.glob("out.zip*"))
+
+
+def test_a_text_sequence_is_one(connection: sa.Connection, tmp_path: Path) -> None:
+    """RFC 8142: a record separator before each text, a line feed behind it."""
+    for code in ("p1", "p2"):
+        town.add(connection, "parts", code=code, name="一\n二")
+    records = written(connection, RESOURCES["parts"], "geojsons", tmp_path).read_bytes().split(b"\x1e")
+    assert records[0] == b"" and len(records) == 3
+    assert [json.loads(record)["properties"]["code"] for record in records[1:]] == ["p1", "p2"]
+    assert all(record.endswith(b"}\n") for record in records[1:])
+
+
+@pytest.mark.parametrize("kind", ["gpkg", "shp", "kml", "parquet"])
+def test_nothing_is_a_file_too_and_odd_columns_break_none(connection: sa.Connection, kind: str, tmp_path: Path) -> None:
+    resource = RESOURCES["parts"]
+    assert written(connection, resource, kind, tmp_path).stat().st_size > 0
+    id = town.add(connection, "parts", code="p1", name="<b>&\n\"'")
+    odd = dict.fromkeys(("fid", "FID", "geom", "Geometry", "名称", "Name", "id ", "", "=1+1", "a" * 200, "部件名称"), "v")
+    connection.execute(sa.text("UPDATE parts SET extras = CAST(:odd AS jsonb) WHERE id = :id"), {"odd": json.dumps(odd), "id": id})
+    path = written(connection, resource, kind, tmp_path)
+    with files.opened(path, **({"layer": "parts"} if kind == "shp" else {})) as (described, batches):
+        assert sum(len(batch.rows) for batch in batches) == 1
+        assert len(described.columns) >= len(odd)
+
+
+def test_a_short_file_is_no_file(connection: sa.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    town.add(connection, "parts", code="p1")
+    monkeypatch.setattr(exporting, "END", b"")
+    with pytest.raises(GeoError):
+        written(connection, RESOURCES["parts"], "gpkg", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# The way back
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_a_mask_is_known_for_one(value: str) -> None:
+    masked = secrets.mask(value)
+    assert masked == "" or sheets.is_mask(masked)
+
+
+@pytest.mark.parametrize("text", ["张*", "欧阳**", "138****1234", "138＊＊＊＊1234", "330***********123X", "****12", "138xxxx1234", "138XXXX1234", "张×", "张**", "刘○○"])
+def test_what_people_write_for_a_mask_is_one(text: str) -> None:
+    assert sheets.is_mask(text)
+
+
+@pytest.mark.parametrize("text", ["", "张三", "13812345678", "33010119900101123X", "+86 138-1234-5678", "0571-88888888转801", "阿×提", "李X明", "Max", "x"])
+def test_a_name_or_number_is_no_mask(text: str) -> None:
+    assert not sheets.is_mask(text)
+
+
+@each
+def test_what_nobody_can_give_is_told_from_what_somebody_can(resource: Resource) -> None:
+    given_ = {spelling for field in resource.writable for spelling in field.spellings}
+    assert sheets.set_aside(resource) & given_ == set()
+
+
+def test_a_title_that_would_be_read_as_another_code_is_not_written() -> None:
+    assert sheets.told_apart({"a": "甲", "b": "乙", "c": "乙", "d": "a", "e": "e"}) == {"a": "甲", "e": "e"}
