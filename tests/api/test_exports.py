@@ -227,7 +227,7 @@ def test_the_web_writes_what_takes_gdal_too(
     assert answer.headers["content-disposition"].endswith(f'-head.{ending}"')
     path = tmp_path / f"out.{ending}"
     path.write_bytes(answer.content)
-    with files.opened(path, **({"layer": "parts"} if kind == "shp" else {})) as (_, batches):
+    with files.opened(path) as (_, batches):
         [batch] = list(batches)
     assert batch.lon is not None and batch.lat is not None
     assert [round(x, 9) for x in batch.lon.tolist()] == [town.at(0.1 + n / 4, 0)[0] for n in range(3)]

@@ -2,20 +2,20 @@
 
 import io
 import zipfile
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+import xlsxwriter
 from python_calamine import CalamineWorkbook, SheetVisibleEnum
 
-from geo import exporting, files, intake, sheets, templates
+from geo import exporting, files, matching, sheets, templates
 from geo.catalog import CODE_LISTS, RESOURCES
-from geo.keys import FieldKey
 from geo.language import translated
 from geo.resource import Audience, Resource
+from geo.values import Reader
 
 each = pytest.mark.parametrize("resource", RESOURCES.values(), ids=lambda r: r.name)
 LISTS = {name: {"01": "例一", "02": "例二"} for name in CODE_LISTS}
@@ -48,33 +48,39 @@ def test_the_declaration_is_in_it(resource: Resource) -> None:
     assert templates.template(resource, LISTS) == made
 
 
+def filled(resource: Resource, lists: templates.Lists, folder: Path) -> Path:
+    """The table with its example as a row of somebody's own: without the word that keeps it out."""
+    made = opened(templates.template(resource, lists)).get_sheet_by_index(0).to_python()
+    made[1][0] = str(made[1][0]).removeprefix(f"{sheets.EXAMPLE}:")
+    path = folder / "filled.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet(resource.title)
+        day = book.add_format({"num_format": "yyyy-mm-dd hh:mm"})
+        for at, line in enumerate(made):
+            for column, cell in enumerate(line):
+                sheet.write_datetime(at, column, cell, day) if isinstance(cell, datetime) else sheet.write(at, column, cell)
+    return path
+
+
 @each
-def test_what_is_filled_in_is_understood(connection: sa.Connection, resource: Resource, key: FieldKey, tmp_path: Path) -> None:
-    lists = {name: exporting.listed(connection, name) for name in CODE_LISTS}
-    path = tmp_path / "filled.xlsx"
-    path.write_bytes(templates.template(resource, lists))
-    order = intake.Order(path, resource.name)
-    with files.opened(path, layer=resource.title) as (described, batches):
-        match = intake.matched(resource, list(described.columns), order)
-        assert match == {field.name: field.title for field in resource.writable}
-        desk = intake.Desk(connection, resource, match, order, intake.Report(UUID(int=0), resource.name, path.name), key)
-        # Nothing lies there yet that a reference could mean.
-        desk.refers = {name: {"A-001": str(UUID(int=1)), "990101001001001": "990101001001001"} for name in desk.refers}
-        [batch] = list(batches)
-        # Without the words that keep the row out.
-        first = batch.columns[resource.writable[0].title].to_pylist()[0]
-        assert first.startswith(sheets.EXAMPLE)
-        bare = {**batch.columns, resource.writable[0].title: templates_array(first.split(":", 1)[1])}
-        rows = desk.parsed(files.Batch(bare, batch.rows, batch.lon, batch.lat, batch.geometry))
-    assert rows.problems == {} and rows.good.tolist() == [True]
-    assert [f.name for f in resource.writable if rows.columns[f.name][0].as_py() is None] == []
-    assert rows.raw == {}
-
-
-def templates_array(text: str) -> object:
-    import pyarrow as pa
-
-    return pa.array([text])
+def test_what_is_filled_in_is_understood(connection: sa.Connection, resource: Resource, tmp_path: Path) -> None:
+    path = filled(resource, {name: exporting.listed(connection, name) for name in CODE_LISTS}, tmp_path)
+    with files.opened(path) as (described, batches):
+        # By its headings alone it is known for what it is, and each column for its field. Of WKT it is not known what it draws.
+        told = None if resource.geometry in (None, "POINT") else resource.name
+        proposal = matching.proposed(described, told, called="filled.xlsx")
+        rows = next(iter(batches))
+    assert proposal.resource == resource.name
+    assert {name: found.column for name, found in proposal.columns.items()} == {field.name: field.title for field in resource.writable}
+    assert not proposal.missing and not proposal.dropped and not proposal.extras and not proposal.refused
+    for field in resource.writable:
+        if field.refers:
+            continue
+        known = {title: code for code, title in exporting.listed(connection, field.listed).items()} if field.listed else None
+        understood = Reader(field, resource.name, known, title=field.title).read(rows.columns[field.title].to_pylist())
+        assert understood.wrong == {} and None not in understood.values, field.name
+    if resource.geometry:
+        assert rows.problems == {} and (rows.lon is not None or rows.geometry is not None)
 
 
 def xml(resource: Resource, name: str = "xl/worksheets/sheet1.xml") -> str:
