@@ -244,6 +244,8 @@ def _words(connection: sa.Connection, order: Order) -> Words:
     zone = ZoneInfo(TIME_ZONE)
     words: dict[str, Callable[[Any], Any]] = {}
     for declared in order.resource.seen_by(order.audience):
+        if declared.type in (int, float) or (declared.type is str and not declared.choices and not declared.listed):
+            continue  # stands for itself
         known = listed(connection, declared.listed) if declared.listed else {c.code: c.title for c in declared.choices}
         words[declared.name] = partial(sheets.worded, titles=sheets.told_apart(known), zone=zone)
     return words
