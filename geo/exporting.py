@@ -445,9 +445,11 @@ class _Packer:
         }
         with (target.parent / "complaints").open("wb") as complaints:
             self.child = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "geo.packing", json.dumps(told)], cwd=target.parent, env=environment,
+                [sys.executable, "-W", "ignore", "-m", "geo.packing"], cwd=target.parent, env=environment,
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints, start_new_session=True,
             )
+        # Not as an argument: there is room for 128 kB, and what columns somebody's file brought along is not bounded.
+        self._said(f"{json.dumps(told, ensure_ascii=False)}\n".encode())
 
     def __enter__(self) -> "_Packer":
         return self

@@ -1,8 +1,8 @@
 """The writing process: rows in, one file of GDAL's or Arrow's out. Started by `geo.exporting`, never imported by the server.
 
 A web process that drew on GDAL would be 188 MB larger; and what a library keeps of a broken write ends with its process.
-The first argument is the order; a line of JSON each is a row, its shape in front; the last line says that it was the last,
-so that no short file passes for a whole one.
+All comes through the standard input, a line of JSON each: the order, then the rows, with their shapes in front. The last line
+says that it was the last, so that no short file passes for a whole one.
 """
 
 import csv
@@ -111,10 +111,9 @@ class Pack:
 
 
 def main() -> None:
-    """Write what the first argument orders."""
+    """Write what the first line orders."""
     sys.meta_path.insert(0, Frugal())
-    order = json.loads(sys.argv[1])
-    pack = Pack(order)
+    pack = Pack(json.loads(sys.stdin.buffer.readline()))
     try:
         _written(pack)
     except Refused as refusal:

@@ -169,7 +169,7 @@ def test_memory_does_not_grow_with_the_rows(connection: sa.Connection, web: Any,
         "INSERT INTO parts (name, code, scope, geom) SELECT repeat('井', 200), n, '990101001001001', ST_SetSRID(ST_Point(122.605, 29.805), 4326)"
         " FROM generate_series(1, 2500) AS n; UPDATE parts SET state = 'lost' WHERE code::int > 500"
     )
-    for kind in ("csv", "geojson"):
+    for kind in ("csv", "geojson", "gpkg"):
         peaks = {}
         for state, count in (("intact", 500), ("lost", 2000)):
             order = exporting.Order(RESOURCES["parts"], kind, want=exporting.Filter(equals={"state": state}))
