@@ -58,6 +58,7 @@ RESERVED = ("fid", "ogc_fid", "geom", "geometry")
 SHAPES = {"POINT": "Point", "MULTILINESTRING": "MultiLineString", "MULTIPOLYGON": "MultiPolygon"}
 ABBREVIATION = re.compile("[A-Z][A-Z0-9]{1,9}")
 PLACEMARK = "Name"  # the column that the KML driver takes for the title of a placemark
+PATIENCE_SECONDS = 600  # with a file whose rows are all there: an index of some millions takes minutes
 END = b"end\n"  # as `geo.packing` takes it
 
 Row = dict[str, Any]
@@ -474,7 +475,7 @@ class _Packer:
         assert self.child.stdin
         with suppress(OSError):
             self.child.stdin.close()
-        if self.child.wait():
+        if self.child.wait(PATIENCE_SECONDS):
             raise self._refusal()
 
     def _said(self, line: bytes) -> None:
