@@ -27,6 +27,7 @@ from api import (
     reporting,
     retention,
     rights_requests,
+    templates,
     tiles,
     topology,
     unmasking,
@@ -84,6 +85,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(unmasking.routes)
     app.include_router(exports.routes)
     app.include_router(uploads.routes)
+    app.include_router(templates.routes)
     app.include_router(desk.routes)
     app.include_router(tiles.routes)
     app.include_router(docs.routes)

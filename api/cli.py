@@ -226,9 +226,11 @@ def load(
 @app.command()
 def export(
     resource: str,
-    format: Annotated[str, typer.Option(help="csv | geojson | gpkg | shp | fgb | parquet | xlsx")] = "csv",
+    format: Annotated[str, typer.Option(help="csv | xlsx | geojson | geojsons | gpkg | fgb | shp (a zip) | kml | parquet")] = "csv",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a file; a folder with --approved")] = None,
     fields: Annotated[str | None, typer.Option(help="comma-separated")] = None,
+    encoding: Annotated[str, typer.Option(help="utf-8 | gbk: the text of a csv or shp")] = "utf-8",
+    crs: Annotated[str | None, typer.Option(help="EPSG:4490 (degrees, the default) or EPSG:4513 to EPSG:4554: of a shp, gpkg, fgb or parquet")] = None,
     approved: Annotated[UUID | None, typer.Option(help="the request that a second person has approved: its records, fields and format")] = None,
     clear: Annotated[bool, typer.Option("--clear", help="names and numbers in clear, as the approved request says")] = False,
 ) -> None:
@@ -237,16 +239,31 @@ def export(
     from geo import exporting
 
     if approved is not None:
-        count, target = _taken(resource, approved, output or Path(), clear)
+        count, target = _taken(resource, approved, output or Path(), clear, encoding, crs)
     elif clear:
         raise Forbidden("明文要由另一个人批准:请先在网页上申请,批准后加 --approved 和申请的编号。")
     else:
-        target = output or Path(f"{resource}.{format}")
-        exporting.noun(resource)
+        target = output or Path(exporting.file_name(resource, format))
+        # A shapefile is several files, which travel as one.
+        target = target.with_suffix(".zip") if format == "shp" else target
+        exporting.Order(exporting.noun(resource), exporting.checked(format), encoding=encoding, crs=crs)
         _trailed(Caller("jingwei_admin"), resource, "?", "")
         with engine() as made:
-            count = exporting.export(made, resource, target, format, fields.split(",") if fields else None)
+            count = exporting.export(made, resource, target, format, fields.split(",") if fields else None, encoding=encoding, crs=crs)
     console.print(said("{count} 行写入 {target}", count=count, target=target), markup=False, soft_wrap=True)
+
+
+@app.command()
+def template(resource: str, file: Annotated[Path | None, typer.Argument(help="RESOURCE.xlsx without it")] = None) -> None:
+    """Write an empty table of a resource, to be filled in and loaded: headings, drop-downs, an example, what each column means."""
+    from geo import exporting, templates
+
+    noun = exporting.noun(resource)
+    target = file or Path(f"{resource}.xlsx")
+    with engine() as made, db.translated(), made.connect() as connection:
+        lists = {field.listed: exporting.listed(connection, field.listed) for field in noun.writable if field.listed}
+    target.write_bytes(templates.template(noun, lists, say=partial(translated, language=spoken())))
+    console.print(said("模板写入 {target}", target=target), markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -360,7 +377,7 @@ def migration(message: str) -> None:
         command.revision(config, message, autogenerate=True, rev_id=f"{number:04}")
 
 
-def _taken(resource: str, id: UUID, folder: Path, clear: bool) -> tuple[int, Path]:
+def _taken(resource: str, id: UUID, folder: Path, clear: bool, encoding: str, crs: str | None) -> tuple[int, Path]:
     """The file of an approved request, written as who asked for it would be given it, and once."""
     from geo import exports
     from geo.keys import field_key
@@ -377,7 +394,7 @@ def _taken(resource: str, id: UUID, folder: Path, clear: bool) -> tuple[int, Pat
         target = folder / exports.file_name(export.noun, export.format, who, export)
         entry = _trailed(who, export.noun, str(id), export.purpose)
         with db.transaction(web, who) as connection:
-            return exports.take(connection, export, target, entry, who, field_key(settings().home)), target
+            return exports.take(connection, export, target, entry, who, field_key(settings().home), encoding, crs), target
 
 
 def _trailed(who: Caller, noun: str, feature: str, purpose: str) -> int:

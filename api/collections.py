@@ -35,6 +35,7 @@ from geo.query import Filter
 from geo.resource import Audience, Resource
 
 GEOJSON = "application/geo+json"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PROBLEM = {"content": {"application/problem+json": {}}, "description": "Problem document (RFC 9457)"}
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
@@ -71,7 +72,10 @@ def described(request: Request, resource: Resource, language: str) -> dict[str, 
         "description": translated(resource.about, language),
         "itemType": "feature",
         "crs": [CRS84],
-        "links": [link(request, at, "self"), link(request, f"{at}/items", "items", GEOJSON)],
+        "links": [
+            link(request, at, "self"), link(request, f"{at}/items", "items", GEOJSON),
+            link(request, f"/templates/{resource.name}.xlsx", "template", XLSX),
+        ],
     }
 
 

@@ -19,9 +19,9 @@ from geo import accounts, db, exports, unmasking
 from geo.catalog import LEVELS, RESOURCES
 from geo.catalog.purposes import PURPOSES
 from geo.db import Caller
-from geo.disclosure import REVIEWED_WITHIN
+from geo.disclosure import FORMATS, REVIEWED_WITHIN
 from geo.errors import Forbidden, GeoError
-from geo.exporting import PLAIN, checked
+from geo.exporting import ENCODINGS, ZONES, checked
 from geo.exports import Export
 from geo.language import Language, translated
 from maps import pages
@@ -44,7 +44,10 @@ def exports_page(request: Request, connection: sa.Connection, who: Caller, langu
         waiting=[described(export) for export in known if export.decidable],
         mine=[described(export) for export in known if export.mine],
         others=[described(export) for export in known if not export.mine and not export.decidable],
-        choices={"nouns": nouns, "formats": PLAIN, "purposes": PURPOSE_TITLES, "areas": _areas(connection, language) if nouns else []},
+        choices={
+            "nouns": nouns, "formats": FORMATS, "encodings": ENCODINGS, "zones": _zones(), "purposes": PURPOSE_TITLES,
+            "areas": _areas(connection, language) if nouns else [],
+        },
         complaint=error.said(partial(translated, language=language)) if error else "",
     ))
 
@@ -63,11 +66,15 @@ def ask(
     request: Request, connection: Connection, who: CallerNow, language: LanguageNow, noun: Text, format: Text = "csv",
     purpose: Annotated[Literal[PURPOSE_CODES], Form()] = "service", note: Text = "",  # type: ignore[valid-type]
     personal: Annotated[bool, Form()] = False, within: Annotated[str, Form(pattern="^([0-9A-Z]{2,18})?$")] = "",
+    encoding: Text = "utf-8", crs: Text = "",
 ) -> Response:
     """The file, or a request and back to the list."""
     made: list[UUID | Response] = []
     error = tried(request, connection, lambda: made.append(
-        sending.asked(request, connection, who, noun, checked(format), None, {"within": within} if within else {}, personal, purpose, note)
+        sending.asked(
+            request, connection, who, noun, checked(format), None, {"within": within} if within else {}, personal, purpose, note,
+            encoding, crs or None,
+        )
     ))
     if error:
         return exports_page(request, connection, who, language, error)
@@ -125,6 +132,13 @@ def _areas(connection: sa.Connection, language: Language) -> list[tuple[str, str
         (area["path"], f"{area['name'] or area['path']} · {titles.get(area['level'], '')}") for area in accounts.areas(connection, AREAS)
         if area["level"] != "micro_grid"
     ]
+
+
+def _zones() -> list[tuple[str, int, int]]:
+    """The zones of 3° that a shape may be written in: code, central meridian, number before the easting or 0."""
+    # Numbers 25 to 45 stand for three times as many degrees; the second half of the codes has the same meridians without them.
+    half = len(ZONES) // 2
+    return [(code, 3 * (25 + at % half), 25 + at if at < half else 0) for at, code in enumerate(ZONES)]
 
 
 def described(export: Export) -> dict[str, Any]:

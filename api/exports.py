@@ -16,11 +16,18 @@ from api.pages import wants_html
 from api.sending import KINDS, PRIVATE
 from geo import exports
 from geo.disclosure import FORMATS
+from geo.exporting import ENCODINGS
 from geo.exports import Export
 
 routes = APIRouter(tags=["exports"], responses=dict.fromkeys((400, 401, 403, 404, 409, 413, 422, 503), PROBLEM))
 
 Value = Annotated[models.Text, Field(max_length=200)] | Annotated[bool, Field(strict=True)] | int | Annotated[float, Field(allow_inf_nan=False)]
+
+
+Encoding = Annotated[Literal[ENCODINGS], Field(description="of the text of a csv or shp")]  # type: ignore[valid-type]
+Crs = Annotated[
+    str | None, Field(max_length=20, description="of the shapes of a shp, gpkg, fgb or parquet: EPSG:4490 (degrees) or EPSG:4513 to EPSG:4554")
+]
 
 
 class Where(BaseModel):
@@ -44,6 +51,8 @@ class Asked(BaseModel):
 
     noun: Annotated[models.Text, Field(max_length=40)]
     format: Literal[FORMATS] = "csv"  # type: ignore[valid-type]
+    encoding: Encoding = "utf-8"
+    crs: Crs = None
     filter: Where = Where()
     fields: Annotated[list[Annotated[models.Text, Field(max_length=40)]], Field(min_length=1, max_length=100)] | None = None
     purpose: Literal[PURPOSE_CODES] = "service"  # type: ignore[valid-type]
@@ -67,7 +76,10 @@ def ask(asked: Asked, request: Request, connection: Connection, who: CallerNow) 
     """The file at once, masked, of all that one may see of it. Where persons are in it, a request that another account
     must approve (`201`), for at most 5,000 rows, to be fetched once from `/exports/{id}/file`."""
     where = asked.filter.model_dump(exclude_defaults=True)
-    made = sending.asked(request, connection, who, asked.noun, asked.format, asked.fields, where, asked.personal, asked.purpose, asked.note)
+    made = sending.asked(
+        request, connection, who, asked.noun, asked.format, asked.fields, where, asked.personal, asked.purpose, asked.note,
+        asked.encoding, asked.crs,
+    )
     if isinstance(made, Response):
         return made
     return JSONResponse(told_of(exports.told(connection, made)), 201, PRIVATE | {"Location": f"/exports/{made}"})
@@ -109,13 +121,15 @@ def withdraw(id: UUID, request: Request, connection: Connection, who: CallerNow)
 
 
 @routes.post(
-    "/exports/{id}/file", summary="Fetch the file of an approved request", dependencies=[limited("export"), able("export"), strict()],
+    "/exports/{id}/file", summary="Fetch the file of an approved request", dependencies=[limited("export"), able("export"), strict("encoding", "crs")],
     response_class=Response, responses={200: {"content": {kind: {} for kind in KINDS.values()}}},
 )
-def fetch(id: UUID, request: Request, connection: Connection, who: CallerNow, key: Key) -> Response:
+def fetch(
+    id: UUID, request: Request, connection: Connection, who: CallerNow, key: Key, encoding: Encoding = "utf-8", crs: Crs = None
+) -> Response:
     """Once, by who asked for it, in the capacity in which it was asked for, within a day of the approval. Who, when and the
     number of the request are in every row and in the file's name."""
-    return sending.fetched(request, connection, who, id, key)
+    return sending.fetched(request, connection, who, id, key, encoding, crs)
 
 
 def told_of(export: Export) -> dict[str, Any]:

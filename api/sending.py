@@ -17,14 +17,15 @@ from geo import exporting, exports
 from geo.catalog import RESOURCES
 from geo.db import Caller
 from geo.errors import Forbidden, Invalid, TooLarge, Unavailable
-from geo.exporting import PLAIN
 from geo.exports import Export
 from geo.keys import FieldKey
 
 PRIVATE = {"Cache-Control": "no-store"}
 KINDS = {
     "csv": "text/csv; charset=utf-8", "geojson": "application/geo+json",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "geojsons": "application/geo+json-seq",
+    "gpkg": "application/geopackage+sqlite3", "fgb": "application/vnd.flatgeobuf", "shp": "application/zip",
+    "kml": "application/vnd.google-earth.kml+xml", "parquet": "application/vnd.apache.parquet",
 }
 BLOCK = 1 << 16
 PATIENCE_SECONDS = 5.0
@@ -36,19 +37,17 @@ _writing = threading.BoundedSemaphore(1)
 
 def asked(
     request: Request, connection: sa.Connection, who: Caller, noun: str, kind: str, fields: list[str] | None, where: Mapping[str, Any],
-    clear: bool, purpose: str, note: str,
+    clear: bool, purpose: str, note: str, encoding: str = "utf-8", crs: str | None = None,
 ) -> UUID | Response:
     """The file; or, where persons are in it, the number of the request that a second person must approve."""
     resource = RESOURCES.get(noun)
     if resource is None or not who.knows(resource):
         raise Invalid("没有这种记录。", field="noun", choices=[name for name, known in RESOURCES.items() if who.knows(known)])
-    order = exports.ordered(resource, kind, who.sees(resource), fields, where)
+    order = exports.ordered(resource, kind, who.sees(resource), fields, where, encoding=encoding, crs=crs)
     if exports.needs_second(resource, clear):
         id = exports.ask(connection, order, where, clear, purpose, note)
         noted(request, "export", noun, str(id), purpose, "requested")
         return id
-    if kind not in PLAIN:
-        raise Invalid("网页上只写 {formats};其他格式请用命令 jingwei export。", field="format", formats=list(PLAIN))
     witnessed(request, "export", noun, f"?{order.want.told}", purpose)
     if exporting.counted(connection, order, ROWS) > ROWS:
         raise TooLarge("超过 {most} 行。请缩小区域或加上条件,或用命令 jingwei export。", most=ROWS)
@@ -57,14 +56,14 @@ def asked(
         return _sent(to, exports.file_name(noun, kind, who), kind)
 
 
-def fetched(request: Request, connection: sa.Connection, who: Caller, id: UUID, key: FieldKey) -> Response:
+def fetched(
+    request: Request, connection: sa.Connection, who: Caller, id: UUID, key: FieldKey, encoding: str = "utf-8", crs: str | None = None
+) -> Response:
     """The file of an approved request, once."""
     export = exports.approved(connection, id)
-    if export.format not in PLAIN:
-        raise Invalid("这种格式请在服务器上取:jingwei export --approved {id}", id=str(id), formats=list(PLAIN))
     entry = witnessed(request, "export", export.noun, str(id), export.purpose)
     with written() as to:
-        exports.take(connection, export, to, entry, who, key)
+        exports.take(connection, export, to, entry, who, key, encoding, crs)
         return _sent(to, exports.file_name(export.noun, export.format, who, export), export.format)
 
 

@@ -17,7 +17,7 @@ from geo.tables import Code, Moment, metadata
 # A week is as long as a street office remembers why somebody was called.
 REVIEWED_WITHIN = timedelta(days=7)
 ROWS = 5_000  # of one file with persons in it: a community, not a town
-FORMATS = ("csv", "xlsx", "geojson", "parquet", "gpkg", "fgb", "shp")
+FORMATS = ("csv", "xlsx", "geojson", "geojsons", "gpkg", "fgb", "shp", "kml", "parquet")
 # What a person writes of a reason may name no number: it is read by others than those who saw the record.
 NOTE = "length(btrim(note)) BETWEEN 2 AND 200 AND note !~ '[0-9]{7}'"
 PERSONS = "the account, and whoever lent it the appointment: one person, where a second is asked for"

@@ -141,14 +141,18 @@ REFUSALS = {
 
 
 def take(
-    connection: sa.Connection, export: Export, to: BinaryIO | Path, entry: int, caller: Caller, key: FieldKey
+    connection: sa.Connection, export: Export, to: BinaryIO | Path, entry: int, caller: Caller, key: FieldKey,
+    encoding: str = "utf-8", crs: str | None = None,
 ) -> int:
-    """Write the file of an approved request and close it; `entry` is the row of the trail that was committed before.
+    """Write the file of an approved request and close it; `entry` is the row of the trail that was committed before. How its
+    text and coordinates are written is for who takes it to say: that tells nobody more.
 
     Returns the rows. Raises `TooLarge` when there are more by now than may leave, `Conflict` when it was taken meanwhile.
     """
     resource = exporting.noun(export.noun)
-    order = ordered(resource, export.format, caller.sees(resource), export.fields, export.filter, mark=watermark(export), most=export.most)
+    order = ordered(
+        resource, export.format, caller.sees(resource), export.fields, export.filter, watermark(export), export.most, encoding, crs
+    )
     open_them = partial(_opened, connection, export, entry, key) if export.clear else None
     if isinstance(to, Path):
         count = exporting.written_to(connection, order, to, open_them)
@@ -160,7 +164,7 @@ def take(
 
 def ordered(
     resource: Resource, kind: str, audience: Audience, fields: Sequence[str] | None, where: Where, mark: str | None = None,
-    most: int | None = None,
+    most: int | None = None, encoding: str = "utf-8", crs: str | None = None,
 ) -> Order:
     """What to write, of a filter as people give it: `bbox`, field → value in `equals`, the path of an area in `within`.
     Raises `Invalid`."""
@@ -173,7 +177,7 @@ def ordered(
         raise Invalid("条件有误:{parameter}。", field="filter", **error.facts) from error
     box = where.get("bbox")
     want = Filter(tuple(box) if box else None, equals, within=where.get("within"))
-    order = Order(resource, kind, audience, fields, want, mark, most)
+    order = Order(resource, kind, audience, fields, want, mark, most, encoding, crs)
     try:
         exporting.selected(order)
     except BadQuery as error:
@@ -189,7 +193,8 @@ def watermark(export: Export) -> str:
 def file_name(resource: str, kind: str, caller: Caller, export: Export | None = None) -> str:
     """In ASCII, because a header has nothing else: noun, when, who, number of the request."""
     parts = [resource, f"{_now():%Y%m%d-%H%M}", caller.actor, *([f"no{export.number}"] if export else [])]
-    return "-".join("".join(c if (c.isalnum() and c.isascii()) or c in "-_." else "_" for c in part) for part in parts) + f".{kind}"
+    name = "-".join("".join(c if (c.isalnum() and c.isascii()) or c in "-_." else "_" for c in part) for part in parts)
+    return exporting.file_name(name, kind)
 
 
 def requester(connection: sa.Connection, id: UUID) -> Caller:

@@ -139,6 +139,11 @@ def exports(
     )
 
 
+def templates(reader: Reader, nouns: Sequence[tuple[str, str, str]]) -> str:
+    """Empty tables to fill in: title and meaning of each noun, and where its table is."""
+    return _page("templates.html", reader, nouns=nouns, address="/templates")
+
+
 def unmaskings(
     reader: Reader,
     rows: Sequence[Mapping[str, Any]],

@@ -51,6 +51,8 @@ READ: dict[str, set[str] | None] = {
     "geo/reading/values.py": {"plain"},
     "geo/resource.py": {"choices", "Resource", "PLACED", "GATHERED"},  # those are found through the resources that have them
     "geo/retention.py": {"TRACES"},
+    "geo/sheets.py": None,
+    "geo/templates.py": {"example"},
     "geo/secrets.py": {"TITLES", "REFUSED", "SURNAMES", "PLACES"},
     "geo/values.py": {"NUMERALS", "PLACES", "_at", "年", "万"},
     "api/reference.py": None,

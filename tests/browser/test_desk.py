@@ -45,7 +45,7 @@ def test_two_people_and_one_file(server: Server, contexts: Contexts, states: Sta
         leader.get_by_role("button", name="取文件").first.click()
     assert fetching.value.suggested_filename.startswith("residents-") and "-community_leader-no" in fetching.value.suggested_filename
     text = fetching.value.path().read_text(encoding="utf-8-sig")
-    assert "watermark" in text.splitlines()[0] and "****" not in text
+    assert "水印" in text.splitlines()[0] and "****" not in text
     leader.goto(f"{server}/exports")
     expect(leader.get_by_role("region", name="我的申请").locator("tbody tr").first).to_contain_text("已取走")
 
@@ -66,9 +66,9 @@ def test_axe_finds_nothing_on_the_desk(
         leader.locator("form[action='/exports/form'] button").click()
     found = {"asked": violations(leader, axe)}
     street = contexts(size, storage_state=states("street"), locale=locale).new_page()
-    for path in ("/exports", "/unmaskings"):
+    for path in ("/templates", "/exports", "/unmaskings"):
         street.goto(server + path)
-        assert street.locator("main form").count() > 0
+        assert street.locator("main a[download]" if path == "/templates" else "main form").count() > 0
         found[path] = violations(street, axe)
         assert street.evaluate("() => document.documentElement.scrollWidth") <= (390 if size == "phone" else 1440), path
     # What is wrong with a form is told in its page.
