@@ -101,9 +101,10 @@ class Proposal:
     columns: Mapping[str, Proposed]  # by field
     extras: Mapping[str, Said]  # kept with the record, and why they are no field's
     dropped: Mapping[str, Said]  # personal, or not asked for of people
-    refused: Mapping[str, Said]  # of a category that is taken from nobody
+    refused: Mapping[str, Said]  # of a category that is taken in from nobody
     missing: tuple[str, ...]  # required fields with neither column nor value
     values: Mapping[str, Given] = field(default_factory=dict)  # by field, where no column is
+    cells: Mapping[str, Said] = field(default_factory=dict)  # columns of which some cells are refused (`secrets.refused`)
     scheme: Scheme | None = None
 
 
@@ -131,7 +132,7 @@ def proposed(
     Raises `KeyError` for a noun that there is not.
     """
     columns = {name: values for name, values in described.columns.items() if name not in described.position_columns}
-    refused = {name: why for name, values in columns.items() if (why := _refused(name, values))}
+    refused, cells = _refused(columns)
     usable = {name: values for name, values in columns.items() if name not in refused}
     shape = _shape(described)
     matches = {
@@ -147,13 +148,17 @@ def proposed(
     if chosen is None:
         dropped = {name: told for name, values in usable.items() if (told := _dropped(name, values))}
         extras = {name: Said("没有合适的资源,可作为自有图层的一列") for name in usable if name not in dropped}
-        return Proposal(None, fits, {}, extras, dropped, refused, ())
-    return _told(RESOURCES[chosen], matches[chosen], usable, fits, refused, called)
+        return Proposal(None, fits, {}, extras, dropped, refused, (), cells=_kept(cells, dropped))
+    proposal = _told(RESOURCES[chosen], matches[chosen], usable, fits, called)
+    return replace(proposal, refused=refused, cells=_kept(cells, proposal.dropped))
+
+
+def _kept(cells: Mapping[str, Said], dropped: Mapping[str, Said]) -> dict[str, Said]:
+    return {name: why for name, why in cells.items() if name not in dropped}
 
 
 def _told(
-    noun: Resource, match: "Match", columns: Mapping[str, list[object]], fits: tuple[Fit, ...], refused: Mapping[str, Said],
-    called: str,
+    noun: Resource, match: "Match", columns: Mapping[str, list[object]], fits: tuple[Fit, ...], called: str
 ) -> Proposal:
     taken = {proposed.column for proposed in match.columns.values()}
     extras: dict[str, Said] = {}
@@ -175,7 +180,7 @@ def _told(
         declared.name for declared in noun.writable
         if declared.required and declared.default is None and declared.name not in {*match.columns, *given}
     )
-    return Proposal(noun.name, fits, match.columns, extras, dropped, refused, missing, given, scheme)
+    return Proposal(noun.name, fits, match.columns, extras, dropped, {}, missing, given, scheme=scheme)
 
 
 def _given(noun: Resource, match: "Match", scheme: Scheme | None, called: str) -> dict[str, Given]:
@@ -195,15 +200,60 @@ def _given(noun: Resource, match: "Match", scheme: Scheme | None, called: str) -
     return found
 
 
-def _refused(title: str, values: Iterable[object]) -> Said | None:
-    if secrets.looks_personal(title, values) is secrets.Personal.REFUSED:
-        return Said("这一类信息不收")
-    return None
+def _refused(columns: Mapping[str, Sequence[object]]) -> tuple[dict[str, Said], dict[str, Said]]:
+    """Columns that are refused whole, and those of which some cells are: of categories that are taken in from nobody."""
+    whole: dict[str, Said] = {}
+    cells: dict[str, Said] = {}
+    counts = _counts(columns)
+    for name, values in columns.items():
+        if secrets.refused_title(name) and secrets.looks_personal(name, values) is secrets.Personal.REFUSED:
+            whole[name] = Said("列名属于不收的一类,整列不收")
+            continue
+        texts = [text for value in values if (text := plain(value))]
+        found = [category for text in texts if (category := secrets.refused(text))]
+        if not found or (counts and len({*texts}) <= LABELS and max(map(len, texts)) <= 15):
+            continue
+        facts = {"count": len(found), "categories": tuple(dict.fromkeys(found))}
+        if len(found) > len(texts) * SOME:
+            whole[name] = Said("样本里有 {count} 格写着不收的情况({categories}),整列不收", facts)
+        else:
+            cells[name] = Said("样本里有 {count} 格写着不收的情况({categories}),这些格不收", facts)
+    return whole, cells
+
+
+# A table that counts, by kinds of which there are so few.
+LABELS = 60
+# Up to this share, a column with such cells is one of remarks, and the others are taken.
+SOME = 0.2
+COUNT = re.compile("^(?:count|num|number|total|.*(?:数量|例数|人数|人次|数))$", re.I)
+AREA = re.compile("街道|社区|镇|乡|村|^[省市区县]$|行政区|区域|province|city|district|street|community|county", re.I)
+HOUSED = re.compile("楼|栋|幢|单元|室|户|门牌|地址|住址|address|building|room", re.I)
+
+
+def _counts(columns: Mapping[str, Sequence[object]]) -> bool:
+    """Whether rows are counts by area (so many 感染者 in a street), and no row is anybody's: counts are public."""
+    titles = [unicodedata.normalize("NFKC", name).strip() for name in columns]
+    counted = any(COUNT.match(title) and all(isinstance(v, int | float) or str(v).isdecimal() for v in values if v is not None)
+                  for title, values in zip(titles, columns.values(), strict=True))
+    return (
+        counted and any(map(AREA.search, titles)) and not any(map(HOUSED.search, titles))
+        and not any(secrets.personal(name, values) for name, values in columns.items())
+    )
 
 
 def _dropped(title: str, values: Iterable[object]) -> Said | None:
-    kind = secrets.looks_personal(title, values)
+    kind = secrets.personal(title, values)
     return Said("像是个人信息({kind}),没有收", {"kind": kind.value}) if kind else None
+
+
+def _misplaced(declared: Field, values: Iterable[object]) -> Said | None:
+    """Why a column is left out though its heading is a field's: it holds what that field may not hold in plain text."""
+    if declared.secret or declared.name_of_person:
+        return None
+    kind = secrets.wholly_personal(values)
+    if kind is None or (kind is secrets.Personal.PHONE and declared.name.endswith("phone")):
+        return None
+    return Said("像是个人信息({kind}),没有收", {"kind": kind.value})
 
 
 @dataclass
@@ -282,8 +332,7 @@ def _assigned(noun: Resource, match: Match, offers: Sequence[Offer], columns: Ma
             told = Said("和“{column}”都像“{title}”,取了“{column}”", {"column": match.columns[claim.field].column, "title": title})
             match.rivals.setdefault(column, told)
             continue
-        declared = noun[claim.field]
-        if not (declared.secret or declared.name_of_person) and (why := _dropped("", columns[column])):
+        if why := _misplaced(noun[claim.field], columns[column]):
             match.dropped[column] = why
             continue
         because = claim.because
@@ -312,7 +361,7 @@ def _by_values(noun: Resource, match: Match, columns: Mapping[str, list[object]]
     """Columns whose heading says nothing, by what is in them. Never a field about a person."""
     taken = {proposed.column for proposed in match.columns.values()}
     for name, values in columns.items():
-        if name in taken or name in match.dropped or name in match.rivals or secrets.looks_personal(name, values):
+        if name in taken or name in match.dropped or name in match.rivals or secrets.personal(name, values):
             continue
         texts = sorted({text for value in values if (text := plain(value))})
         if len(texts) < 2 or all(text.isdecimal() for text in texts):
