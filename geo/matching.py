@@ -417,7 +417,7 @@ def _heads(name: str) -> dict[str, tuple[Claim, ...]]:
     noun = RESOURCES[name]
     found: dict[str, dict[str, Claim]] = {}
 
-    def add(declared: Field, text: str, rank: int, order: int, because: Said) -> None:
+    def add(declared: Field, text: str, rank: float, order: int, because: Said) -> None:
         head = alike(text)
         known = found.setdefault(head, {})
         if head and (declared.name not in known or rank < known[declared.name].rank):
@@ -434,13 +434,13 @@ def _heads(name: str) -> dict[str, tuple[Claim, ...]]:
         if declared.name in AREAL or (name, declared.name) == ("areas", "name"):
             for order, text in enumerate(LEVELLED):
                 # Areas have a name before they have one above them.
-                worse = USUAL if noun.name != "areas" else LOOSE
-                add(declared, text, worse, order + 50 * (declared.name != "name"), Said("列名是“{title}”的常见写法", facts))
+                add(declared, text, LOOSE if noun.name == "areas" else USUAL, order + 50 * (declared.name != "name"), Said("列名是“{title}”的常见写法", facts))
         for order, text in enumerate([*exact, *usual]):
+            worse = 0 if text in exact else 0.5
             for head in _cut(text):
-                add(declared, head, CUT, order, Said("列名是“{spelling}”截成十个字节后的样子", {"spelling": text}))
+                add(declared, head, CUT + worse, order, Said("列名是“{spelling}”截成十个字节后的样子", {"spelling": text}))
             for how, head in _pinyin(text):
-                add(declared, head, PINYIN, order, Said(how, {"spelling": text}))
+                add(declared, head, PINYIN + worse, order, Said(how, {"spelling": text}))
     return {head: tuple(sorted(claims.values(), key=lambda claim: claim.rank)) for head, claims in found.items() if head}
 
 
@@ -502,7 +502,7 @@ def _fit(noun: Resource, match: Match, columns: Mapping[str, list[object]], shap
     score += 0.3 * bool(word) + 0.25 * like
     score *= 0.4 + 0.6 * (len(had) / len(needed) if needed else 1)
     if noun.geometry and shape:
-        score *= 1 if shape in noun.geometry or (shape == "POINT" and not noun.geometry_required) else 0.2
+        score *= 1 if shape in noun.geometry else 0.2
     elif noun.geometry is None and shape:
         score *= 0.4
     return Fit(noun.name, round(min(score, 1.0), 3), _why(noun, match, word, len(columns)))
