@@ -9,7 +9,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -119,15 +119,18 @@ class Claim:
 
 
 # Ranks: how a heading came to be a field's.
-REMEMBERED, TITLE, ALIAS, USUAL, CUT, PINYIN, LOOSE, BY_VALUE = range(8)
-WEIGHTS = (1.0, 1.0, 1.0, 0.85, 0.6, 0.6, 0.35, 0.25)
+ORDERED, REMEMBERED, TITLE, ALIAS, USUAL, CUT, PINYIN, LOOSE, BY_VALUE = range(9)
+WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.85, 0.6, 0.6, 0.35, 0.25)
+NONE: Mapping[str, str] = {}
 
 
 def proposed(
-    described: Described, resource: str | None, remembered: Mapping[str, str] | None = None, called: str = ""
+    described: Described, resource: str | None, remembered: Mapping[str, str] | None = None, *,
+    called: str = "", ordered: Mapping[str, str] = NONE, given: Collection[str] = (),
 ) -> Proposal:
     """What the file is. `resource`: the noun, where somebody said; `remembered`: field → column, as this sender's last file
-    was settled; `called`: the name of the file, and of the layer in it.
+    was settled; `called`: the name of the file, and of the layer in it; `ordered`: field → column, as the sender says of
+    this file; `given`: fields that have a value for every row, and so no column.
 
     Raises `KeyError` for a noun that there is not.
     """
@@ -136,7 +139,7 @@ def proposed(
     usable = {name: values for name, values in columns.items() if name not in refused}
     shape = _shape(described)
     matches = {
-        name: _matched(RESOURCES[name], usable, remembered or {})
+        name: _matched(RESOURCES[name], usable, {REMEMBERED: remembered or NONE, ORDERED: ordered}, given)
         for name in ([resource] if resource else RESOURCES)
     }
     if resource:
@@ -149,7 +152,7 @@ def proposed(
         dropped = {name: told for name, values in usable.items() if (told := _dropped(name, values))}
         extras = {name: Said("没有合适的资源,可作为自有图层的一列") for name in usable if name not in dropped}
         return Proposal(None, fits, {}, extras, dropped, refused, (), cells=_kept(cells, dropped))
-    proposal = _told(RESOURCES[chosen], matches[chosen], usable, fits, called)
+    proposal = _told(RESOURCES[chosen], matches[chosen], usable, fits, called, given)
     return replace(proposal, refused=refused, cells=_kept(cells, proposal.dropped))
 
 
@@ -158,15 +161,15 @@ def _kept(cells: Mapping[str, Said], dropped: Mapping[str, Said]) -> dict[str, S
 
 
 def _told(
-    noun: Resource, match: "Match", columns: Mapping[str, list[object]], fits: tuple[Fit, ...], called: str
+    noun: Resource, match: "Match", columns: Mapping[str, list[object]], fits: tuple[Fit, ...], called: str, given: Collection[str],
 ) -> Proposal:
     taken = {proposed.column for proposed in match.columns.values()}
     extras: dict[str, Said] = {}
     dropped = dict(match.dropped)
-    for name, values in columns.items():
+    for name, sample in columns.items():
         if name in taken or name in dropped:
             continue
-        if why := _dropped(name, values):
+        if why := _dropped(name, sample):
             dropped[name] = why
         elif noun.name in BARE:
             dropped[name] = Said("这里只收声明过的列")
@@ -175,12 +178,12 @@ def _told(
     told = ["code"] if noun.name == "areas" else ["stated_area", "area", "stated_grid"]
     schemes = (scheme_of(columns[match.columns[name].column]) for name in told if name in match.columns)
     scheme = next(filter(None, schemes), None)
-    given = _given(noun, match, scheme, called)
+    values = {name: one for name, one in _given(noun, match, scheme, called).items() if name not in given}
     missing = tuple(
         declared.name for declared in noun.writable
-        if declared.required and declared.default is None and declared.name not in {*match.columns, *given}
+        if declared.required and declared.default is None and declared.name not in {*match.columns, *values, *given}
     )
-    return Proposal(noun.name, fits, match.columns, extras, dropped, {}, missing, given, scheme=scheme)
+    return Proposal(noun.name, fits, match.columns, extras, dropped, {}, missing, values, scheme=scheme)
 
 
 def _given(noun: Resource, match: "Match", scheme: Scheme | None, called: str) -> dict[str, Given]:
@@ -266,27 +269,29 @@ class Match:
     dropped: dict[str, Said] = field(default_factory=dict)
 
 
-def _matched(noun: Resource, columns: Mapping[str, list[object]], remembered: Mapping[str, str]) -> Match:
+def _matched(
+    noun: Resource, columns: Mapping[str, list[object]], settled: Mapping[int, Mapping[str, str]], given: Collection[str]
+) -> Match:
     """Each column to the field that its heading and values speak for most; the best evidence first."""
     match = Match()
-    claims = {column: _claims(noun, column) for column in columns}
-    fields = {declared.name: at for at, declared in enumerate(noun.writable)}
-    for name, column in remembered.items():
-        if column in columns and name in fields and (not claims[column] or claims[column][0].field != name):
-            claims[column] = [Claim(name, REMEMBERED, Said("上次这样对应")), *claims[column]]
-        elif column in columns and name in fields:
-            claims[column][0] = replace(claims[column][0], rank=REMEMBERED, because=Said("上次这样对应"))
+    fields = {declared.name: at for at, declared in enumerate(noun.writable) if declared.name not in given}
+    claims = {column: [claim for claim in _claims(noun, column) if claim.field in fields] for column in columns}
+    said = {REMEMBERED: Said("上次这样对应"), ORDERED: Said("按您的指定")}
+    for rank, chosen in settled.items():
+        for name, column in chosen.items():
+            if column in columns and name in fields:
+                claims[column] = [Claim(name, rank, said[rank]), *(claim for claim in claims[column] if claim.field != name)]
     offers: list[Offer] = []
     for at, (column, found) in enumerate(claims.items()):
         variety = len({text for value in columns[column] if (text := plain(value))})
         coded = scheme_of(columns[column]) if noun.name == "areas" else None
         for claim in found:
-            share = 1.0 if claim.rank == REMEMBERED else _readable(noun, noun[claim.field], column, columns[column])
+            share = 1.0 if claim.rank <= REMEMBERED else _readable(noun, noun[claim.field], column, columns[column])
             preference = -variety if claim.field in AREAL else -int(coded is not None) if claim.field == "code" else 0
             if share >= 0.5 or claim.rank < CUT:
                 offers.append(Offer(column, claim, share, fields[claim.field], preference, at))
     _assigned(noun, match, sorted(offers, key=Offer.strength), columns)
-    _by_values(noun, match, columns)
+    _by_values(noun, match, columns, given)
     return match
 
 
@@ -357,7 +362,7 @@ def _readable(noun: Resource, declared: Field, column: str, values: Sequence[obj
     return 1 - len(read.wrong) / len(texts)
 
 
-def _by_values(noun: Resource, match: Match, columns: Mapping[str, list[object]]) -> None:
+def _by_values(noun: Resource, match: Match, columns: Mapping[str, list[object]], given: Collection[str]) -> None:
     """Columns whose heading says nothing, by what is in them. Never a field about a person."""
     taken = {proposed.column for proposed in match.columns.values()}
     for name, values in columns.items():
@@ -367,7 +372,7 @@ def _by_values(noun: Resource, match: Match, columns: Mapping[str, list[object]]
         if len(texts) < 2 or all(text.isdecimal() for text in texts):
             continue
         for declared in noun.writable:
-            if declared.name in match.columns or not declared.choices or declared.secret or declared.name_of_person:
+            if declared.name in {*match.columns, *given} or not declared.choices or declared.secret or declared.name_of_person:
                 continue
             if _readable(noun, declared, name, values) >= 0.8:
                 because = Said("列里的值多是“{title}”的可选值", {"title": declared.title})

@@ -162,6 +162,17 @@ def test_what_the_sender_settled_last_time_goes_first() -> None:
     assert str(proposal.extras["编码"]) == "和“BH”都像“编码”,取了“BH”"
 
 
+def test_what_is_ordered_goes_before_all_and_what_has_a_value_takes_no_column() -> None:
+    columns: dict[str, list[object]] = {"甲": ["1"], "乙": ["2"], "名称": ["x"], "层级": ["网格"]}
+    proposal = proposed(columns, "areas", remembered={"name": "甲"}, ordered={"name": "乙"}, given=("level",))
+    assert found(proposal) == {"name": "乙"}
+    assert (str(proposal.columns["name"].because), proposal.missing) == ("按您的指定", ())
+    assert set(proposal.extras) == {"甲", "名称", "层级"}
+    # What is personal is not made plain by an order.
+    ids: list[object] = ["11010519491231002X", "110105194912310029"]
+    assert "甲" in proposed({"甲": ids}, "areas", ordered={"code": "甲"}).dropped
+
+
 def test_the_finest_area_is_the_one_above() -> None:
     grids = {
         "名称": ["甲", "乙", "丙"], "街道": ["云汀街道"] * 3, "社区": ["澜溪社区", "柳汀社区", "石埠头社区"],
