@@ -125,8 +125,8 @@ NONE: Mapping[str, str] = {}
 
 
 def proposed(
-    described: Described, resource: str | None, remembered: Mapping[str, str] | None = None, *,
-    called: str = "", ordered: Mapping[str, str] = NONE, given: Collection[str] = (),
+    described: Described, resource: str | None, remembered: Mapping[str, str] | None = None, called: str = "", *,
+    ordered: Mapping[str, str] = NONE, given: Collection[str] = (),
 ) -> Proposal:
     """What the file is. `resource`: the noun, where somebody said; `remembered`: field → column, as this sender's last file
     was settled; `called`: the name of the file, and of the layer in it; `ordered`: field → column, as the sender says of

@@ -227,14 +227,14 @@ TITLES: dict[Personal, re.Pattern[str]] = {
     Personal.ID_NUMBER: re.compile("身份证|证件号|公民身份|id_?card|idno|identity_?(?:no|num|card)|passport|护照|sfzh|社保卡?号|医保卡?号|居住证号", re.I),
     Personal.BANK_CARD: re.compile("银行卡|银行账[号户]|卡号|开户账?号|bank_?(?:card|account)|iban|yhkh", re.I),
     Personal.BIRTHDAY: re.compile("出生|生日|birth|(?:^|_)dob(?:$|_)", re.I),
-    Personal.PHONE: re.compile("手机|电话|联系方式|mobile|phone|(?:^|_)tel|lxdh|sjh|dianhua|shouji", re.I),
+    Personal.PHONE: re.compile("手机|电话|联系方式|mobile(?!_?home)|phone|(?:^|_)tel|lxdh|sjh|dianhua|shouji", re.I),
     Personal.ACCOUNT: re.compile("微信(?!群|公众)|qq号|qq账|(?:^|_)qq(?:$|_)|wechat|weixin|抖音号|支付宝账?号", re.I),
     Personal.EMAIL: re.compile("邮箱|电子邮件|e-?_?mail", re.I),
     Personal.PLATE: re.compile("车牌|号牌|plate_?(?:no|num)|cphm?$", re.I),
     Personal.NAME: re.compile(f"{PERSONS}|^居民(?:姓?名)?$|^医生$|^xm$|xingming|full_?name|person_?name", re.I),
     Personal.TRAIT: re.compile(
         "^(?:性别|年龄|民族|籍贯|婚姻(?:状况)?|文化程度|学历|政治面貌|血型|病史|疾病|健康状况|残疾(?:类别|等级|证号|人证)?|低保|是否低保|职业|工作单位|家庭成员"
-        "|与户主关系|gender|sex|age|ethnic(?:ity)?|nationality|marital(?:_status)?)$", re.I
+        "|与户主关系|gender|sex|ethnic(?:ity)?|nationality|marital(?:_status)?)$", re.I
     ),
 }
 # Headings under which names stand that are no people's.
@@ -255,6 +255,11 @@ CATEGORIES: dict[str, str] = {
     "重点人员": "重点(?:管控)?人员|重点人口|管控对象|涉稳人员|涉恐人员",
 }
 STATES = re.compile("|".join(CATEGORIES.values()))
+# Whatever tells of such a person has one of these in it: for engines without look-around, to leave the others alone.
+HINT = (
+    "吸毒|涉毒|戒毒|瘾君子|社矫|矫正|刑满|刑释|两类人员|安置帮教|服刑|前科|缓刑|假释|精神|精障|肇事|抑郁症|躁狂|上访|信访|缠访|闹访|访民|密切接触|密接|阳性|确诊|无症状|新冠"
+    "|艾滋|HIV|梅毒|乙肝|肺结核|邪教|法轮功|信教|教徒|佛徒|道徒|督徒|主徒|兰徒|穆斯林|信佛|信基督|信天主|信伊斯兰|信道教|重点人员|重点管控|重点人口|管控对象|涉稳|涉恐"
+)
 
 
 def looks_personal(title: str, values: Iterable[object]) -> Personal | None:
@@ -324,18 +329,41 @@ def _texts(values: Iterable[object]) -> list[str]:
     ]
 
 
+NUMBER = re.compile(r"[-+]?\d*\.?\d+")
+
+
+def _never(_: str) -> bool:
+    return False
+
+
+def _small(text: str) -> bool:
+    """A number too short for a telephone: a count of them, or of mobile homes."""
+    return bool(NUMBER.fullmatch(text)) and float(text) < 10_000
+
+
+def _no_age(text: str) -> bool:
+    return bool(NUMBER.fullmatch(text)) and not (text.isdigit() and int(text) <= 120)
+
+
+# What most values must not be for a heading to be believed.
+DENIED: dict[Personal, Callable[[str], object]] = {Personal.PHONE: _small}
+
+
 def _titled(title: str, texts: Sequence[str]) -> Personal | None:
     """By the heading, where the values do not deny it."""
     for kind in (
         Personal.ID_NUMBER, Personal.BANK_CARD, Personal.BIRTHDAY, Personal.PHONE, Personal.ACCOUNT, Personal.EMAIL, Personal.PLATE, Personal.TRAIT
     ):
-        if TITLES[kind].search(title):
+        if TITLES[kind].search(title) and not (texts and _share(texts, DENIED.get(kind, _never)) > 0.9):
             return kind
+    # A house has an age too, and so has a share of houses.
+    if title.lower() == "age" and not any(map(_no_age, texts)):
+        return Personal.TRAIT
     # 初始日期 of a part has the same initials as 出生日期 of a person, who is seldom so young.
     if re.search("(?:^|_)csrq$", title, re.I) and (not texts or _share(texts, lambda text: re.match(r"19[0-9]{2}", text)) > 0.2):
         return Personal.BIRTHDAY
     if TITLES[Personal.NAME].search(title) and not (BESIDE.search(title) and _share(texts, _is_person) < 0.5):
-        return Personal.NAME if _share(texts, lambda text: not text.isdigit()) > 0.5 else None
+        return Personal.NAME if texts and _share(texts, NUMBER.fullmatch) < 0.5 else None
     return None
 
 
@@ -389,7 +417,7 @@ def _phones(texts: Sequence[str]) -> bool:
     told = [text for text in texts if not re.fullmatch(r"[-+]?\d*\.\d+", text)]
     if len(told) > 4 and all(re.fullmatch(r"\d{11}", text) for text in told) and len({text[:6] for text in told}) == 1:
         return False
-    return len(list(filter(TOLD.search, told))) > len(texts) / 20 or _share(texts, LANDLINE.fullmatch) > 0.5
+    return len(list(filter(TOLD.search, told))) > len(texts) / 20 or _share(texts, lambda text: LANDLINE.fullmatch(text) and not text.isdigit()) > 0.5
 
 
 def _is_bank_card(text: str) -> bool:

@@ -51,7 +51,7 @@ READ: dict[str, set[str] | None] = {
     "geo/reading/values.py": {"plain"},
     "geo/resource.py": {"choices", "Resource", "PLACED", "GATHERED"},  # those are found through the resources that have them
     "geo/retention.py": {"TRACES"},
-    "geo/secrets.py": {"TITLES", "SURNAMES", "PLACES", "DOUBLE", "NAMING"},
+    "geo/secrets.py": {"TITLES", "SURNAMES", "PLACES", "DOUBLE", "NAMING", "HINT"},
     "geo/values.py": {"NUMERALS", "PLACES", "_at", "年", "万"},
     "api/reference.py": None,
     "api/app.py": None,

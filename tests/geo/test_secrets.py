@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo.secrets import (
+    CATEGORIES,
+    HINT,
     SUITES,
     UNNUMBERED,
     Key,
@@ -266,6 +268,14 @@ def test_columns_about_persons_are_recognised(
         ("信访办地址", ["云汀路1号"], None),
         ("社区矫正中心", ["有"], None),
         ("密接隔离点", ["有"], None),
+        ("MOBILEHOME", ["0", "12", "3"], None),
+        ("mobile", ["0", "12", "3"], None),
+        ("BKG_KEY", ["060750179029", "060750101001"], None),  # a code with a leading nought is no landline
+        ("Xm", ["4069.397", "4639.371"], None),
+        ("XM", ["张伟", "王芳"], Personal.NAME),
+        ("AGE", ["148", "9", "23"], None),  # of houses
+        ("age", ["97.4", "83.4"], None),
+        ("age", ["34", "61"], Personal.TRAIT),
     ],
 )
 def test_more_columns_about_persons(title: str, values: list[object], kind: Personal | None) -> None:
@@ -320,6 +330,11 @@ def test_of_each_refused_category_a_cell_says_which() -> None:
         "已确诊,居家": "传染病", "信佛": "宗教信仰", "基督徒": "宗教信仰", "重点人员": "重点人员",
     }  # fmt: skip
     assert {text: refused(text) for text in told} == told
+
+
+@given(st.from_regex(re.compile("|".join(re.sub(r"\(\?!(?:[^()]|\([^()]*\))*\)", "", pattern) for pattern in CATEGORIES.values()))))
+def test_whatever_tells_of_a_state_has_a_hint_in_it(text: str) -> None:
+    assert refused(text) is None or re.search(HINT, text)
 
 
 @pytest.mark.parametrize(
