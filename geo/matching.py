@@ -106,6 +106,7 @@ class Proposal:
     values: Mapping[str, Given] = field(default_factory=dict)  # by field, where no column is
     cells: Mapping[str, Said] = field(default_factory=dict)  # columns of which some cells are refused (`secrets.refused`)
     scheme: Scheme | None = None
+    counted: bool = False  # rows are counts by area: no cell of theirs is anybody's
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ def proposed(
     Raises `KeyError` for a noun that there is not.
     """
     columns = {name: values for name, values in described.columns.items() if name not in described.position_columns}
-    refused, cells = _refused(columns)
+    counted = _counts(columns)
+    refused, cells = _refused(columns, counted)
     usable = {name: values for name, values in columns.items() if name not in refused}
     shape = _shape(described)
     matches = {
@@ -151,9 +153,9 @@ def proposed(
     if chosen is None:
         dropped = {name: told for name, values in usable.items() if (told := _dropped(name, values))}
         extras = {name: Said("没有合适的资源,可作为自有图层的一列") for name in usable if name not in dropped}
-        return Proposal(None, fits, {}, extras, dropped, refused, (), cells=_kept(cells, dropped))
+        return Proposal(None, fits, {}, extras, dropped, refused, (), cells=_kept(cells, dropped), counted=counted)
     proposal = _told(RESOURCES[chosen], matches[chosen], usable, fits, called, given)
-    return replace(proposal, refused=refused, cells=_kept(cells, proposal.dropped))
+    return replace(proposal, refused=refused, cells=_kept(cells, proposal.dropped), counted=counted)
 
 
 def _kept(cells: Mapping[str, Said], dropped: Mapping[str, Said]) -> dict[str, Said]:
@@ -203,18 +205,17 @@ def _given(noun: Resource, match: "Match", scheme: Scheme | None, called: str) -
     return found
 
 
-def _refused(columns: Mapping[str, Sequence[object]]) -> tuple[dict[str, Said], dict[str, Said]]:
+def _refused(columns: Mapping[str, Sequence[object]], counted: bool) -> tuple[dict[str, Said], dict[str, Said]]:
     """Columns that are refused whole, and those of which some cells are: of categories that are taken in from nobody."""
     whole: dict[str, Said] = {}
     cells: dict[str, Said] = {}
-    counts = _counts(columns)
     for name, values in columns.items():
         if secrets.refused_title(name) and secrets.looks_personal(name, values) is secrets.Personal.REFUSED:
             whole[name] = Said("列名属于不收的一类,整列不收")
             continue
         texts = [text for value in values if (text := plain(value))]
         found = [category for text in texts if (category := secrets.refused(text))]
-        if not found or (counts and len({*texts}) <= LABELS and max(map(len, texts)) <= 15):
+        if not found or (counted and len({*texts}) <= LABELS and max(map(len, texts)) <= 15):
             continue
         facts = {"count": len(found), "categories": tuple(dict.fromkeys(found))}
         if len(found) > len(texts) * SOME:
