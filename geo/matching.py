@@ -9,13 +9,14 @@ import json
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from geo import secrets
 from geo.catalog import LEVELS, RESOURCES
@@ -54,6 +55,10 @@ class Described(Protocol):
     @property
     def position_columns(self) -> list[str]:
         """Those that hold coordinates."""
+
+    @property
+    def sample(self) -> Iterable[Any]:
+        """Some of its shapes."""
 
 
 @dataclass(frozen=True)
@@ -490,12 +495,11 @@ def _pinyin(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _shape(described: Described) -> str | None:
-    """The kind of shapes, as far as it is known: of a table with coordinates, points."""
-    for evidence in getattr(described, "evidence", ()):
-        if evidence.aspect == "geometry":
-            told = str(evidence.value).upper()
-            return next((kind for kind in ("POLYGON", "LINESTRING", "POINT") if kind in told), None)
-    return "POINT" if described.position_columns else None
+    """The kind of most of its shapes, as far as that is known: of a table with coordinates, points."""
+    kinds = Counter(shape.geom_type.upper() for shape in described.sample if shape is not None)
+    most = kinds.most_common(1)
+    found = next((kind for kind in ("POLYGON", "LINESTRING", "POINT") if most and kind in most[0][0]), None)
+    return found or ("POINT" if described.position_columns else None)
 
 
 def _fit(noun: Resource, match: Match, columns: Mapping[str, list[object]], shape: str | None, called: str) -> Fit:

@@ -96,7 +96,7 @@ def buildings() -> Frame:
 
 def matched(load: Row, heads: list[str]) -> dict[str, str]:
     """The column of each field, as intake finds it by the headings alone."""
-    described = SimpleNamespace(columns={head: [] for head in heads}, position_columns=["经度", "纬度"])
+    described = SimpleNamespace(columns={head: [] for head in heads}, position_columns=["经度", "纬度"], sample=[])
     proposal = matching.proposed(described, load["into"], ordered=load.get("map", {}), given=load.get("set", {}))
     return {name: one.column for name, one in proposal.columns.items()}
 

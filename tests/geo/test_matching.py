@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from pypinyin import lazy_pinyin
@@ -23,7 +24,7 @@ NAMED = pytest.mark.parametrize(("noun", "declared"), FIELDS, ids=[f"{n.name}.{f
 
 def proposed(columns: dict[str, list[object]] | list[str], resource: str | None = None, **more: Any) -> Proposal:
     told = columns if isinstance(columns, dict) else {name: [] for name in columns}
-    described = SimpleNamespace(columns=told, position_columns=more.pop("position", []))
+    described = SimpleNamespace(columns=told, position_columns=more.pop("position", []), sample=[])
     return matching.proposed(described, resource, more.pop("remembered", None), **more)
 
 
@@ -207,14 +208,11 @@ def test_what_a_file_is(columns: dict[str, list[object]], called: str, noun: str
         assert {str(why) for why in proposal.extras.values()} == {"没有合适的资源,可作为自有图层的一列"}
 
 
-def test_shapes_speak_for_a_noun() -> None:
-    def kind(shape: str) -> str:
-        told = SimpleNamespace(columns={"名称": ["甲", "乙"]}, position_columns=[], evidence=[SimpleNamespace(aspect="geometry", value=shape)])
-        return matching.proposed(told, None).resources[0].name
-
-    assert RESOURCES[kind("MultiLineString")].geometry == "MULTILINESTRING"
-    assert RESOURCES[kind("Polygon")].geometry == "MULTIPOLYGON"
-    assert RESOURCES[kind("Point")].geometry == "POINT"
+@pytest.mark.parametrize("shape", ["POINT", "MULTILINESTRING", "MULTIPOLYGON"])
+def test_shapes_speak_for_a_noun(shape: str) -> None:
+    made = shapely.from_wkt({"POINT": "POINT (0 0)", "MULTILINESTRING": "LINESTRING (0 0, 1 1)", "MULTIPOLYGON": "POLYGON ((0 0, 1 0, 0 1, 0 0))"}[shape])
+    described = SimpleNamespace(columns={"名称": ["甲", "乙"]}, position_columns=[], sample=[None, made])
+    assert RESOURCES[matching.proposed(described, None).resources[0].name].geometry == shape
 
 
 def test_a_file_s_name_and_its_codes_say_what_is_in_no_column() -> None:
