@@ -5,6 +5,7 @@ claims stays with its record (`extras`), except where it looks personal: then it
 One load is one batch and one transaction.
 """
 
+import dataclasses
 import io
 import json
 import uuid
@@ -25,7 +26,7 @@ import shapely
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from geo import db, files, matching, members, statements
+from geo import db, files, matching, members, secrets, statements
 from geo.catalog import RESOURCES
 from geo.crs import Datum
 from geo.errors import Invalid, NotFound
@@ -91,6 +92,7 @@ class Report:
     extras: list[str] = field(default_factory=list)
     dropped: dict[str, str] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)  # cells of a column that told what is taken in from nobody
     taken: dict[str, None] = field(default_factory=dict)  # what was taken for granted of values, in its order
     notes: list[str] = field(default_factory=list)
 
@@ -109,6 +111,8 @@ class Report:
             lines.append(said("随记录保存的其他列:{columns}", columns="、".join(self.extras)))
         unread = "列 {column} 有 {count} 行的值不能识别,原样随记录保存"
         lines += [said(unread, column=column, count=count) for column, count in self.unread.items()]
+        cleared = "列 {column} 有 {count} 格写着不收的情况,这些格没有收"
+        lines += [said(cleared, column=column, count=count) for column, count in self.refused.items()]
         lines += [said("未收的列 {column}:{why}", column=column, why=say(why)) for column, why in self.dropped.items()]
         if self.placing:
             reasons = {choice.code: choice.title for choice in REASONS}
@@ -202,7 +206,7 @@ def staged(
         placer = Placer.ready(connection, cache) if resource.place is Place.POINT else None
         for part in batches:
             report.read += len(part.rows)
-            rows = desk.parsed(part)
+            rows = desk.parsed(part if proposal.counted else desk.cleared(part))
             desk.stored(rows, desk.placed(rows, placer))
             told("", report.read, described.count)
     staging.checked()
@@ -303,10 +307,12 @@ def recognised(described: "files.Described", order: Order, before: tuple[str, Ma
     if order.into and order.into not in RESOURCES:
         raise NotFound("没有名为 {resource} 的资源。", resource=order.into, resources=list(RESOURCES))
     wanted = {name: column for name, column in order.columns.items() if column}
+    without = [*order.values, *(name for name, column in order.columns.items() if not column)]
     noun, known = before or ("", {})
     if order.into and order.into != noun:
         noun, known = order.into, {}
-    return matching.proposed(described, noun or None, {**known, **wanted}, order.name or order.file.name)
+    called = f"{order.name or order.file.name} {order.layer or ''}"
+    return matching.proposed(described, noun or None, known, called, ordered=wanted, given=without)
 
 
 def matched(proposal: Proposal, described: "files.Described", order: Order) -> tuple[Resource, dict[str, str], dict[str, str]]:
@@ -324,6 +330,8 @@ def matched(proposal: Proposal, described: "files.Described", order: Order) -> t
             raise Invalid("{noun} 没有字段 {field}。", noun=resource.title, field=name)
         if column and column not in columns:
             raise Invalid("文件里没有列 {column}。", column=column, field=name, columns=columns)
+        if column in proposal.refused or column in proposal.dropped:
+            raise Invalid("列 {column} 里是不收或不能明文保存的个人情况,不能用作“{title}”。", column=column, title=resource[name].title, field=name)
     for name in order.values:
         if name not in known:
             raise Invalid("{noun} 没有字段 {field}。", noun=resource.title, field=name)
@@ -388,6 +396,21 @@ class Desk:
                 sa.text(f"SELECT {resource.known_by}, id::text FROM {resource.name} WHERE {living} AND {resource.known_by} IS NOT NULL")
             )
             self.known = {row[0]: row[1] for row in held}
+
+    def cleared(self, batch: "files.Batch") -> "files.Batch":
+        """The batch without the cells that tell what is taken in from nobody: not even the list of what is wrong has them."""
+        columns = dict(batch.columns)
+        for name, column in batch.columns.items():
+            if name in self.report.dropped or not pa.types.is_string(column.type):
+                continue
+            hinted = pc.fill_null(pc.match_substring_regex(column, secrets.HINT), False)
+            if not pc.any(hinted).as_py():
+                continue
+            told = np.array([bool(hint and secrets.refused(text)) for hint, text in zip(hinted.to_pylist(), column.to_pylist(), strict=True)])
+            if told.any():
+                columns[name] = pc.if_else(pa.array(told), pa.scalar(None, column.type), column)
+                self.report.refused[name] += int(told.sum())
+        return dataclasses.replace(batch, columns=columns)
 
     def parsed(self, batch: "files.Batch") -> Rows:
         """The batch's columns as the values of fields. What cannot be one takes its row out, with the reason."""

@@ -9,13 +9,14 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from geo import secrets
 from geo.catalog import LEVELS, RESOURCES
@@ -54,6 +55,10 @@ class Described(Protocol):
     @property
     def position_columns(self) -> list[str]:
         """Those that hold coordinates."""
+
+    @property
+    def sample(self) -> Iterable[Any]:
+        """Some of its shapes."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +106,12 @@ class Proposal:
     columns: Mapping[str, Proposed]  # by field
     extras: Mapping[str, Said]  # kept with the record, and why they are no field's
     dropped: Mapping[str, Said]  # personal, or not asked for of people
-    refused: Mapping[str, Said]  # of a category that is taken from nobody
+    refused: Mapping[str, Said]  # of a category that is taken in from nobody
     missing: tuple[str, ...]  # required fields with neither column nor value
     values: Mapping[str, Given] = field(default_factory=dict)  # by field, where no column is
+    cells: Mapping[str, Said] = field(default_factory=dict)  # columns of which some cells are refused (`secrets.refused`)
     scheme: Scheme | None = None
+    counted: bool = False  # rows are counts by area: no cell of theirs is anybody's
 
 
 @dataclass(frozen=True)
@@ -118,24 +125,28 @@ class Claim:
 
 
 # Ranks: how a heading came to be a field's.
-REMEMBERED, TITLE, ALIAS, USUAL, CUT, PINYIN, LOOSE, BY_VALUE = range(8)
-WEIGHTS = (1.0, 1.0, 1.0, 0.85, 0.6, 0.6, 0.35, 0.25)
+ORDERED, REMEMBERED, TITLE, ALIAS, USUAL, CUT, PINYIN, LOOSE, BY_VALUE = range(9)
+WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.85, 0.6, 0.6, 0.35, 0.25)
+NONE: Mapping[str, str] = {}
 
 
 def proposed(
-    described: Described, resource: str | None, remembered: Mapping[str, str] | None = None, called: str = ""
+    described: Described, resource: str | None, remembered: Mapping[str, str] | None = None, called: str = "", *,
+    ordered: Mapping[str, str] = NONE, given: Collection[str] = (),
 ) -> Proposal:
     """What the file is. `resource`: the noun, where somebody said; `remembered`: field → column, as this sender's last file
-    was settled; `called`: the name of the file, and of the layer in it.
+    was settled; `called`: the name of the file, and of the layer in it; `ordered`: field → column, as the sender says of
+    this file; `given`: fields that have a value for every row, and so no column.
 
     Raises `KeyError` for a noun that there is not.
     """
     columns = {name: values for name, values in described.columns.items() if name not in described.position_columns}
-    refused = {name: why for name, values in columns.items() if (why := _refused(name, values))}
+    counted = _counts(columns)
+    refused, cells = _refused(columns, counted)
     usable = {name: values for name, values in columns.items() if name not in refused}
     shape = _shape(described)
     matches = {
-        name: _matched(RESOURCES[name], usable, remembered or {})
+        name: _matched(RESOURCES[name], usable, {REMEMBERED: remembered or NONE, ORDERED: ordered}, given)
         for name in ([resource] if resource else RESOURCES)
     }
     if resource:
@@ -147,21 +158,25 @@ def proposed(
     if chosen is None:
         dropped = {name: told for name, values in usable.items() if (told := _dropped(name, values))}
         extras = {name: Said("没有合适的资源,可作为自有图层的一列") for name in usable if name not in dropped}
-        return Proposal(None, fits, {}, extras, dropped, refused, ())
-    return _told(RESOURCES[chosen], matches[chosen], usable, fits, refused, called)
+        return Proposal(None, fits, {}, extras, dropped, refused, (), cells=_kept(cells, dropped), counted=counted)
+    proposal = _told(RESOURCES[chosen], matches[chosen], usable, fits, called, given)
+    return replace(proposal, refused=refused, cells=_kept(cells, proposal.dropped), counted=counted)
+
+
+def _kept(cells: Mapping[str, Said], dropped: Mapping[str, Said]) -> dict[str, Said]:
+    return {name: why for name, why in cells.items() if name not in dropped}
 
 
 def _told(
-    noun: Resource, match: "Match", columns: Mapping[str, list[object]], fits: tuple[Fit, ...], refused: Mapping[str, Said],
-    called: str,
+    noun: Resource, match: "Match", columns: Mapping[str, list[object]], fits: tuple[Fit, ...], called: str, given: Collection[str],
 ) -> Proposal:
     taken = {proposed.column for proposed in match.columns.values()}
     extras: dict[str, Said] = {}
     dropped = dict(match.dropped)
-    for name, values in columns.items():
+    for name, sample in columns.items():
         if name in taken or name in dropped:
             continue
-        if why := _dropped(name, values):
+        if why := _dropped(name, sample):
             dropped[name] = why
         elif noun.name in BARE:
             dropped[name] = Said("这里只收声明过的列")
@@ -170,12 +185,12 @@ def _told(
     told = ["code"] if noun.name == "areas" else ["stated_area", "area", "stated_grid"]
     schemes = (scheme_of(columns[match.columns[name].column]) for name in told if name in match.columns)
     scheme = next(filter(None, schemes), None)
-    given = _given(noun, match, scheme, called)
+    values = {name: one for name, one in _given(noun, match, scheme, called).items() if name not in given}
     missing = tuple(
         declared.name for declared in noun.writable
-        if declared.required and declared.default is None and declared.name not in {*match.columns, *given}
+        if declared.required and declared.default is None and declared.name not in {*match.columns, *values, *given}
     )
-    return Proposal(noun.name, fits, match.columns, extras, dropped, refused, missing, given, scheme)
+    return Proposal(noun.name, fits, match.columns, extras, dropped, {}, missing, values, scheme=scheme)
 
 
 def _given(noun: Resource, match: "Match", scheme: Scheme | None, called: str) -> dict[str, Given]:
@@ -195,15 +210,59 @@ def _given(noun: Resource, match: "Match", scheme: Scheme | None, called: str) -
     return found
 
 
-def _refused(title: str, values: Iterable[object]) -> Said | None:
-    if secrets.looks_personal(title, values) is secrets.Personal.REFUSED:
-        return Said("这一类信息不收")
-    return None
+def _refused(columns: Mapping[str, Sequence[object]], counted: bool) -> tuple[dict[str, Said], dict[str, Said]]:
+    """Columns that are refused whole, and those of which some cells are: of categories that are taken in from nobody."""
+    whole: dict[str, Said] = {}
+    cells: dict[str, Said] = {}
+    for name, values in columns.items():
+        if secrets.refused_title(name) and secrets.looks_personal(name, values) is secrets.Personal.REFUSED:
+            whole[name] = Said("列名属于不收的一类,整列不收")
+            continue
+        texts = [text for value in values if (text := plain(value))]
+        found = [category for text in texts if (category := secrets.refused(text))]
+        if not found or (counted and len({*texts}) <= LABELS and max(map(len, texts)) <= 15):
+            continue
+        facts = {"count": len(found), "categories": tuple(dict.fromkeys(found))}
+        if len(found) > len(texts) * SOME:
+            whole[name] = Said("样本里有 {count} 格写着不收的情况({categories}),整列不收", facts)
+        else:
+            cells[name] = Said("样本里有 {count} 格写着不收的情况({categories}),这些格不收", facts)
+    return whole, cells
+
+
+# A table that counts, by kinds of which there are so few.
+LABELS = 60
+# Up to this share, a column with such cells is one of remarks, and the others are taken.
+SOME = 0.2
+COUNT = re.compile("^(?:count|num|number|total|.*(?:数量|例数|人数|人次|数))$", re.I)
+AREA = re.compile("街道|社区|镇|乡|村|^[省市区县]$|行政区|区域|province|city|district|street|community|county", re.I)
+HOUSED = re.compile("楼|栋|幢|单元|室|户|门牌|地址|住址|address|building|room", re.I)
+
+
+def _counts(columns: Mapping[str, Sequence[object]]) -> bool:
+    """Whether rows are counts by area (so many 感染者 in a street), and no row is anybody's: counts are public."""
+    titles = [unicodedata.normalize("NFKC", name).strip() for name in columns]
+    counted = any(COUNT.match(title) and all(isinstance(v, int | float) or str(v).isdecimal() for v in values if v is not None)
+                  for title, values in zip(titles, columns.values(), strict=True))
+    return (
+        counted and any(map(AREA.search, titles)) and not any(map(HOUSED.search, titles))
+        and not any(secrets.personal(name, values) for name, values in columns.items())
+    )
 
 
 def _dropped(title: str, values: Iterable[object]) -> Said | None:
-    kind = secrets.looks_personal(title, values)
+    kind = secrets.personal(title, values)
     return Said("像是个人信息({kind}),没有收", {"kind": kind.value}) if kind else None
+
+
+def _misplaced(declared: Field, values: Iterable[object]) -> Said | None:
+    """Why a column is left out though its heading is a field's: it holds what that field may not hold in plain text."""
+    if declared.secret or declared.name_of_person:
+        return None
+    kind = secrets.wholly_personal(values)
+    if kind is None or (kind is secrets.Personal.PHONE and declared.name.endswith("phone")):
+        return None
+    return Said("像是个人信息({kind}),没有收", {"kind": kind.value})
 
 
 @dataclass
@@ -216,27 +275,29 @@ class Match:
     dropped: dict[str, Said] = field(default_factory=dict)
 
 
-def _matched(noun: Resource, columns: Mapping[str, list[object]], remembered: Mapping[str, str]) -> Match:
+def _matched(
+    noun: Resource, columns: Mapping[str, list[object]], settled: Mapping[int, Mapping[str, str]], given: Collection[str]
+) -> Match:
     """Each column to the field that its heading and values speak for most; the best evidence first."""
     match = Match()
-    claims = {column: _claims(noun, column) for column in columns}
-    fields = {declared.name: at for at, declared in enumerate(noun.writable)}
-    for name, column in remembered.items():
-        if column in columns and name in fields and (not claims[column] or claims[column][0].field != name):
-            claims[column] = [Claim(name, REMEMBERED, Said("上次这样对应")), *claims[column]]
-        elif column in columns and name in fields:
-            claims[column][0] = replace(claims[column][0], rank=REMEMBERED, because=Said("上次这样对应"))
+    fields = {declared.name: at for at, declared in enumerate(noun.writable) if declared.name not in given}
+    claims = {column: [claim for claim in _claims(noun, column) if claim.field in fields] for column in columns}
+    said = {REMEMBERED: Said("上次这样对应"), ORDERED: Said("按您的指定")}
+    for rank, chosen in settled.items():
+        for name, column in chosen.items():
+            if column in columns and name in fields:
+                claims[column] = [Claim(name, rank, said[rank]), *(claim for claim in claims[column] if claim.field != name)]
     offers: list[Offer] = []
     for at, (column, found) in enumerate(claims.items()):
         variety = len({text for value in columns[column] if (text := plain(value))})
         coded = scheme_of(columns[column]) if noun.name == "areas" else None
         for claim in found:
-            share = 1.0 if claim.rank == REMEMBERED else _readable(noun, noun[claim.field], column, columns[column])
+            share = 1.0 if claim.rank <= REMEMBERED else _readable(noun, noun[claim.field], column, columns[column])
             preference = -variety if claim.field in AREAL else -int(coded is not None) if claim.field == "code" else 0
             if share >= 0.5 or claim.rank < CUT:
                 offers.append(Offer(column, claim, share, fields[claim.field], preference, at))
     _assigned(noun, match, sorted(offers, key=Offer.strength), columns)
-    _by_values(noun, match, columns)
+    _by_values(noun, match, columns, given)
     return match
 
 
@@ -282,8 +343,7 @@ def _assigned(noun: Resource, match: Match, offers: Sequence[Offer], columns: Ma
             told = Said("和“{column}”都像“{title}”,取了“{column}”", {"column": match.columns[claim.field].column, "title": title})
             match.rivals.setdefault(column, told)
             continue
-        declared = noun[claim.field]
-        if not (declared.secret or declared.name_of_person) and (why := _dropped("", columns[column])):
+        if why := _misplaced(noun[claim.field], columns[column]):
             match.dropped[column] = why
             continue
         because = claim.because
@@ -308,17 +368,17 @@ def _readable(noun: Resource, declared: Field, column: str, values: Sequence[obj
     return 1 - len(read.wrong) / len(texts)
 
 
-def _by_values(noun: Resource, match: Match, columns: Mapping[str, list[object]]) -> None:
+def _by_values(noun: Resource, match: Match, columns: Mapping[str, list[object]], given: Collection[str]) -> None:
     """Columns whose heading says nothing, by what is in them. Never a field about a person."""
     taken = {proposed.column for proposed in match.columns.values()}
     for name, values in columns.items():
-        if name in taken or name in match.dropped or name in match.rivals or secrets.looks_personal(name, values):
+        if name in taken or name in match.dropped or name in match.rivals or secrets.personal(name, values):
             continue
         texts = sorted({text for value in values if (text := plain(value))})
         if len(texts) < 2 or all(text.isdecimal() for text in texts):
             continue
         for declared in noun.writable:
-            if declared.name in match.columns or not declared.choices or declared.secret or declared.name_of_person:
+            if declared.name in {*match.columns, *given} or not declared.choices or declared.secret or declared.name_of_person:
                 continue
             if _readable(noun, declared, name, values) >= 0.8:
                 because = Said("列里的值多是“{title}”的可选值", {"title": declared.title})
@@ -368,7 +428,7 @@ def _heads(name: str) -> dict[str, tuple[Claim, ...]]:
     noun = RESOURCES[name]
     found: dict[str, dict[str, Claim]] = {}
 
-    def add(declared: Field, text: str, rank: int, order: int, because: Said) -> None:
+    def add(declared: Field, text: str, rank: float, order: int, because: Said) -> None:
         head = alike(text)
         known = found.setdefault(head, {})
         if head and (declared.name not in known or rank < known[declared.name].rank):
@@ -385,13 +445,13 @@ def _heads(name: str) -> dict[str, tuple[Claim, ...]]:
         if declared.name in AREAL or (name, declared.name) == ("areas", "name"):
             for order, text in enumerate(LEVELLED):
                 # Areas have a name before they have one above them.
-                worse = USUAL if noun.name != "areas" else LOOSE
-                add(declared, text, worse, order + 50 * (declared.name != "name"), Said("列名是“{title}”的常见写法", facts))
+                add(declared, text, LOOSE if noun.name == "areas" else USUAL, order + 50 * (declared.name != "name"), Said("列名是“{title}”的常见写法", facts))
         for order, text in enumerate([*exact, *usual]):
+            worse = 0 if text in exact else 0.5
             for head in _cut(text):
-                add(declared, head, CUT, order, Said("列名是“{spelling}”截成十个字节后的样子", {"spelling": text}))
+                add(declared, head, CUT + worse, order, Said("列名是“{spelling}”截成十个字节后的样子", {"spelling": text}))
             for how, head in _pinyin(text):
-                add(declared, head, PINYIN, order, Said(how, {"spelling": text}))
+                add(declared, head, PINYIN + worse, order, Said(how, {"spelling": text}))
     return {head: tuple(sorted(claims.values(), key=lambda claim: claim.rank)) for head, claims in found.items() if head}
 
 
@@ -435,12 +495,11 @@ def _pinyin(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _shape(described: Described) -> str | None:
-    """The kind of shapes, as far as it is known: of a table with coordinates, points."""
-    for evidence in getattr(described, "evidence", ()):
-        if evidence.aspect == "geometry":
-            told = str(evidence.value).upper()
-            return next((kind for kind in ("POLYGON", "LINESTRING", "POINT") if kind in told), None)
-    return "POINT" if described.position_columns else None
+    """The kind of most of its shapes, as far as that is known: of a table with coordinates, points."""
+    kinds = Counter(shape.geom_type.upper() for shape in described.sample if shape is not None)
+    most = kinds.most_common(1)
+    found = next((kind for kind in ("POLYGON", "LINESTRING", "POINT") if most and kind in most[0][0]), None)
+    return found or ("POINT" if described.position_columns else None)
 
 
 def _fit(noun: Resource, match: Match, columns: Mapping[str, list[object]], shape: str | None, called: str) -> Fit:
@@ -453,7 +512,7 @@ def _fit(noun: Resource, match: Match, columns: Mapping[str, list[object]], shap
     score += 0.3 * bool(word) + 0.25 * like
     score *= 0.4 + 0.6 * (len(had) / len(needed) if needed else 1)
     if noun.geometry and shape:
-        score *= 1 if shape in noun.geometry or (shape == "POINT" and not noun.geometry_required) else 0.2
+        score *= 1 if shape in noun.geometry else 0.2
     elif noun.geometry is None and shape:
         score *= 0.4
     return Fit(noun.name, round(min(score, 1.0), 3), _why(noun, match, word, len(columns)))

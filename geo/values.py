@@ -179,7 +179,7 @@ class Reader:
         spelled = self._folded(text)
         if spelled in self.loose:
             return self._one(self.loose[spelled])
-        if not self.field.refers and (short := bare(text)) in self.loose:
+        if not self.field.refers and spelled == alike(text) and (short := bare(text)) in self.loose:
             code = self._one(self.loose[short])
             self._say("“{title}”的“{value}”按“{taken}”收", value=text, taken=self._titled(code))
             return code
@@ -226,7 +226,7 @@ class Reader:
         try:
             number = self._read(text)
         except Odd:
-            if self.field.name.endswith("_year") and (year := re.match(r"((?:1[89]|2[012])\d\d)\s*[-年/.]\s*\d{0,2}(?!\d)", text)):
+            if self.field.name.endswith("_year") and (year := YEAR.fullmatch(text)):
                 return _bounded(self.field, int(year[1]))
             raise
         if not number.is_integer():
@@ -345,7 +345,7 @@ class Reader:
     @staticmethod
     def _ordered(found: re.Match[str]) -> datetime:
         year = int(found["year"])
-        return _at(year + 2000 if year < 100 else year, int(found["month"]), int(found["day"]), found)
+        return _at(year + 2000 if len(found["year"]) == 2 else year, int(found["month"]), int(found["day"]), found)
 
     def _slashed(self, found: re.Match[str]) -> datetime:
         one, other = int(found[1]), int(found[2])
@@ -507,6 +507,7 @@ MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", 
 NAME = "(?P<name>(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\\.?)"
 NAMED = re.compile(rf"(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[-\s/]*{NAME}[-\s/,]*(?P<year>\d{{4}}|\d{{2}}){TIME}")
 TURNED = re.compile(rf"{NAME}[-\s]*(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[-\s,]+(?P<year>\d{{4}}|\d{{2}}){TIME}")
+YEAR = re.compile(r"((?:1[89]|2[012])\d\d)\s*[-年/.]\s*(?:\d{1,2}\s*[-月/.]?\s*(?:\d{1,2}\s*日?)?)?(?:建成?|竣工)?")
 MONTH = re.compile(r"(?:18|19|20|21|22)\d{2}\s*[-/.年]\s*\d{1,2}\s*月?(?:份)?")
 NUMERIC = re.compile(r"\d{4,13}(?:\.\d+)?")
 # 1 January 1954 to 31 December 2119: below are years and counts, above are other numbers.

@@ -53,7 +53,7 @@ READ: dict[str, set[str] | None] = {
     "geo/retention.py": {"TRACES"},
     "geo/sheets.py": None,
     "geo/templates.py": {"example"},
-    "geo/secrets.py": {"TITLES", "REFUSED", "SURNAMES", "PLACES"},
+    "geo/secrets.py": {"TITLES", "SURNAMES", "PLACES", "DOUBLE", "NAMING", "HINT"},
     "geo/values.py": {"NUMERALS", "PLACES", "_at", "年", "万"},
     "api/reference.py": None,
     "api/app.py": None,

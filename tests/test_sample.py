@@ -14,6 +14,7 @@ from datetime import timedelta
 from functools import cache
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import geopandas
@@ -21,7 +22,7 @@ import pytest
 import shapely
 from python_calamine import CalamineWorkbook
 
-from geo import intake
+from geo import matching
 from geo.catalog import CODE_LISTS, RESOURCES
 
 ROOT = Path(__file__).parents[1]
@@ -93,6 +94,13 @@ def buildings() -> Frame:
     return frame.assign(point=frame.geometry.representative_point())
 
 
+def matched(load: Row, heads: list[str]) -> dict[str, str]:
+    """The column of each field, as intake finds it by the headings alone."""
+    described = SimpleNamespace(columns={head: [] for head in heads}, position_columns=["经度", "纬度"], sample=[])
+    proposal = matching.proposed(described, load["into"], ordered=load.get("map", {}), given=load.get("set", {}))
+    return {name: one.column for name, one in proposal.columns.items()}
+
+
 @cache
 def incidents() -> list[Row]:
     """All incidents under the names of fields, as intake would have them."""
@@ -100,8 +108,7 @@ def incidents() -> list[Row]:
     for load in loads():
         if load["into"] == "incidents":
             rows = sheet(load["file"])
-            order = intake.Order(SAMPLE / load["file"], "incidents", load.get("map", {}), load.get("set", {}))
-            columns = intake.matched(RESOURCES["incidents"], list(rows[0]), order)
+            columns = matched(load, list(rows[0]))
             titles = {c.title: c.code for f in ("state", "grade") for c in RESOURCES["incidents"][f].choices}
             for row in rows:
                 values = {field: titles.get(row[column], row[column]) for field, column in columns.items()}
@@ -445,8 +452,7 @@ def test_every_column_finds_its_field(load: Row) -> None:
     drawn = path.suffix in (".gpkg", ".zip")
     columns = list(shapes(load["file"],
     load.get("layer")).columns.drop("geometry")) if drawn else list(sheet(load["file"])[0])
-    order = intake.Order(path, load["into"], load.get("map", {}), load.get("set", {}))
-    found = intake.matched(RESOURCES[load["into"]], columns, order)
+    found = matched(load, columns)
     assert set(columns) - set(found.values()) <= {"经度", "纬度", "序号", "ZGBMDM", "CSRQ", "SJLY"}
 
 

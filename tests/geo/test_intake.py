@@ -70,6 +70,30 @@ def box(engine):
     return rows(engine, "SELECT ST_XMin(e), ST_YMin(e), ST_XMax(e), ST_YMax(e) FROM (SELECT ST_Extent(geom) AS e FROM areas) AS q")[0]
 
 
+def test_what_is_taken_in_from_nobody_is_kept_nowhere(load, live_engine):
+    west, south, *_ = box(live_engine)
+    report = load(
+        "场所.csv",
+        "名称,编码,类别,地址,经度,纬度,说明,是否涉毒,信仰\n"
+        + "".join(f"站{n},RF{n},clinic,云汀路{n}号,{west},{south},门口有台阶,否,无\n" for n in range(9))
+        + f"站9,RF9,clinic,云汀路9号,{west},{south},三楼有吸毒人员,是,佛教\n"
+        + f"站10,RF10,没有这一类,云汀路10号,{west},{south},五楼有上访户,否,无\n",
+        "facilities",
+    )
+    assert (report.stored, report.unstored, dict(report.refused)) == (10, 1, {"说明": 2})
+    assert report.dropped.keys() == {"是否涉毒", "信仰"} and "列 说明 有 2 格写着不收的情况,这些格没有收" in str(report)
+    kept = str(rows(live_engine, "SELECT * FROM facilities WHERE code LIKE 'RF%'")) + str(rows(live_engine, "SELECT * FROM load_problems"))
+    assert "门口有台阶" in kept
+    assert not [word for word in ("吸毒", "上访", "佛教", "是否涉毒") if word in kept]
+
+
+@pytest.mark.parametrize("column", ["是否涉毒", "身份"])
+def test_no_order_makes_plain_what_is_personal(load, column):
+    content = "名称,类别,是否涉毒,身份\n甲,clinic,否,11010519491231002X\n"
+    with pytest.raises(Invalid, match="不能用作“地址”"):
+        load("场所.csv", content, "facilities", {"address": column})
+
+
 def test_bulk_and_trigger_place_alike(load, live_engine, tmp_path):
     west, south, east, north = box(live_engine)
     random = np.random.default_rng(7)

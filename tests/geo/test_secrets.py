@@ -1,6 +1,7 @@
 import re
 from dataclasses import replace
 from os import urandom
+from random import Random
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo.secrets import (
+    CATEGORIES,
+    HINT,
     SUITES,
     UNNUMBERED,
     Key,
@@ -23,6 +26,7 @@ from geo.secrets import (
     lookup,
     mask,
     normalised,
+    refused,
     seal,
     sealed_by,
     unseal,
@@ -227,6 +231,121 @@ def test_columns_about_persons_are_recognised(
     title: str, values: list[str | None], kind: Personal | None
 ) -> None:
     assert looks_personal(title, values) is kind
+
+
+@pytest.mark.parametrize(
+    ("title", "values", "kind"),
+    [
+        ("f1", ["110105491231002"] * 3, None),
+        ("身份证", ["110105491231002"], Personal.ID_NUMBER),
+        ("备注", ["证号11010519491231002X", "无"], Personal.ID_NUMBER),
+        ("编码", ["330106200101010019", "330106200101020013", "330106200101030018"], None),  # dates in them, by chance
+        ("f1", ["6222021234567890128", "6222021234567890136", "6222021234567890144", "6222021234567890151"], Personal.BANK_CARD),
+        ("f1", ["6222021234567890123", "6222021234567890124", "6222021234567890125", "6222021234567890126"], None),
+        ("银行卡号", ["无"], Personal.BANK_CARD),
+        ("微信号", ["zhang123"], Personal.ACCOUNT),
+        ("是否加入微信群", ["是"], None),
+        ("QQ", ["123456"], Personal.ACCOUNT),
+        ("f1", ["wxid_ab12cd34", ""], Personal.ACCOUNT),
+        ("f1", ["zhang@example.com", ""], Personal.EMAIL),
+        ("E-mail", [], Personal.EMAIL),
+        ("f1", ["浙B12345", "浙B·D12345", "沪A1234学"], Personal.PLATE),
+        ("车牌号", [], Personal.PLATE),
+        ("民族", ["汉族"], Personal.TRAIT),
+        ("民族村", ["是"], None),
+        ("性别", ["男"], Personal.TRAIT),
+        ("CSRQ", ["1975-03-05", "1949-12-31"], Personal.BIRTHDAY),
+        ("CSRQ", ["2019-03-05", "2021-12-31"], None),  # 初始日期 of a part
+        ("党员活动室", ["一楼", "二楼"], None),
+        ("居民小组", ["第一组", "第二组"], None),
+        ("负责人单位", ["望汀物业公司", "云汀街道办"], None),
+        ("负责人", ["张伟", "王芳"], Personal.NAME),
+        ("联系人2", ["李女士"], Personal.NAME),
+        ("f3", ["阿不都热合曼·买买提", "古丽·艾则孜", "买买提·吐尔逊"], None),  # two readings in three: too few to say
+        ("矩阵", ["13800138000.5", "0.13800138000"], None),
+        ("hash", ["145ad664ed60a1b2c3", "bb4a13800138000bb"], None),
+        ("事项编码", ["13010206010", "13010206011", "13010206012", "13010207003", "13010207005"], None),  # a province's codes
+        ("信访办地址", ["云汀路1号"], None),
+        ("社区矫正中心", ["有"], None),
+        ("密接隔离点", ["有"], None),
+        ("MOBILEHOME", ["0", "12", "3"], None),
+        ("mobile", ["0", "12", "3"], None),
+        ("BKG_KEY", ["060750179029", "060750101001"], None),  # a code with a leading nought is no landline
+        ("Xm", ["4069.397", "4639.371"], None),
+        ("XM", ["张伟", "王芳"], Personal.NAME),
+        ("AGE", ["148", "9", "23"], None),  # of houses
+        ("age", ["97.4", "83.4"], None),
+        ("age", ["34", "61"], Personal.TRAIT),
+    ],
+)
+def test_more_columns_about_persons(title: str, values: list[object], kind: Personal | None) -> None:
+    assert looks_personal(title, values) is kind
+
+
+SURNAMES = (
+    "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗郑梁谢宋唐许韩邓冯曹彭曾肖田董袁潘蔡蒋余于杜叶程魏苏吕丁任卢姚沈钟姜崔谭陆范汪廖石金韦贾夏付方邹熊白孟秦邱侯江"
+    "尹薛闫段雷龙黎史陶贺毛郝顾龚邵万覃武钱戴严莫孔向常汤"
+)
+SELDOM = ("欧阳", "司徒", "仇", "佟", "仲", "乌", "敬", "幸", "海", "楚", "沙", "丛", "候", "巩", "税", "么")
+GIVEN = re.findall(
+    r"\S+",
+    "建国 建华 秀英 桂英 志强 国强 小明 丽娟 晓燕 海燕 俊杰 子涵 浩然 欣怡 一诺 梓轩 宇轩 雨桐 思源 文博 佳琪 天佑 若曦 家豪 嘉怡 雅婷 志远 春梅 玉兰 素珍"
+    " 凤英 大勇 红卫 爱国 跃进 卫东 铁柱 翠花 二妹 阿宝 招娣 来喜 有才 长根 水生 金宝 木兰 伯年 仲谋 静怡 思思 诗涵 梦琪 可欣 奕辰 沐宸 艺馨 汐 洋 涛 磊 静 敏 杰"
+    " 娟 艳 丹 凡 宁 毅 恒 昕 岩 峥 楠 婧 霖 瑾 璇 颖 薇 旭 晗 钧 鑫 炜 奇 鸣 一鸣 安琪 若兰 之遥 明远 承志 启航 泽宇 景行 庆丰 福生 进财 永贵 德胜 兴旺 国栋 振华",
+)
+
+
+def invented(random: Random) -> str:
+    """A name of nobody: surnames as often as people have them, one in twenty a rare one."""
+    rare = random.random() < 0.05
+    return (random.choice(SELDOM) if rare else SURNAMES[min(int(random.expovariate(0.04)), len(SURNAMES) - 1)]) + random.choice(GIVEN)
+
+
+@pytest.mark.parametrize("title", ["name", "名称", "f1", "备注"])
+@pytest.mark.parametrize(("rows", "recall"), [(10, 0.95), (20, 0.98), (50, 0.99)])
+def test_invented_persons_are_recognised_by_their_names(title: str, rows: int, recall: float) -> None:
+    random = Random(rows)
+    lists = [[invented(random) for _ in range(rows)] for _ in range(200)]
+    assert sum(looks_personal(title, names) is Personal.NAME for names in lists) >= recall * len(lists)
+
+
+NOBODY = {
+    "name": ["澜溪苑", "柳荫小区", "望潮花园", "石埠新村", "云汀家园", "江滨公寓", "白云山庄", "梅林雅居", "金阳府", "高荣里"],
+    "名称": ["张记面馆", "李家菜场", "王氏诊所", "陈记五金", "刘海理发店", "周黑鸭", "黄鹤楼", "马场", "朱昌", "夏云"],
+    "f1": ["中山路", "解放路", "人民路", "和平路", "建国路", "向阳路", "胜利路", "文化路", "新华路", "光明路"],
+    "村": ["王家", "李家", "张庄", "刘庄", "陈家坝", "赵家沟", "孙家湾", "周村", "吴集", "郑屯"],
+    "网格": ["第一网格", "第二网格", "澜溪一", "澜溪二", "柳汀甲", "柳汀乙", "石埠东", "石埠西", "云汀南", "云汀北"],
+}
+
+
+@pytest.mark.parametrize("title", NOBODY)
+def test_names_of_places_and_shops_are_no_persons(title: str) -> None:
+    for head in (title, "name", "f1"):
+        assert looks_personal(head, NOBODY[title]) is None
+
+
+def test_of_each_refused_category_a_cell_says_which() -> None:
+    told = {
+        "三楼租户有吸毒史": "涉毒", "社区矫正对象": "社区矫正", "刑满释放三年": "社区矫正", "精神分裂症": "精神障碍", "越级上访": "信访", "密接": "传染病", "核酸阳性": "传染病",
+        "已确诊,居家": "传染病", "信佛": "宗教信仰", "基督徒": "宗教信仰", "重点人员": "重点人员",
+    }  # fmt: skip
+    assert {text: refused(text) for text in told} == told
+
+
+@given(st.from_regex(re.compile("|".join(re.sub(r"\(\?!(?:[^()]|\([^()]*\))*\)", "", pattern) for pattern in CATEGORIES.values()))))
+def test_whatever_tells_of_a_state_has_a_hint_in_it(text: str) -> None:
+    assert refused(text) is None or re.search(HINT, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "禁毒宣传", "吸毒危害宣传栏", "社区矫正中心", "戒毒所", "精神病院", "精神障碍康复机构", "信访办公室", "信访接待大厅", "密接隔离点", "宗教活动场所", "信息公开", "道教协会",
+        "阳性植物", "重点工程", "门口有台阶", "天主教堂", "确诊", "发热门诊",
+    ],
+)  # fmt: skip
+def test_offices_buildings_and_words_alone_are_nobody_s_state(text: str) -> None:
+    assert refused(text) is None
 
 
 @given(st.text(), st.lists(st.text() | st.none() | st.integers() | st.floats()))
