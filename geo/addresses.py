@@ -1,0 +1,856 @@
+"""Addresses without coordinates: `3-2-501`, 澜溪苑3幢2单元501室, 石埠老街18号, as a community writes them.
+
+An address is read into compound, building, stairwell and dwelling, and these are looked up among what the caller may see.
+A wrong match is worse than none: what fits twice, does not fit, or fits only by sound, is a candidate for a person to
+choose, never an answer. What a person chose is kept, and answers the same words from then on.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from geo import numbering, statements
+from geo.numbering import FITTING, NUMBER, NUMERAL, Kind, cardinal, numeral
+
+Precision = Literal["dwelling", "building", "compound"]
+Part = Literal["compound", "building", "unit", "dwelling"]
+
+STEMS = "甲乙丙丁"
+NUM = rf"(?:{NUMBER}|[{STEMS}])"
+# Where a number may begin: 五一3幢 is house 3, and 十五楼 is not 五楼.
+EDGE = rf"(?:(?<![\dA-Za-z])(?=[\dA-Za-z])|(?<![{NUMERAL}])(?=[{NUMERAL}])|(?=[{STEMS}]))"
+GAP = r"[\s,-]*"
+SHOP = "商铺|门面|店铺|店面|铺|店|车库|车位|车棚|井|线|公交"
+TAIL = (
+    rf"(?:{GAP}(?:(?P<unit>{NUM})\s?(?:单元|门洞|门(?![面口店卫前市诊])|梯(?![间口])|号楼)"
+    rf"|(?P<stair>\d{{1,2}}|[A-Za-z{STEMS}]|[{NUMERAL}]{{1,2}})-(?=[-\dA-Za-z{NUMERAL}负])))?"
+    rf"(?:[\s,-]*?(?:(?P<floor>(?:负|地下|-)?{NUM})\s?(?:层|楼(?![梯道上下栋]))|(?P<below>[Bb]\d)层?(?![\d-])))?"
+    rf"(?:{GAP}(?:(?P<room>(?:(?:[A-Za-z]-?)?\d{{1,5}}[A-Za-z]?(?:-\d{{1,2}})?|[{NUMERAL}]{{3,5}})(?![\dA-Za-z]|-\d)"
+    rf"|[{NUMERAL}]{{1,3}}(?=室|户))(?!\s?(?:层|单元|口|人|岁|年|月|平|元|个|家|幢|栋|座))\s?(?P<suffix>室|户|号(?!楼)房?|房(?!屋)|套)?"
+    r"|(?P<side>[东南西北中左右]{1,2}边?)(?:户|室|套|首|手|间)))?"
+)
+WORDED = re.compile(
+    rf"(?P<where>.*?){EDGE}(?:(?P<number>{NUM})\s?(?P<kind>号楼|幢|栋|座)"
+    rf"|(?<!单元)(?<!门)(?<!梯)(?<!-)(?P<storey>{NUM})\s?楼(?![上下道梯顶宇盘层])){TAIL}"
+)
+DASHED = re.compile(rf"(?P<where>.*?){EDGE}(?P<number>\d{{1,3}}[A-Za-z]?|[A-Za-z]\d{{0,2}}|[{STEMS}]|[{NUMERAL}]{{1,3}})(?=-){TAIL}")
+DOOR = re.compile(rf"(?P<where>.*?){EDGE}(?P<number>\d{{1,5}}[A-Za-z]?(?:-\d{{1,3}})?|[{NUMERAL}]{{1,5}})号(?!楼|{SHOP})(?:大?院)?{TAIL}")
+STAIRS = re.compile(rf"(?P<where>.*?){EDGE}(?={NUM}\s?(?:单元|门洞)){TAIL}")
+ROOM = re.compile(r"(?P<where>.*?)(?<![\dA-Za-z-])(?P<room>\d{3,4}[A-Za-z]?)(?:室|户|号房)?")
+FLOOR = re.compile(rf"(?P<where>.*?){EDGE}(?P<floor>{NUM})\s?(?:层|楼){GAP}(?:(?P<room>\d{{3,4}}[A-Za-z]?)(?:室|户)?)?")
+
+REST = re.compile(r"(?:\d+号?)?(?:底商|商铺|门面|店铺|店面|沿街|地下室|车库|车位|车棚|储藏室|储藏间|阁楼|架空层|天台|楼顶)(?:\d+号?)?")
+NEAR = re.compile(r"附近|旁|对面|周边|一带|[东南西北]侧|路口|交叉口|后面|前面")
+# Three or more numbers with one sign between them: 3/2/501, 3.2.501, 3 2 501; and 一 for a dash, which looks like one.
+SLASHED = re.compile(r"(?<![\d.])(\d{1,3})([./_\\ ])(\d{1,2})\2(\d{3,4})(?![\d.])")
+LONG = re.compile(r"(?<!\d)\d[\d -]{6,}\d")  # a telephone number and what follows it
+LABEL = re.compile(r"^.*?(?:地址|住址|位置|地点)\s*:\s*|^(?:现?住|位于|坐落于?|在)(?=.{2})")
+STREET = re.compile(rf"(?P<street>.*(?:路|街|弄|巷|道|里|胡同|段|村))(?P<number>\d+[A-Za-z]?(?:-\d+)?|[{NUMERAL}]+)号(?:大?院)?")
+ZONE = re.compile(rf"([{NUMERAL}]+)(?=期|区|号院|组团|弄)")
+BREAK = re.compile(r"[\s,;、。:()\[\]【】<>《》“”\"'/|.·-]+")
+
+
+@dataclass(frozen=True)
+class Address:
+    """What an address says. `where` is the compound or street, '' when it does not say; `rest` a part that is no dwelling.
+
+    Numbers are as `numbering.numeral` has them. `others` are other ways to read the same words, less likely first to last:
+    2-501 is room 501 of house 2, or of stairwell 2 of a house that goes without saying. No word after the address is kept:
+    it may be somebody's name.
+    """
+
+    where: str = ""
+    number: str | None = None
+    kind: Kind = "any"
+    unit: str | None = None
+    floor: int | None = None
+    room: str | None = None
+    side: str | None = None
+    rest: str = ""
+    near: bool = False
+    several: bool = False
+    unread: bool = False
+    others: tuple["Address", ...] = ()
+    whole: str = field(default="", repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The address in one spelling: of it, and of nothing else, an alias is made."""
+        parts = [self.where, self.house, f"{self.unit}单元" if self.unit else ""]
+        if self.room:
+            parts.append(f"{self.room}室")
+        elif self.floor is not None:
+            parts.append(f"{self.floor}层")
+        return "".join([*parts, self.side or "", self.rest])
+
+    @property
+    def house(self) -> str:
+        """Its number with the word for what it numbers."""
+        return "" if self.number is None else f"{self.number}{'号' if self.kind == 'door' else '幢'}"
+
+
+def parsed(text: str) -> Address:
+    """What an address says, by the words alone."""
+    told = _plain(text)
+    return replace(_read(told), whole=told)
+
+
+def _plain(text: str) -> str:
+    told = cardinal(numbering.plain(text)).strip()
+    told = re.sub(r"(?<=[\dA-Za-z])一(?=[\dA-Za-z])", "-", told)
+    told = LABEL.sub("", LONG.sub(_cut, SLASHED.sub(r"\1-\3-\4", told)))
+    return re.sub(r"\s+", " ", told).strip(" ,;。")
+
+
+def _cut(found: re.Match[str]) -> str:
+    """Nothing in place of a telephone number; 12-1204-1 and 3 2 501 stay."""
+    digits = re.sub(r"\D", "", found[0])
+    return found[0] if len(digits) < 9 and re.search(r"[ -]", found[0]) else " "
+
+
+def _read(told: str) -> Address:
+    if found := WORDED.match(told):
+        read = _said(found, told)
+        if not found["storey"]:
+            return read
+        # 楼 counts houses and floors: 石埠老街18号3楼.
+        door = DOOR.match(told)
+        others = [_said(door, told)] if door else []
+        floor = FLOOR.match(told)
+        if floor and floor["where"] == found["where"] and not door:
+            others.append(Address(_where(floor["where"]), floor=_floor(floor["floor"]), room=_room(floor["room"])))
+        return replace(read, others=(*others,))
+    if (found := DASHED.match(told)) and any(found[part] for part in ("unit", "stair", "room", "floor", "side")):
+        return _dashed(_said(found, told), found)
+    for pattern in (DOOR, STAIRS):
+        if found := pattern.match(told):
+            return _said(found, told)
+    if found := ROOM.fullmatch(told):
+        return Address(_where(found["where"]), room=_room(found["room"]), floor=_storey(_room(found["room"])))
+    near = NEAR.search(told, 2)
+    told = told[: near.start()] if near else told
+    rest = REST.search(told)
+    return Address(_where(told[: rest.start()] if rest else told), rest=rest[0] if rest else "", near=bool(near))
+
+
+def _dashed(read: Address, found: re.Match[str]) -> Address:
+    """Of numbers with dashes alone, the other ways to read them."""
+    if found["unit"] or found["stair"] or read.room is None:
+        return read
+    if len(read.room) > 2:
+        return replace(read, others=(replace(read, number=None, unit=read.number),))
+    # 3-2 is a house and its stairwell before it is a house and room 2.
+    stairs = replace(read, unit=read.room, room=None, floor=None)
+    if found["suffix"] == "号" and read.where:
+        # 18-2号 on a street is a house beside 18号, not in it.
+        door = replace(read, number=f"{read.number}-{read.room}", kind="door", room=None, floor=None)
+        return replace(door, others=(replace(stairs, kind="house"), replace(read, kind="house")))
+    return replace(stairs, others=(read,))
+
+
+def _said(found: re.Match[str], told: str) -> Address:
+    said = found.groupdict()
+    number = said.get("number") or said.get("storey")
+    kind = numbering.kind("楼" if said.get("storey") else said.get("kind") or ("号" if found.re is DOOR else None))
+    after = told[found.end() :]
+    room, rest = said["room"], ""
+    if shop := REST.match(after.lstrip(" ,-")):
+        rest = shop[0]
+        if said["suffix"] == "号" or (room and not said["suffix"] and after[:1] not in " ,-"):
+            # 12号商铺 is no room 12.
+            rest, room = f"{room}号{rest}", None
+    floor = said["floor"] or said["below"]
+    room = _room(room)
+    return Address(
+        _where(said["where"]), numeral(number) if number else None, kind, _number(said["unit"] or said["stair"]),
+        _floor(floor) if floor else _storey(room), room, said["side"], rest,
+        several=bool(re.match(r"\s*[、/和及与]\s*\d", after)), unread=bool(re.match(r"-?\d|-[A-Za-z]", after)),
+        near=bool(NEAR.match(after.lstrip(" ,的"))),
+    )  # fmt: skip
+
+
+def _number(text: str | None) -> str | None:
+    return numeral(text) if text else None
+
+
+def _room(text: str | None) -> str | None:
+    if not text:
+        return None
+    if all(c in NUMERAL for c in text) and not any(c in "十百" for c in text):
+        return "".join(str(numbering.DIGITS[c]) for c in text).lstrip("0") or None
+    return numeral(text)
+
+
+def _floor(text: str) -> int | None:
+    below = re.match(r"负|地下|-|[Bb]", text)
+    number = numeral(text[below.end() :] if below else text)
+    if not number.isdecimal():
+        return None
+    return -int(number) if below else int(number)
+
+
+def _storey(room: str | None) -> int | None:
+    """The floor that a room number tells: 501 is on 5, 1204 on 12."""
+    found = re.fullmatch(r"(\d{1,2})\d\d[A-Z]?(?:-\d+)?", room or "")
+    return int(found[1]) if found else None
+
+
+def _where(text: str) -> str:
+    return text.strip(" ,;、。:-/")
+
+
+def keyed(text: str) -> str:
+    """A name as names are compared: no spaces and signs, capitals, 三期 as 3期."""
+    return BREAK.sub("", ZONE.sub(lambda found: numeral(found[1]), numbering.plain(text))).upper()
+
+
+@dataclass(frozen=True)
+class Because:
+    """Why: a sentence (a gettext id), and the facts it names in braces."""
+
+    sentence: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    def said(self, translated: Callable[[str], str] = str) -> str:
+        """The sentence with its facts, in the language of `translated`."""
+        return translated(self.sentence).format_map(self.facts)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What an address may mean: how far it goes, and its name in full."""
+
+    precision: Precision
+    compound: UUID | None
+    building: UUID | None
+    unit: UUID | None
+    dwelling: UUID | None
+    title: str
+    scope: str
+    because: Because
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of an address.
+
+    `precision` None is no match: work for a person, who finds in `candidates` (best first) what it may be. `missing` is the
+    first part that the address names and that is not there. Ids above the precision are given with it; a compound without
+    a precision is one whose house is not known, and no place.
+    """
+
+    address: Address
+    because: tuple[Because, ...]
+    compound: UUID | None = None
+    building: UUID | None = None
+    unit: UUID | None = None
+    dwelling: UUID | None = None
+    precision: Precision | None = None
+    title: str = ""
+    scope: str = ""
+    missing: Part | None = None
+    candidates: tuple[Candidate, ...] = ()
+
+    def said(self, translated: Callable[[str], str] = str) -> str:
+        """Why, in the language of `translated`."""
+        return " ".join(because.said(translated) for because in self.because)
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What is known of a row beside its address: the compound or house of the whole file, or of another column."""
+
+    compound: UUID | None = None
+    building: UUID | None = None
+    where: str = ""  # a name in a column of its own
+    area: str = ""  # the path of an area
+
+
+How = Literal["name", "alias", "short", "street", "hint", "only", "kept"]
+
+
+@dataclass(frozen=True)
+class House:
+    """A building, by its number in its compound, on its street or under a name of its own."""
+
+    id: UUID
+    compound: UUID | None
+    scope: str
+    title: str
+    number: str | None
+    kind: Kind
+    floors: int | None
+    address: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a name stands for: a compound, a row of houses with a name of its own, one house, or an area."""
+
+    sort: Literal["compound", "row", "house", "area"]
+    id: UUID | str
+    how: How = "name"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What the words before a number stand for, and the areas that they name besides."""
+
+    places: tuple[Place, ...] = ()
+    areas: tuple[str, ...] = ()
+    torn: bool = False  # two compounds are named
+    like: tuple[tuple[Place, Because], ...] = ()  # what sounds or is written almost like it
+
+
+@dataclass(frozen=True)
+class Room:
+    """A dwelling, as far as its address goes."""
+
+    id: UUID
+    unit: UUID | None
+    stair: str | None  # the stairwell that its own name tells
+    title: str
+
+
+@dataclass
+class Rooms:
+    """What is registered of the inside of a house."""
+
+    units: dict[str, list[UUID]] = field(default_factory=lambda: defaultdict(list))
+    titles: dict[UUID, str] = field(default_factory=dict)
+    dwellings: dict[str, list[Room]] = field(default_factory=lambda: defaultdict(list))
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """One way to understand an address: which compound or house it is, and what speaks against it."""
+
+    read: Address
+    how: How
+    compound: UUID | None = None
+    house: House | None = None
+    missing: Part | None = None
+    fault: Because | None = None
+    unit: UUID | None = None
+    dwelling: Room | None = None
+    count: int = 0  # dwellings that would do
+
+    @property
+    def key(self) -> UUID | None:
+        """The house it comes to, else the compound."""
+        return self.house.id if self.house else self.compound
+
+
+# What a compound's name may go without, where no other name is left by that.
+SUFFIX = re.compile("(?:小区|花园|花苑|家园|雅苑|雅居|公寓|公馆|新村|新城|新苑|宿舍|人家|苑|园|里|府)$")
+PHASE = re.compile(r"(?:\d+期|\d+区|[东南西北中]区)$")
+COMMITTEE = re.compile("(?:社区)?(?:居民委员会|居委会|居委|村委会)?")
+STEM = re.compile("(?:社区|街道|镇|乡|村|网格)$")
+# What stands before a name and only says where that is. 小区 and 东区 are names themselves; of a street or a community
+# none but those known is taken, as a compound of this name may be in another one too.
+GENERAL = re.compile("(?:[^省市区县镇乡]{2,8}(?:省|自治区))?(?:[^省市区县镇乡]{1,8}市)?(?:[^省市区县镇乡]{1,8}(?<![小社园新东西南北])(?:区|县))?")
+ALONG = re.compile(rf".{{1,12}}?(?:路|街|弄|巷|大道|道|胡同)(?:(?:\d+|[{NUMERAL}]+)(?:-\d+)?(?:号|弄)(?:大?院)?)?")
+NAMED = re.compile(rf"(?P<own>.*?)(?P<number>{NUMBER})(?P<kind>号楼|号院|幢|栋|座|楼|号)?")
+DWELLING = re.compile(r"(?:.*[-单元门幢栋])?(?P<room>[A-Z]?\d{1,5}[A-Z]?)(?:室|户|号|房)?")
+
+HOW: Mapping[How, str] = {
+    "name": "写的就是{title}。",
+    "alias": "按别名认作{title}。",
+    "short": "名称没有写全,只有{title}可以这样叫。",
+    "street": "按街路门牌认作{title}。",
+    "hint": "按已选的小区或楼栋认作{title}。",
+    "only": "这里只有一个小区,认作{title}。",
+    "kept": "按以前的更正认作{title}。",
+}
+LIKE = Because("名称只是读音或写法相近,请核对。")
+LONGER = Because("名称前后还有别的字,请核对。")
+UNSURE = (LIKE, LONGER)
+MANY = 12  # candidates told
+
+
+class Matcher:
+    """Looks addresses up among the compounds, buildings, stairwells and dwellings that the caller of a transaction may see.
+
+    Good for as long as the transaction is. Compounds and buildings are read once; what is in a building, when one is met.
+    """
+
+    def __init__(self, connection: sa.Connection, within: str | None) -> None:
+        self.connection = connection
+        self.titles: dict[UUID, str] = {}  # of compounds
+        self.scopes: dict[UUID, str] = {}
+        self.houses: dict[UUID, House] = {}
+        self.names: dict[str, tuple[Place, ...]] = {}
+        self.areas: dict[str, list[str]] = defaultdict(list)
+        self.numbered: dict[UUID | str, dict[str, list[House]]] = defaultdict(lambda: defaultdict(list))
+        self.doors: dict[tuple[str, str], list[Place]] = defaultdict(list)
+        self.streets: set[str] = set()
+        self.rooms: dict[UUID, Rooms] = {}
+        self.vague: dict[str, list[Place]] = defaultdict(list)  # short for several
+        self.resolved: dict[str, Resolved] = {}
+        self._likes: dict[str, list[Place]] | None = None
+        self.inside = bool(connection.scalar(sa.text("SELECT has_any_column_privilege('dwellings', 'SELECT')")))
+        self._filled(within)
+
+    @classmethod
+    def ready(cls, connection: sa.Connection, within: str | None = None) -> "Matcher":
+        """A matcher over what the caller bound to `connection` sees, in the area `within` (a path) or everywhere."""
+        return cls(connection, within)
+
+    def one(self, text: str, hint: Hint | None = None) -> Found:
+        """What comes of one address."""
+        return self.matched([text], None if hint is None else [hint])[0]
+
+    def matched(self, texts: Sequence[str | None], hints: Sequence[Hint] | Hint | None = None) -> list[Found]:
+        """What comes of each address, in their order. `hints`: one for each, or one for all."""
+        told = [hints] * len(texts) if isinstance(hints, Hint) else hints or [Hint()] * len(texts)
+        read = [parsed(text or "") for text in texts]
+        meant = [self._meanings(address, hint) for address, hint in zip(read, told, strict=True)]
+        if self.inside:
+            self._entered({m.house.id for meanings in meant for m in meanings if m.house})
+        return [self._found(address, meanings, hint) for address, meanings, hint in zip(read, meant, told, strict=True)]
+
+    def _filled(self, within: str | None) -> None:
+        run = statements.run
+        for row in run(self.connection, "areas_addressed"):
+            self.areas[keyed(row.name)].append(row.path)
+            if len(stem := STEM.sub("", keyed(row.name))) > 1:
+                self.areas[stem].append(row.path)
+        named: dict[How, dict[str, set[tuple[str, UUID | str]]]] = {how: defaultdict(set) for how in ("name", "alias", "short")}
+        own: dict[UUID, set[str]] = {}
+        for row in run(self.connection, "compounds_addressed"):
+            self.titles[row.id], self.scopes[row.id] = row.name, row.scope
+            called = {keyed(row.name)}
+            named["name"][keyed(row.name)].add(("compound", row.id))
+            for alias in re.split("[、,,;; /]", row.aliases or ""):
+                if keyed(alias):
+                    called.add(keyed(alias))
+                    named["alias"][keyed(alias)].add(("compound", row.id))
+            for name in tuple(called):
+                for short in {SUFFIX.sub("", name), f"{name}小区"} - {name}:
+                    if len(short) > 1:
+                        named["short"][short].add(("compound", row.id))
+            own[row.id] = called
+            self._addressed(row.address, Place("compound", row.id, "street"))
+        for row in run(self.connection, "buildings_addressed", within=within):
+            self._housed(row, own, named["name"])
+        for name, paths in self.areas.items():
+            if STEM.search(name):
+                named["alias"][name] |= {("area", path) for path in paths}
+        for how, names in reversed(named.items()):
+            for name, meant in names.items():
+                if how == "short" and len(meant) > 1:
+                    self.vague[name] = [Place(sort, id, how) for sort, id in meant]  # type: ignore[arg-type]
+                else:
+                    self.names[name] = tuple(Place(sort, id, how) for sort, id in sorted(meant, key=str))  # type: ignore[arg-type]
+
+    def _housed(self, row: sa.Row[tuple[object, ...]], own: Mapping[UUID, set[str]], named: dict[str, set[tuple[str, UUID | str]]]) -> None:
+        name = cardinal(numbering.plain(row.name)).replace(" ", "")
+        called = NAMED.fullmatch(name)
+        title = self.titles.get(row.compound, "")
+        full = row.name if not title or row.name.startswith(title) else f"{title}{row.name}"
+        number = numeral(called["number"]) if called else None
+        kind = numbering.kind(called["kind"]) if called else "any"
+        house = House(row.id, row.compound, row.scope, full, number, kind, row.floors, row.address or "")
+        self.houses[row.id] = house
+        self._addressed(row.address, Place("house", row.id, "street"))
+        before = keyed(called["own"]) if called else ""
+        if number is None:
+            named[keyed(name)].add(("house", row.id))
+            if title:
+                named[keyed(title + name)].add(("house", row.id))
+        elif row.compound in own and before in {"", *own[row.compound]}:
+            self.numbered[row.compound][number].append(house)
+        elif before:
+            lane = f"{row.compound or ''} {before}"
+            self.numbered[lane][number].append(house)
+            for called_so in {before, keyed(title + before)}:
+                named[called_so].add(("row", lane))
+
+    def _addressed(self, address: str | None, place: Place) -> None:
+        if found := STREET.fullmatch(keyed(cardinal(address or ""))):
+            self.doors[found["street"], numeral(found["number"])].append(place)
+            self.streets.add(found["street"])
+
+    def _entered(self, houses: Iterable[UUID]) -> None:
+        """Read what is registered in buildings met for the first time."""
+        fresh = [house for house in houses if house not in self.rooms]
+        if not fresh:
+            return
+        self.rooms |= {house: Rooms() for house in fresh}
+        for row in statements.run(self.connection, "stairwells_addressed", houses=fresh):
+            rooms = self.rooms[row.building]
+            name = re.sub(rf"(?:{numbering.UNIT})$", "", cardinal(numbering.plain(row.name)).replace(" ", ""))
+            rooms.units[numeral(name)].append(row.id)
+            rooms.titles[row.id] = row.name
+        for row in statements.run(self.connection, "dwellings_addressed", houses=fresh):
+            rooms = self.rooms[row.building]
+            name = cardinal(numbering.plain(row.name)).replace(" ", "").upper()
+            if found := DWELLING.fullmatch(name):
+                key = numeral(found["room"])
+            else:
+                key = f"{'' if row.floor is None else row.floor}{re.sub('户|室|套|边', '', name[-3:])}"
+            rooms.dwellings[key].append(Room(row.id, row.unit, None, row.name))
+
+    def _meanings(self, address: Address, hint: Hint) -> list[Meaning]:
+        """Every way to understand an address, as far as the house."""
+        known = self._resolve(hint.where) if hint.where else Resolved()
+        fixed: set[UUID | str] = {hint.compound} if hint.compound else {place.id for place in known.places if place.sort == "compound"}
+        if hint.where and not hint.compound and not address.where and address.number:
+            address = replace(address, where=hint.where, others=tuple(replace(o, where=hint.where) for o in address.others if o.number))
+        told: list[Meaning] = []
+        whole = self._suffix(keyed(address.whole)) if address.rest or address.kind == "door" or address.number is None else None
+        for place in whole[0] if whole else ():
+            if place.sort == "house":
+                told.append(self._house(address, self.houses[place.id], place.how, whole[1]))  # type: ignore[index]
+        if told:
+            return told
+        for read in (address, *address.others):
+            told += self._means(read, hint, fixed)
+        return told
+
+    def _means(self, read: Address, hint: Hint, fixed: set[UUID | str]) -> Iterator[Meaning]:
+        if not read.where:
+            if read.number is None:
+                if hint.building in self.houses and (read.unit or read.room or read.side):
+                    yield self._house(read, self.houses[hint.building], "hint", ())
+                return
+            places = tuple(Place("compound", id, "hint") for id in fixed)
+            if not places and len(self.titles) == 1:
+                places = (Place("compound", next(iter(self.titles)), "only"),)
+            areas = tuple(filter(None, [hint.area]))
+            if not places:
+                for id in self.titles:
+                    for house in self._numbered(Place("compound", id), read):
+                        yield self._house(read, house, "name", areas, Because("没有写小区。"))
+                return
+        else:
+            resolved = self._resolve(read.where)
+            places, areas = resolved.places, (*resolved.areas, *filter(None, [hint.area]))
+            fault = Because("写的小区或街路名不止一个,互相对不上。") if resolved.torn else None
+            compounds = {place.id for place in places if place.sort == "compound"}
+            if fixed and compounds and not compounds & fixed:
+                fault = Because("与已选的小区不是同一个。")
+            elif fixed & compounds:
+                places = tuple(place for place in places if place.id in fixed or place.sort != "compound")
+            if fault:
+                for meaning in self._at(read, places, areas):
+                    yield replace(meaning, fault=meaning.fault or fault)
+                return
+            if read.number and read.kind != "house":
+                # A house is called by its own name before it is called by its street.
+                told = [*self._at(read, places, areas), *self._on_street(read, areas)]
+                yield from told
+                if told:
+                    return
+            if not places:
+                for place, why in resolved.like:
+                    yield from (replace(m, fault=m.fault or why) for m in self._at(read, (place,), areas))
+                return
+        yield from self._at(read, places, areas)
+
+    def _at(self, read: Address, places: Iterable[Place], areas: Sequence[str]) -> Iterator[Meaning]:
+        for place in places:
+            if place.sort == "area":
+                continue
+            if read.number is None:
+                if place.sort == "house":
+                    yield self._house(read, self.houses[place.id], place.how, areas)  # type: ignore[index]
+                elif place.sort == "compound":
+                    missing: Part | None = "building" if read.unit or read.room else None
+                    yield self._checked(Meaning(read, place.how, place.id, missing=missing), areas)  # type: ignore[arg-type]
+                continue
+            houses = self._numbered(place, read)
+            for house in houses:
+                yield self._house(read, house, place.how, areas)
+            if not houses and place.sort == "compound":
+                absent = Because("{title}没有登记{house}。", {"title": self.titles[place.id], "house": read.house})  # type: ignore[index]
+                yield Meaning(read, place.how, place.id, missing="building", fault=absent)  # type: ignore[arg-type]
+
+    def _on_street(self, read: Address, areas: Sequence[str]) -> Iterator[Meaning]:
+        """What has the number on a street, by its address."""
+        told = keyed(read.where)
+        for at in range(len(told) - 1):
+            if told[at:] in self.streets:
+                clear, more = self._explained(told[:at])
+                if clear:
+                    for place in self.doors.get((told[at:], read.number or ""), ()):
+                        yield from self._at(replace(read, number=None), (place,), (*areas, *more))
+                    return
+
+    def _numbered(self, place: Place, read: Address) -> list[House]:
+        same = self.numbered[place.id].get(read.number or "", []) if place.id in self.numbered else []
+        fitting = next((kind for kind in FITTING[read.kind] if any(house.kind == kind for house in same)), None)
+        return [house for house in same if house.kind == fitting]
+
+    def _house(self, read: Address, house: House, how: How, areas: Sequence[str], fault: Because | None = None) -> Meaning:
+        if fault is None and house.floors and (read.floor or 0) > house.floors:
+            fault = Because("{title}只有 {floors} 层,没有 {floor} 层。", {"title": house.title, "floors": house.floors, "floor": read.floor})
+        return self._checked(Meaning(read, how, house.compound, house, fault=fault), areas)
+
+    def _checked(self, meaning: Meaning, areas: Sequence[str]) -> Meaning:
+        """Against the areas that the address names."""
+        scope = meaning.house.scope if meaning.house else self.scopes[meaning.compound]  # type: ignore[index]
+        if meaning.fault is None and areas and not all(scope.startswith(area) or area.startswith(scope) for area in areas):
+            return replace(meaning, fault=Because("{title}不在所写的街道或社区里。", {"title": self._titled(meaning)}))
+        return meaning
+
+    def _resolve(self, where: str) -> Resolved:
+        """What the words before a number stand for. The same words come again and again in a file."""
+        if where not in self.resolved:
+            self.resolved[where] = self._resolving(where)
+        return self.resolved[where]
+
+    def _resolving(self, where: str) -> Resolved:
+        main: tuple[Place, ...] = ()
+        street: tuple[Place, ...] = ()
+        areas: list[str] = []
+        torn = False
+        parts = [part for text in BREAK.split(where) if (part := keyed(text))]
+        for part in reversed(parts):
+            if found := self._suffix(part):
+                places, more = found
+                areas += more
+                if all(place.sort == "area" for place in places):
+                    areas += [str(place.id) for place in places]
+                elif main:
+                    torn = torn or not {place.id for place in places} & {place.id for place in main}
+                else:
+                    main = places
+            elif not street and (door := STREET.fullmatch(part)):
+                street = tuple(place for place in self._by_door(door["street"], numeral(door["number"])) if place.sort == "compound")
+        if not main and not street:
+            return Resolved((), tuple(areas), torn, self._like(parts[-1]) if parts else ())
+        return Resolved(main or street, tuple(areas), torn)
+
+    def _by_door(self, street: str, number: str) -> list[Place]:
+        for at in range(len(street) - 1):
+            if street[at:] in self.streets and self._explained(street[:at])[0]:
+                return self.doors.get((street[at:], number), [])
+        return []
+
+    def _suffix(self, told: str) -> tuple[tuple[Place, ...], list[str]] | None:
+        """The longest known name at the end, if what stands before it only says where that is; and the areas named there.
+
+        东澜溪苑 is not 澜溪苑.
+        """
+        for at in range(len(told) - 1):
+            if (places := self.names.get(told[at:])) is not None:
+                clear, areas = self._explained(told[:at])
+                if clear:
+                    return places, areas
+        return None
+
+    def _explained(self, told: str) -> tuple[bool, list[str]]:
+        areas: list[str] = []
+        if not told:
+            return True, areas
+        for general in (GENERAL.match(told), None):
+            rest = told[general.end() :] if general else told
+            areas = []
+            while rest and not ALONG.fullmatch(rest):
+                at = next((at for at in range(len(rest), 1, -1) if rest[:at] in self.areas), 0)
+                if not at:
+                    break
+                # Of areas that share a name each would do; that they nest is checked with what is found.
+                areas += self.areas[rest[:at]] if len(self.areas[rest[:at]]) == 1 else []
+                rest = rest[at:]
+                rest = rest[COMMITTEE.match(rest).end() :]  # type: ignore[union-attr]
+            if not rest or ALONG.fullmatch(rest):
+                return True, areas
+        return False, []
+
+    def _like(self, told: str) -> tuple[tuple[Place, Because], ...]:
+        """What sounds the same or differs in one character, else what is part of it: for a person to choose from."""
+        if self._likes is None:
+            self._likes = defaultdict(list)
+            for name, places in self.names.items():
+                real = [place for place in places if place.sort != "area"]
+                for key in (_sound(name), *_neighbours(name)):
+                    self._likes[key] += real
+        found: dict[UUID | str, tuple[Place, Because]] = {place.id: (place, LIKE) for place in self.vague.get(told, ())}
+        for at in range(max(1, len(told) - 1)):
+            core = told[at:]
+            if at and not self._explained(told[:at])[0]:
+                continue
+            for key in (_sound(core), *_neighbours(core)):
+                for place in self._likes.get(key, ()):
+                    found.setdefault(place.id, (place, LIKE))
+            if found:
+                return tuple(found.values())[:MANY]
+        for core in (told, PHASE.sub("", told)):
+            tail = next((core[at:] for at in range(len(core) - 1) if core[at:] in self.names), "")
+            for place in self.names.get(tail, ()):
+                if place.sort != "area":
+                    found.setdefault(place.id, (place, LONGER))
+        return tuple(found.values())[:MANY]
+
+    def _found(self, address: Address, meanings: Sequence[Meaning], hint: Hint) -> Found:
+        told = [self._roomed(meaning) for meaning in meanings]
+        sound = [meaning for meaning in told if meaning.fault is None]
+        pool = [meaning for meaning in sound if meaning.missing in (None, "building")] or sound
+        if address.near and pool:
+            return self._open(address, told, Because("写的是附近,不是那里面。"))
+        if address.unread:
+            return self._open(address, told, Because("号码读不懂:数目比楼栋、单元、室要多。"))
+        if not pool:
+            return self._open(address, told, self._why(address, told))
+        if len({meaning.key for meaning in pool}) == 1:
+            return self._told(address, pool)
+        compounds = {meaning.compound for meaning in pool}
+        if len(compounds) == 1 and None not in compounds and any(meaning.house is None for meaning in pool):
+            return self._told(address, [meaning for meaning in pool if meaning.house is None], told)
+        return self._open(address, pool, Because("有 {count} 处都对得上。", {"count": len({meaning.key for meaning in pool})}))
+
+    def _why(self, address: Address, told: Sequence[Meaning]) -> Because:
+        if faults := [meaning.fault for meaning in told if meaning.fault]:
+            return faults[0]
+        if not address.where and address.number is None:
+            return Because("没有写小区和楼栋号。" if address.room or address.unit or address.rest else "读不出地址。")
+        if not address.where:
+            return Because("没有写小区。")
+        if address.number is None and self._resolve(address.where).places:
+            return Because("没有写门牌号或楼栋号。")
+        return Because("写的小区或街路名对不上任何一个。")
+
+    def _told(self, address: Address, pool: Sequence[Meaning], others: Sequence[Meaning] = ()) -> Found:
+        best = pool[0]
+        dwellings = {meaning.dwelling.id: meaning for meaning in pool if meaning.dwelling}
+        chosen = next(iter(dwellings.values())) if len(dwellings) == 1 and not address.several else None
+        units = {meaning.unit for meaning in pool if meaning.unit}
+        best = chosen or best
+        unit = best.unit if chosen or len(units) == 1 else None
+        shown = replace(best, unit=unit, dwelling=chosen.dwelling if chosen else None)
+        title = self._titled(shown)
+        why = [Because(HOW[best.how], {"title": title})]
+        if best.house and not chosen and (limit := self._limit(address, best, len(dwellings))):
+            why.append(limit)
+        if best.house is None and best.missing:
+            why.append(Because("没有写楼栋号,只到小区。"))
+        return Found(
+            address, tuple(why), best.compound, best.house.id if best.house else None, unit,
+            chosen.dwelling.id if chosen and chosen.dwelling else None,
+            "dwelling" if chosen else "building" if best.house else "compound",
+            title, self._scope(best), best.missing, self._candidates(
+                [m for m in others if m.house] or (self._choices(best) if best.house and best.count > 1 else ())
+            ),
+        )  # fmt: skip
+
+    def _limit(self, address: Address, best: Meaning, dwellings: int) -> Because | None:
+        """Why it is the house and not the dwelling."""
+        read = best.read
+        if address.several:
+            return Because("写了不止一户,只到楼栋。")
+        if best.missing == "unit":
+            return Because("这栋楼没有登记 {unit} 单元,只到楼栋。", {"unit": read.unit})
+        if best.missing == "dwelling":
+            return Because("这栋楼没有登记{room},只到楼栋。", {"room": f" {read.room} 室" if read.room else f" {read.floor} 层{read.side}户"})
+        if best.count > 1 or dwellings > 1:
+            return Because("这栋楼有 {count} 套都对得上,只到楼栋。", {"count": max(best.count, dwellings)})
+        if (read.room or read.side) and self.inside:
+            return Because("这栋楼没有登记房屋,只到楼栋。")
+        return None
+
+    def _open(self, address: Address, meanings: Sequence[Meaning], why: Because) -> Found:
+        """No match: what it may be, best first."""
+        compounds = {meaning.compound for meaning in meanings if meaning.fault not in UNSURE}
+        only = next(iter(compounds)) if len(compounds) == 1 else None
+        missing: Part | None = next((meaning.missing for meaning in meanings if meaning.missing), None)
+        if not meanings or not (address.where or only):
+            missing = "compound"
+        nearby = [m for meaning in meanings if meaning.missing == "building" for m in self._beside(meaning)]
+        return Found(address, (why,), only, missing=missing, candidates=self._candidates([*meanings, *nearby]))
+
+    def _beside(self, meaning: Meaning) -> Iterator[Meaning]:
+        """Houses whose number is a slip of the pen away from one that is not there."""
+        number = meaning.read.number or ""
+        near = {*_neighbours(number, 2)}
+        for other, houses in self.numbered.get(meaning.compound or "", {}).items():
+            if other != number and (near & {*_neighbours(other, 2)} or sorted(other) == sorted(number)):
+                yield from (self._roomed(replace(meaning, house=house, missing=None)) for house in houses)
+
+    def _choices(self, meaning: Meaning) -> Iterator[Meaning]:
+        """The dwellings of a house that would do."""
+        assert meaning.house is not None
+        for room in self._dwellings(meaning, self.rooms[meaning.house.id]):
+            yield replace(meaning, dwelling=room, unit=room.unit)
+
+    def _candidates(self, meanings: Iterable[Meaning]) -> tuple[Candidate, ...]:
+        ranked = sorted(meanings, key=lambda m: (m.missing == "building", m.fault is not None, m.missing is not None))
+        told: dict[tuple[UUID | None, UUID | None], Candidate] = {}
+        for meaning in ranked:
+            key = (meaning.key, meaning.dwelling.id if meaning.dwelling else None)
+            why = meaning.fault or Because(HOW[meaning.how], {"title": self._titled(meaning)})
+            told.setdefault(key, Candidate(
+                "dwelling" if meaning.dwelling else "building" if meaning.house else "compound",
+                meaning.compound, meaning.house.id if meaning.house else None, meaning.unit,
+                meaning.dwelling.id if meaning.dwelling else None, self._titled(meaning), self._scope(meaning), why,
+            ))  # fmt: skip
+        every = [*told.values()][:MANY]
+        twice = {title for title, count in Counter(one.title for one in every).items() if count > 1}
+        return tuple(replace(one, title=self._apart(one)) if one.title in twice else one for one in every)
+
+    def _apart(self, one: Candidate) -> str:
+        """Two houses of one name are told apart by their addresses."""
+        house = self.houses.get(one.building) if one.building else None
+        return f"{one.title}({house.address})" if house and house.address else one.title
+
+    def _roomed(self, meaning: Meaning) -> Meaning:
+        """The stairwell and the dwelling in the house that was found, as far as they are registered."""
+        read, house = meaning.read, meaning.house
+        rooms = self.rooms.get(house.id) if house and self.inside else None
+        if rooms is None:
+            return meaning
+        unit = None
+        if read.unit and rooms.units:
+            units = rooms.units.get(read.unit, [])
+            if not units:
+                return replace(meaning, missing="unit")
+            unit = units[0] if len(units) == 1 else None
+        meaning = replace(meaning, unit=unit)
+        if not (read.room or read.side) or not rooms.dwellings:
+            return meaning
+        fitting = self._dwellings(meaning, rooms)
+        if len(fitting) == 1:
+            return replace(meaning, dwelling=fitting[0], unit=fitting[0].unit or unit, count=1)
+        return replace(meaning, missing=None if fitting else "dwelling", count=len(fitting))
+
+    @staticmethod
+    def _dwellings(meaning: Meaning, rooms: Rooms) -> list[Room]:
+        read = meaning.read
+        key = read.room or f"{'' if read.floor is None else read.floor}{(read.side or '').removesuffix('边')}"
+        return [room for room in rooms.dwellings.get(key, ()) if not meaning.unit or room.unit in (meaning.unit, None)]
+
+    def _titled(self, meaning: Meaning) -> str:
+        if meaning.house is None:
+            return self.titles[meaning.compound] if meaning.compound else ""
+        parts = [meaning.house.title]
+        rooms = self.rooms.get(meaning.house.id)
+        if rooms and meaning.unit:
+            parts.append(rooms.titles[meaning.unit])
+        if meaning.dwelling:
+            name = meaning.dwelling.title
+            parts.append(f"{name}室" if name.isalnum() and name.isascii() else name)
+        return "".join(parts)
+
+    def _scope(self, meaning: Meaning) -> str:
+        return meaning.house.scope if meaning.house else self.scopes[meaning.compound] if meaning.compound else ""
+
+
+def _sound(name: str) -> str:
+    """How a name sounds, without tones."""
+    # Imported here: its dictionary costs 30 MB, which a file that is written well need not pay.
+    from pypinyin import lazy_pinyin
+
+    return "".join(lazy_pinyin(name))
+
+
+def _neighbours(name: str, least: int = 3) -> Iterator[str]:
+    """A name, and it with any one character left out: two names that share one of these are a slip of the pen apart."""
+    yield name
+    if len(name) >= least:
+        yield from (name[:at] + name[at + 1 :] for at in range(len(name)))
