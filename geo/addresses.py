@@ -9,13 +9,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from geo import numbering, statements
+from geo import db, numbering, statements
+from geo.errors import Invalid
 from geo.numbering import FITTING, NUMBER, NUMERAL, Kind, cardinal, numeral
+from geo.secrets import PLACES, SURNAMES
 
 Precision = Literal["dwelling", "building", "compound"]
 Part = Literal["compound", "building", "unit", "dwelling"]
@@ -339,6 +341,8 @@ class Meaning:
     unit: UUID | None = None
     dwelling: Room | None = None
     count: int = 0  # dwellings that would do
+    kept: tuple[UUID | None, UUID | None] = (None, None)  # the stairwell and dwelling that a person has said
+    lane: UUID | str = ""  # in which row of houses the number was looked for
 
     @property
     def key(self) -> UUID | None:
@@ -379,7 +383,7 @@ class Matcher:
     Good for as long as the transaction is. Compounds and buildings are read once; what is in a building, when one is met.
     """
 
-    def __init__(self, connection: sa.Connection, within: str | None) -> None:
+    def __init__(self, connection: sa.Connection, within: Sequence[str] | None) -> None:
         self.connection = connection
         self.titles: dict[UUID, str] = {}  # of compounds
         self.scopes: dict[UUID, str] = {}
@@ -391,15 +395,16 @@ class Matcher:
         self.streets: set[str] = set()
         self.rooms: dict[UUID, Rooms] = {}
         self.vague: dict[str, list[Place]] = defaultdict(list)  # short for several
+        self.kept: dict[str, list[tuple[UUID, UUID | None, UUID | None]]] = defaultdict(list)
         self.resolved: dict[str, Resolved] = {}
         self._likes: dict[str, list[Place]] | None = None
         self.inside = bool(connection.scalar(sa.text("SELECT has_any_column_privilege('dwellings', 'SELECT')")))
         self._filled(within)
 
     @classmethod
-    def ready(cls, connection: sa.Connection, within: str | None = None) -> "Matcher":
-        """A matcher over what the caller bound to `connection` sees, in the area `within` (a path) or everywhere."""
-        return cls(connection, within)
+    def ready(cls, connection: sa.Connection, within: str | Sequence[str] | None = None) -> "Matcher":
+        """A matcher over what the caller bound to `connection` sees, in the areas `within` (paths; '' or None everywhere)."""
+        return cls(connection, None if within is None else [within] if isinstance(within, str) else list(within))
 
     def one(self, text: str, hint: Hint | None = None) -> Found:
         """What comes of one address."""
@@ -414,29 +419,17 @@ class Matcher:
             self._entered({m.house.id for meanings in meant for m in meanings if m.house})
         return [self._found(address, meanings, hint) for address, meanings, hint in zip(read, meant, told, strict=True)]
 
-    def _filled(self, within: str | None) -> None:
-        run = statements.run
-        for row in run(self.connection, "areas_addressed"):
-            self.areas[keyed(row.name)].append(row.path)
-            if len(stem := STEM.sub("", keyed(row.name))) > 1:
-                self.areas[stem].append(row.path)
+    def _filled(self, within: Sequence[str] | None) -> None:
         named: dict[How, dict[str, set[tuple[str, UUID | str]]]] = {how: defaultdict(set) for how in ("name", "alias", "short")}
         own: dict[UUID, set[str]] = {}
-        for row in run(self.connection, "compounds_addressed"):
-            self.titles[row.id], self.scopes[row.id] = row.name, row.scope
-            called = {keyed(row.name)}
-            named["name"][keyed(row.name)].add(("compound", row.id))
-            for alias in re.split("[、,,;; /]", row.aliases or ""):
-                if keyed(alias):
-                    called.add(keyed(alias))
-                    named["alias"][keyed(alias)].add(("compound", row.id))
-            for name in tuple(called):
-                for short in {SUFFIX.sub("", name), f"{name}小区"} - {name}:
-                    if len(short) > 1:
-                        named["short"][short].add(("compound", row.id))
-            own[row.id] = called
-            self._addressed(row.address, Place("compound", row.id, "street"))
-        for row in run(self.connection, "buildings_addressed", within=within):
+        for row in statements.run(self.connection, "names_addressed"):
+            if row.sort == "area":
+                self.areas[keyed(row.name)].append(row.scope)
+                if len(stem := STEM.sub("", keyed(row.name))) > 1:
+                    self.areas[stem].append(row.scope)
+            else:
+                own[row.id] = self._called(row, named)
+        for row in statements.run(self.connection, "buildings_addressed", within=within):
             self._housed(row, own, named["name"])
         for name, paths in self.areas.items():
             if STEM.search(name):
@@ -447,8 +440,36 @@ class Matcher:
                     self.vague[name] = [Place(sort, id, how) for sort, id in meant]  # type: ignore[arg-type]
                 else:
                     self.names[name] = tuple(Place(sort, id, how) for sort, id in sorted(meant, key=str))  # type: ignore[arg-type]
+        self._learned(within)
 
-    def _housed(self, row: sa.Row[tuple[object, ...]], own: Mapping[UUID, set[str]], named: dict[str, set[tuple[str, UUID | str]]]) -> None:
+    def _called(self, row: sa.Row[tuple[Any, ...]], named: Mapping[How, dict[str, set[tuple[str, UUID | str]]]]) -> set[str]:
+        """The names of a compound."""
+        self.titles[row.id], self.scopes[row.id] = row.name, row.scope
+        called = {keyed(row.name)}
+        named["name"][keyed(row.name)].add(("compound", row.id))
+        for alias in re.split("[、,,;; /]", row.aliases or ""):
+            if keyed(alias):
+                called.add(keyed(alias))
+                named["alias"][keyed(alias)].add(("compound", row.id))
+        for name in called:
+            for short in {SUFFIX.sub("", name), f"{name}小区"} - {name}:
+                if len(short) > 1:
+                    named["short"][short].add(("compound", row.id))
+        self._addressed(row.address, Place("compound", row.id, "street"))
+        return called
+
+    def _learned(self, within: Sequence[str] | None) -> None:
+        """What people have said before that words mean."""
+        compounds: dict[str, set[UUID]] = defaultdict(set)
+        for row in statements.run(self.connection, "aliases_addressed", within=within):
+            if row.building is None:
+                compounds[row.text].add(row.compound)
+            elif row.building in self.houses:
+                self.kept[row.text].append((row.building, row.unit, row.dwelling))
+        for text, ids in compounds.items():
+            self.names[text] = tuple(Place("compound", id, "kept") for id in ids)
+
+    def _housed(self, row: sa.Row[tuple[Any, ...]], own: Mapping[UUID, set[str]], named: dict[str, set[tuple[str, UUID | str]]]) -> None:
         name = cardinal(numbering.plain(row.name)).replace(" ", "")
         called = NAMED.fullmatch(name)
         title = self.titles.get(row.compound, "")
@@ -513,7 +534,39 @@ class Matcher:
             told += self._means(read, hint, fixed)
         return told
 
+    def worded(self, read: Address, part: Part, hint: Hint) -> str:
+        """The words of an address as far as a part of it, as an alias has them; '' where the compound is not told."""
+        where = self._bare(read.where) or (keyed(self.titles[hint.compound]) if hint.compound in self.titles else "")  # type: ignore[index]
+        if not where or part == "compound":
+            return where
+        if part == "building":
+            return where + read.house
+        return replace(read, where=where, room=read.room if part == "dwelling" else None, side=read.side if part == "dwelling" else None).text
+
+    def _bare(self, where: str) -> str:
+        """The words for a place, without the street and community around it."""
+        told = keyed(where)
+        rest = told[GENERAL.match(told).end() :]  # type: ignore[union-attr]
+        while at := next((at for at in range(len(rest) - 2, 1, -1) if rest[:at] in self.areas and STEM.search(rest[:at])), 0):
+            told = rest = rest[at:]
+            rest = told = rest[COMMITTEE.match(rest).end() :] or rest  # type: ignore[union-attr]
+        return told
+
+    def _said(self, read: Address, hint: Hint) -> list[Meaning]:
+        """What a person has said that these words mean."""
+        if not self.kept:
+            return []
+        for part in ("dwelling", "unit", "building"):
+            if found := self.kept.get(self.worded(read, part, hint)):
+                return [
+                    replace(self._house(read, self.houses[house], "kept", ()), kept=(unit, dwelling)) for house, unit, dwelling in found
+                ]
+        return []
+
     def _means(self, read: Address, hint: Hint, fixed: set[UUID | str]) -> Iterator[Meaning]:
+        if said := self._said(read, hint):
+            yield from said
+            return
         if not read.where:
             if read.number is None:
                 if hint.building in self.houses and (read.unit or read.room or read.side):
@@ -544,7 +597,8 @@ class Matcher:
             if read.number and read.kind != "house":
                 # A house is called by its own name before it is called by its street.
                 told = [*self._at(read, places, areas), *self._on_street(read, areas)]
-                yield from told
+                # What is found by its address is not missed by its name.
+                yield from [m for m in told if m.house] or told
                 if told:
                     return
             if not places:
@@ -567,9 +621,11 @@ class Matcher:
             houses = self._numbered(place, read)
             for house in houses:
                 yield self._house(read, house, place.how, areas)
-            if not houses and place.sort == "compound":
-                absent = Because("{title}没有登记{house}。", {"title": self.titles[place.id], "house": read.house})  # type: ignore[index]
-                yield Meaning(read, place.how, place.id, missing="building", fault=absent)  # type: ignore[arg-type]
+            if not houses and place.sort in ("compound", "row"):
+                compound = place.id if isinstance(place.id, UUID) else None
+                title = self.titles[compound] if compound else str(place.id).split(" ", 1)[1]
+                absent = Because("{title}查不到{house}。", {"title": title, "house": read.house})
+                yield Meaning(read, place.how, compound, missing="building", fault=absent, lane=place.id)
 
     def _on_street(self, read: Address, areas: Sequence[str]) -> Iterator[Meaning]:
         """What has the number on a street, by its address."""
@@ -768,8 +824,8 @@ class Matcher:
     def _beside(self, meaning: Meaning) -> Iterator[Meaning]:
         """Houses whose number is a slip of the pen away from one that is not there."""
         number = meaning.read.number or ""
-        near = {*_neighbours(number, 2)}
-        for other, houses in self.numbered.get(meaning.compound or "", {}).items():
+        near = {*_neighbours(number, 2), number.split("-")[0]}
+        for other, houses in self.numbered.get(meaning.lane, {}).items():
             if other != number and (near & {*_neighbours(other, 2)} or sorted(other) == sorted(number)):
                 yield from (self._roomed(replace(meaning, house=house, missing=None)) for house in houses)
 
@@ -783,6 +839,8 @@ class Matcher:
         ranked = sorted(meanings, key=lambda m: (m.missing == "building", m.fault is not None, m.missing is not None))
         told: dict[tuple[UUID | None, UUID | None], Candidate] = {}
         for meaning in ranked:
+            if meaning.key is None:
+                continue
             key = (meaning.key, meaning.dwelling.id if meaning.dwelling else None)
             why = meaning.fault or Because(HOW[meaning.how], {"title": self._titled(meaning)})
             told.setdefault(key, Candidate(
@@ -805,6 +863,10 @@ class Matcher:
         rooms = self.rooms.get(house.id) if house and self.inside else None
         if rooms is None:
             return meaning
+        if any(meaning.kept):
+            unit, id = meaning.kept
+            room = next((room for same in rooms.dwellings.values() for room in same if room.id == id), None)
+            return replace(meaning, unit=unit, dwelling=room)
         unit = None
         if read.unit and rooms.units:
             units = rooms.units.get(read.unit, [])
@@ -854,3 +916,38 @@ def _neighbours(name: str, least: int = 3) -> Iterator[str]:
     yield name
     if len(name) >= least:
         yield from (name[:at] + name[at + 1 :] for at in range(len(name)))
+
+
+def aliased(
+    matcher: Matcher, text: str, part: Part, target: UUID, source: str = "", hint: Hint | None = None
+) -> tuple[UUID, str]:
+    """Keep that the words of an address, as far as `part` of it, mean `target`: the id of what is kept, and the words.
+
+    The same words mean it from the next matcher on, to whoever answers for the place. Raises `Invalid` for words that name no
+    compound or street, seem to name a person, or are the name of another place; `NotFound` for a target that is not there for the
+    caller, `Forbidden` for who may not write.
+    """
+    read = parsed(text)
+    words = matcher.worded(read, part, hint or Hint())
+    if len(words) < 2:
+        raise Invalid("地址里没有小区或街路名:请先选定小区,再记下这种写法。", field="text")
+    if _personal(matcher._bare(read.where)):
+        raise Invalid("“{words}”像是人名,不能记。确是地名的,请写进小区的别名。", field="text", words=matcher._bare(read.where))
+    known = [place for place in matcher.names.get(words, ()) if place.how == "name"]
+    if known and target not in [place.id for place in known]:
+        raise Invalid("“{words}”本来就是一处地方的名称,不能改指别处。", field="text", words=words)
+    with db.translated():
+        kept = statements.run(matcher.connection, "alias_kept", words=words, part=part, target=target, source=source[:200]).scalar_one()
+    return kept, words
+
+
+def unaliased(connection: sa.Connection, alias: UUID) -> None:
+    """Keep an alias no longer. Raises `NotFound` for one that is not the caller's to end."""
+    with db.translated():
+        statements.run(connection, "alias_ended", alias=alias)
+
+
+def _personal(words: str) -> bool:
+    """Whether words seem to be the name of a person, alone or before a title or a home."""
+    bare = re.sub("(?:先生|女士|家|老师|师傅|阿姨|叔叔|奶奶|爷爷|户|业主|房东|租客)+$", "", words)
+    return bare != words or (2 <= len(bare) <= 4 and bare[0] in SURNAMES and not bare.endswith(PLACES) and not re.search(r"[^一-鿿]", bare))
