@@ -419,6 +419,23 @@ class Matcher:
             self._entered({m.house.id for meanings in meant for m in meanings if m.house})
         return [self._found(address, meanings, hint) for address, meanings, hint in zip(read, meant, told, strict=True)]
 
+    def suggested(self, texts: Iterable[str | None]) -> list[tuple[UUID, str, float]]:
+        """Which compound a file speaks of whose addresses name none: id, title and the share of them whose house it has,
+        the likeliest first. To be chosen by a person: three compounds in four have a house 3."""
+        asked = Counter(
+            (read.number, read.kind, read.floor or 0) for read in map(parsed, filter(None, texts)) if read.number and not read.where
+        )
+        shares = []
+        for id, title in self.titles.items():
+            place = Place("compound", id)
+            met = sum(
+                count for (number, kind, floor), count in asked.items()
+                if any((house.floors or floor) >= floor for house in self._numbered(place, Address(number=number, kind=kind)))
+            )
+            if met:
+                shares.append((id, title, met / asked.total()))
+        return sorted(shares, key=lambda share: (-share[2], share[1]))[:MANY]
+
     def _filled(self, within: Sequence[str] | None) -> None:
         named: dict[How, dict[str, set[tuple[str, UUID | str]]]] = {how: defaultdict(set) for how in ("name", "alias", "short")}
         own: dict[UUID, set[str]] = {}
@@ -536,7 +553,7 @@ class Matcher:
 
     def worded(self, read: Address, part: Part, hint: Hint) -> str:
         """The words of an address as far as a part of it, as an alias has them; '' where the compound is not told."""
-        where = self._bare(read.where) or (keyed(self.titles[hint.compound]) if hint.compound in self.titles else "")  # type: ignore[index]
+        where = self._bare(read.where) or (keyed(self.titles[hint.compound]) if hint.compound in self.titles else "")
         if not where or part == "compound":
             return where
         if part == "building":
@@ -665,7 +682,7 @@ class Matcher:
         main: tuple[Place, ...] = ()
         street: tuple[Place, ...] = ()
         areas: list[str] = []
-        torn = False
+        torn = strange = False
         parts = [part for text in BREAK.split(where) if (part := keyed(text))]
         for part in reversed(parts):
             if found := self._suffix(part):
@@ -677,10 +694,16 @@ class Matcher:
                     torn = torn or not {place.id for place in places} & {place.id for place in main}
                 else:
                     main = places
-            elif not street and (door := STREET.fullmatch(part)):
-                street = tuple(place for place in self._by_door(door["street"], numeral(door["number"])) if place.sort == "compound")
-        if not main and not street:
-            return Resolved((), tuple(areas), torn, self._like(parts[-1]) if parts else ())
+            elif door := STREET.fullmatch(part):
+                street = street or tuple(place for place in self._by_door(door["street"], numeral(door["number"])) if place.sort == "compound")
+            elif main or street:
+                strange = True
+            else:
+                # What stands right before the number is the name; one further off is another's.
+                break
+        if not main and not street or (strange and all(place.how == "short" for place in main)):
+            likes = (self._like(part) for part in reversed(parts) if not STREET.fullmatch(part))
+            return Resolved((), tuple(areas), torn, next((like for like in likes if like), ()))
         return Resolved(main or street, tuple(areas), torn)
 
     def _by_door(self, street: str, number: str) -> list[Place]:
