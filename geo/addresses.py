@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 from uuid import UUID
 
@@ -57,7 +58,7 @@ ZONE = re.compile(rf"([{NUMERAL}]+)(?=期|区|号院|组团|弄)")
 BREAK = re.compile(r"[\s,;、。:()\[\]【】<>《》“”\"'/|.·-]+")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Address:
     """What an address says. `where` is the compound or street, '' when it does not say; `rest` a part that is no dwelling.
 
@@ -211,7 +212,7 @@ def keyed(text: str) -> str:
     return BREAK.sub("", ZONE.sub(lambda found: numeral(found[1]), numbering.plain(text))).upper()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Because:
     """Why: a sentence (a gettext id), and the facts it names in braces."""
 
@@ -223,7 +224,7 @@ class Because:
         return translated(self.sentence).format_map(self.facts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """What an address may mean: how far it goes, and its name in full."""
 
@@ -237,7 +238,7 @@ class Candidate:
     because: Because
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """What came of an address.
 
@@ -263,7 +264,7 @@ class Found:
         return " ".join(because.said(translated) for because in self.because)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Hint:
     """What is known of a row beside its address: the compound or house of the whole file, or of another column."""
 
@@ -276,7 +277,7 @@ class Hint:
 How = Literal["name", "alias", "short", "street", "hint", "only", "kept"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class House:
     """A building, by its number in its compound, on its street or under a name of its own."""
 
@@ -290,7 +291,7 @@ class House:
     address: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """What a name stands for: a compound, a row of houses with a name of its own, one house, or an area."""
 
@@ -299,7 +300,7 @@ class Place:
     how: How = "name"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """What the words before a number stand for, and the areas that they name besides."""
 
@@ -309,26 +310,19 @@ class Resolved:
     like: tuple[tuple[Place, Because], ...] = ()  # what sounds or is written almost like it
 
 
-@dataclass(frozen=True)
-class Room:
-    """A dwelling, as far as its address goes."""
-
-    id: UUID
-    unit: UUID | None
-    stair: str | None  # the stairwell that its own name tells
-    title: str
-
-
-@dataclass
+@dataclass(slots=True)
 class Rooms:
-    """What is registered of the inside of a house."""
+    """What is registered of the inside of a house. Ids are kept as they come: most are never asked for."""
 
-    units: dict[str, list[UUID]] = field(default_factory=lambda: defaultdict(list))
-    titles: dict[UUID, str] = field(default_factory=dict)
-    dwellings: dict[str, list[Room]] = field(default_factory=lambda: defaultdict(list))
+    stairs: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # number → ids
+    titles: dict[str, str] = field(default_factory=dict)  # id → name of a stairwell
+    ids: Sequence[str] = ()
+    units: Sequence[str | None] = ()
+    names: Sequence[str] = ()
+    numbered: dict[str, list[int]] = field(default_factory=dict)  # room → positions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Meaning:
     """One way to understand an address: which compound or house it is, and what speaks against it."""
 
@@ -338,8 +332,8 @@ class Meaning:
     house: House | None = None
     missing: Part | None = None
     fault: Because | None = None
-    unit: UUID | None = None
-    dwelling: Room | None = None
+    unit: str | None = None
+    dwelling: int | None = None  # its position among the dwellings of the house
     count: int = 0  # dwellings that would do
     kept: tuple[UUID | None, UUID | None] = (None, None)  # the stairwell and dwelling that a person has said
     lane: UUID | str = ""  # in which row of houses the number was looked for
@@ -375,6 +369,8 @@ LIKE = Because("名称只是读音或写法相近,请核对。")
 LONGER = Because("名称前后还有别的字,请核对。")
 UNSURE = (LIKE, LONGER)
 MANY = 12  # candidates told
+HELD = 200_000  # dwellings kept in memory, some 300 bytes each, before those of the next rows are read
+AT_ONCE = 5_000  # addresses whose houses are entered together
 
 
 class Matcher:
@@ -413,11 +409,14 @@ class Matcher:
     def matched(self, texts: Sequence[str | None], hints: Sequence[Hint] | Hint | None = None) -> list[Found]:
         """What comes of each address, in their order. `hints`: one for each, or one for all."""
         told = [hints] * len(texts) if isinstance(hints, Hint) else hints or [Hint()] * len(texts)
-        read = [parsed(text or "") for text in texts]
-        meant = [self._meanings(address, hint) for address, hint in zip(read, told, strict=True)]
-        if self.inside:
-            self._entered({m.house.id for meanings in meant for m in meanings if m.house})
-        return [self._found(address, meanings, hint) for address, meanings, hint in zip(read, meant, told, strict=True)]
+        found: list[Found] = []
+        for at in range(0, len(texts), AT_ONCE):
+            read = [parsed(text or "") for text in texts[at : at + AT_ONCE]]
+            meant = [self._meanings(address, hint) for address, hint in zip(read, told[at : at + AT_ONCE], strict=True)]
+            if self.inside:
+                self._entered({m.house.id for meanings in meant for m in meanings if m.house})
+            found += [self._found(address, meanings) for address, meanings in zip(read, meant, strict=True)]
+        return found
 
     def suggested(self, texts: Iterable[str | None]) -> list[tuple[UUID, str, float]]:
         """Which compound a file speaks of whose addresses name none: id, title and the share of them whose house it has,
@@ -487,16 +486,12 @@ class Matcher:
             self.names[text] = tuple(Place("compound", id, "kept") for id in ids)
 
     def _housed(self, row: sa.Row[tuple[Any, ...]], own: Mapping[UUID, set[str]], named: dict[str, set[tuple[str, UUID | str]]]) -> None:
-        name = cardinal(numbering.plain(row.name)).replace(" ", "")
-        called = NAMED.fullmatch(name)
+        name, before, number, kind = _house_called(row.name)
         title = self.titles.get(row.compound, "")
         full = row.name if not title or row.name.startswith(title) else f"{title}{row.name}"
-        number = numeral(called["number"]) if called else None
-        kind = numbering.kind(called["kind"]) if called else "any"
         house = House(row.id, row.compound, row.scope, full, number, kind, row.floors, row.address or "")
         self.houses[row.id] = house
         self._addressed(row.address, Place("house", row.id, "street"))
-        before = keyed(called["own"]) if called else ""
         if number is None:
             named[keyed(name)].add(("house", row.id))
             if title:
@@ -514,25 +509,25 @@ class Matcher:
             self.doors[found["street"], numeral(found["number"])].append(place)
             self.streets.add(found["street"])
 
-    def _entered(self, houses: Iterable[UUID]) -> None:
+    def _entered(self, houses: set[UUID]) -> None:
         """Read what is registered in buildings met for the first time."""
-        fresh = [house for house in houses if house not in self.rooms]
+        fresh = houses - self.rooms.keys()
         if not fresh:
             return
+        if sum(len(rooms.ids) for rooms in self.rooms.values()) > HELD:
+            self.rooms.clear()
+            fresh = houses
         self.rooms |= {house: Rooms() for house in fresh}
-        for row in statements.run(self.connection, "stairwells_addressed", houses=fresh):
+        for row in statements.run(self.connection, "stairwells_addressed", houses=list(fresh)):
             rooms = self.rooms[row.building]
-            name = re.sub(rf"(?:{numbering.UNIT})$", "", cardinal(numbering.plain(row.name)).replace(" ", ""))
-            rooms.units[numeral(name)].append(row.id)
-            rooms.titles[row.id] = row.name
-        for row in statements.run(self.connection, "dwellings_addressed", houses=fresh):
+            rooms.titles = dict(zip(row.ids, row.names, strict=True))
+            for id, name in rooms.titles.items():
+                rooms.stairs[_stair(name)].append(id)
+        for row in statements.run(self.connection, "dwellings_addressed", houses=list(fresh)):
             rooms = self.rooms[row.building]
-            name = cardinal(numbering.plain(row.name)).replace(" ", "").upper()
-            if found := DWELLING.fullmatch(name):
-                key = numeral(found["room"])
-            else:
-                key = f"{'' if row.floor is None else row.floor}{re.sub('户|室|套|边', '', name[-3:])}"
-            rooms.dwellings[key].append(Room(row.id, row.unit, None, row.name))
+            rooms.ids, rooms.units, rooms.names = row.ids, row.units, row.names
+            for at, (name, floor) in enumerate(zip(row.names, row.floors, strict=True)):
+                rooms.numbered.setdefault(_roomy(name, floor), []).append(at)
 
     def _meanings(self, address: Address, hint: Hint) -> list[Meaning]:
         """Every way to understand an address, as far as the house."""
@@ -701,7 +696,7 @@ class Matcher:
             else:
                 # What stands right before the number is the name; one further off is another's.
                 break
-        if not main and not street or (strange and all(place.how == "short" for place in main)):
+        if (not main and not street) or (strange and all(place.how == "short" for place in main)):
             likes = (self._like(part) for part in reversed(parts) if not STREET.fullmatch(part))
             return Resolved((), tuple(areas), torn, next((like for like in likes if like), ()))
         return Resolved(main or street, tuple(areas), torn)
@@ -768,7 +763,7 @@ class Matcher:
                     found.setdefault(place.id, (place, LONGER))
         return tuple(found.values())[:MANY]
 
-    def _found(self, address: Address, meanings: Sequence[Meaning], hint: Hint) -> Found:
+    def _found(self, address: Address, meanings: Sequence[Meaning]) -> Found:
         told = [self._roomed(meaning) for meaning in meanings]
         sound = [meaning for meaning in told if meaning.fault is None]
         pool = [meaning for meaning in sound if meaning.missing in (None, "building")] or sound
@@ -797,27 +792,30 @@ class Matcher:
         return Because("写的小区或街路名对不上任何一个。")
 
     def _told(self, address: Address, pool: Sequence[Meaning], others: Sequence[Meaning] = ()) -> Found:
-        best = pool[0]
-        dwellings = {meaning.dwelling.id: meaning for meaning in pool if meaning.dwelling}
+        dwellings = {meaning.dwelling: meaning for meaning in pool if meaning.dwelling is not None}
         chosen = next(iter(dwellings.values())) if len(dwellings) == 1 and not address.several else None
-        units = {meaning.unit for meaning in pool if meaning.unit}
-        best = chosen or best
-        unit = best.unit if chosen or len(units) == 1 else None
-        shown = replace(best, unit=unit, dwelling=chosen.dwelling if chosen else None)
-        title = self._titled(shown)
+        best = chosen or replace(pool[0], dwelling=None)
+        if len({meaning.unit for meaning in pool}) > 1 and not chosen:
+            best = replace(best, unit=None)
+        title = self._titled(best)
         why = [Because(HOW[best.how], {"title": title})]
         if best.house and not chosen and (limit := self._limit(address, best, len(dwellings))):
             why.append(limit)
         if best.house is None and best.missing:
             why.append(Because("没有写楼栋号,只到小区。"))
+        choices = [m for m in others if m.house] or (self._choices(best) if best.house and best.count > 1 else ())
+        unit, dwelling = self._ids(best)
         return Found(
-            address, tuple(why), best.compound, best.house.id if best.house else None, unit,
-            chosen.dwelling.id if chosen and chosen.dwelling else None,
-            "dwelling" if chosen else "building" if best.house else "compound",
-            title, self._scope(best), best.missing, self._candidates(
-                [m for m in others if m.house] or (self._choices(best) if best.house and best.count > 1 else ())
-            ),
+            address, tuple(why), best.compound, best.house.id if best.house else None, unit, dwelling,
+            _precision(best), title, self._scope(best), best.missing, self._candidates(choices),
         )  # fmt: skip
+
+    def _ids(self, meaning: Meaning) -> tuple[UUID | None, UUID | None]:
+        """Stairwell and dwelling."""
+        dwelling = None
+        if meaning.house and meaning.dwelling is not None:
+            dwelling = UUID(self.rooms[meaning.house.id].ids[meaning.dwelling])
+        return UUID(meaning.unit) if meaning.unit else None, dwelling
 
     def _limit(self, address: Address, best: Meaning, dwellings: int) -> Because | None:
         """Why it is the house and not the dwelling."""
@@ -855,8 +853,9 @@ class Matcher:
     def _choices(self, meaning: Meaning) -> Iterator[Meaning]:
         """The dwellings of a house that would do."""
         assert meaning.house is not None
-        for room in self._dwellings(meaning, self.rooms[meaning.house.id]):
-            yield replace(meaning, dwelling=room, unit=room.unit)
+        rooms = self.rooms[meaning.house.id]
+        for at in self._dwellings(meaning, rooms):
+            yield replace(meaning, dwelling=at, unit=rooms.units[at])
 
     def _candidates(self, meanings: Iterable[Meaning]) -> tuple[Candidate, ...]:
         ranked = sorted(meanings, key=lambda m: (m.missing == "building", m.fault is not None, m.missing is not None))
@@ -864,12 +863,11 @@ class Matcher:
         for meaning in ranked:
             if meaning.key is None:
                 continue
-            key = (meaning.key, meaning.dwelling.id if meaning.dwelling else None)
             why = meaning.fault or Because(HOW[meaning.how], {"title": self._titled(meaning)})
-            told.setdefault(key, Candidate(
-                "dwelling" if meaning.dwelling else "building" if meaning.house else "compound",
-                meaning.compound, meaning.house.id if meaning.house else None, meaning.unit,
-                meaning.dwelling.id if meaning.dwelling else None, self._titled(meaning), self._scope(meaning), why,
+            unit, dwelling = self._ids(meaning)
+            told.setdefault((meaning.key, dwelling), Candidate(
+                _precision(meaning), meaning.compound, meaning.house.id if meaning.house else None, unit, dwelling,
+                self._titled(meaning), self._scope(meaning), why,
             ))  # fmt: skip
         every = [*told.values()][:MANY]
         twice = {title for title, count in Counter(one.title for one in every).items() if count > 1}
@@ -887,28 +885,27 @@ class Matcher:
         if rooms is None:
             return meaning
         if any(meaning.kept):
-            unit, id = meaning.kept
-            room = next((room for same in rooms.dwellings.values() for room in same if room.id == id), None)
-            return replace(meaning, unit=unit, dwelling=room)
+            unit, dwelling = (str(id) if id else None for id in meaning.kept)
+            return replace(meaning, unit=unit, dwelling=rooms.ids.index(dwelling) if dwelling in rooms.ids else None)
         unit = None
-        if read.unit and rooms.units:
-            units = rooms.units.get(read.unit, [])
+        if read.unit and rooms.stairs:
+            units = rooms.stairs.get(read.unit, [])
             if not units:
                 return replace(meaning, missing="unit")
             unit = units[0] if len(units) == 1 else None
-        meaning = replace(meaning, unit=unit)
-        if not (read.room or read.side) or not rooms.dwellings:
+        meaning = replace(meaning, unit=unit) if unit else meaning
+        if not (read.room or read.side) or not rooms.ids:
             return meaning
         fitting = self._dwellings(meaning, rooms)
         if len(fitting) == 1:
-            return replace(meaning, dwelling=fitting[0], unit=fitting[0].unit or unit, count=1)
+            return replace(meaning, dwelling=fitting[0], unit=rooms.units[fitting[0]] or unit, count=1)
         return replace(meaning, missing=None if fitting else "dwelling", count=len(fitting))
 
     @staticmethod
-    def _dwellings(meaning: Meaning, rooms: Rooms) -> list[Room]:
+    def _dwellings(meaning: Meaning, rooms: Rooms) -> list[int]:
         read = meaning.read
         key = read.room or f"{'' if read.floor is None else read.floor}{(read.side or '').removesuffix('边')}"
-        return [room for room in rooms.dwellings.get(key, ()) if not meaning.unit or room.unit in (meaning.unit, None)]
+        return [at for at in rooms.numbered.get(key, ()) if not meaning.unit or rooms.units[at] in (meaning.unit, None)]
 
     def _titled(self, meaning: Meaning) -> str:
         if meaning.house is None:
@@ -917,13 +914,41 @@ class Matcher:
         rooms = self.rooms.get(meaning.house.id)
         if rooms and meaning.unit:
             parts.append(rooms.titles[meaning.unit])
-        if meaning.dwelling:
-            name = meaning.dwelling.title
+        if rooms and meaning.dwelling is not None:
+            name = rooms.names[meaning.dwelling]
             parts.append(f"{name}室" if name.isalnum() and name.isascii() else name)
         return "".join(parts)
 
     def _scope(self, meaning: Meaning) -> str:
         return meaning.house.scope if meaning.house else self.scopes[meaning.compound] if meaning.compound else ""
+
+
+def _precision(meaning: Meaning) -> Precision:
+    return "dwelling" if meaning.dwelling is not None else "building" if meaning.house else "compound"
+
+
+@lru_cache(10_000)
+def _house_called(name: str) -> tuple[str, str, str | None, Kind]:
+    """A building's name in one spelling, and of it what stands before the number, the number and what that counts."""
+    told = cardinal(numbering.plain(name)).replace(" ", "")
+    if found := NAMED.fullmatch(told):
+        return told, keyed(found["own"]), numeral(found["number"]), numbering.kind(found["kind"])
+    return told, "", None, "any"
+
+
+@lru_cache(10_000)
+def _stair(name: str) -> str:
+    """The number of a stairwell, of its name."""
+    return numeral(re.sub(rf"(?:{numbering.UNIT})$", "", cardinal(numbering.plain(name)).replace(" ", "")))
+
+
+@lru_cache(10_000)
+def _roomy(name: str, floor: int | None) -> str:
+    """What a dwelling is found by: the number of its room, else its floor and side."""
+    told = cardinal(numbering.plain(name)).replace(" ", "").upper()
+    if found := DWELLING.fullmatch(told):
+        return numeral(found["room"])
+    return f"{'' if floor is None else floor}{re.sub('户|室|套|边', '', told[-3:])}"
 
 
 def _sound(name: str) -> str:

@@ -18,7 +18,6 @@ SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 LOADS = (
     ("areas.gpkg", "areas", "street", {"level": "street", "kind": "division"}),
     ("areas.gpkg", "areas", "communities", {"level": "community"}),
-    ("grids.zip", "areas", None, {"level": "grid"}),
     ("compounds.gpkg", "compounds", None, {}),
     ("buildings.zip", "buildings", None, {}),
     ("units.csv", "units", None, {}),

@@ -18,7 +18,11 @@ WHERE retired_at IS NULL
 ORDER BY id;
 
 -- stairwells_addressed --
-SELECT id, building, name FROM units WHERE building = ANY (:houses) AND retired_at IS NULL ORDER BY id;
+-- A row a house: a row a stairwell took twice as long to read.
+SELECT building, array_agg(id::text) AS ids, array_agg(name) AS names
+FROM (SELECT id, building, name FROM units WHERE building = ANY (:houses) AND retired_at IS NULL ORDER BY id) AS told GROUP BY building;
 
 -- dwellings_addressed --
-SELECT id, building, unit, name, floor FROM dwellings WHERE building = ANY (:houses) AND retired_at IS NULL ORDER BY id;
+SELECT building, array_agg(id::text) AS ids, array_agg(unit::text) AS units, array_agg(name) AS names, array_agg(floor) AS floors
+FROM (SELECT id, building, unit, name, floor FROM dwellings WHERE building = ANY (:houses) AND retired_at IS NULL ORDER BY id) AS told
+GROUP BY building;
