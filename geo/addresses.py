@@ -275,6 +275,9 @@ class Hint:
 
 
 How = Literal["name", "alias", "short", "street", "hint", "only", "kept"]
+Sort = Literal["compound", "row", "house", "area"]
+Names = dict[str, set[tuple[Sort, UUID | str]]]
+Named = dict[How, Names]
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +298,7 @@ class House:
 class Place:
     """What a name stands for: a compound, a row of houses with a name of its own, one house, or an area."""
 
-    sort: Literal["compound", "row", "house", "area"]
+    sort: Sort
     id: UUID | str
     how: How = "name"
 
@@ -379,7 +382,7 @@ class Matcher:
     Good for as long as the transaction is. Compounds and buildings are read once; what is in a building, when one is met.
     """
 
-    def __init__(self, connection: sa.Connection, within: Sequence[str] | None) -> None:
+    def __init__(self, connection: sa.Connection, within: Sequence[str] | None, about: str | None) -> None:
         self.connection = connection
         self.titles: dict[UUID, str] = {}  # of compounds
         self.scopes: dict[UUID, str] = {}
@@ -395,12 +398,15 @@ class Matcher:
         self.resolved: dict[str, Resolved] = {}
         self._likes: dict[str, list[Place]] | None = None
         self.inside = bool(connection.scalar(sa.text("SELECT has_any_column_privilege('dwellings', 'SELECT')")))
-        self._filled(within)
+        self._filled(within, about)
 
     @classmethod
-    def ready(cls, connection: sa.Connection, within: str | Sequence[str] | None = None) -> "Matcher":
-        """A matcher over what the caller bound to `connection` sees, in the areas `within` (paths; '' or None everywhere)."""
-        return cls(connection, None if within is None else [within] if isinstance(within, str) else list(within))
+    def ready(cls, connection: sa.Connection, within: str | Sequence[str] | None = None, about: str | None = None) -> "Matcher":
+        """A matcher over what the caller bound to `connection` sees, in the areas `within` (paths; '' or None everywhere).
+
+        With `about` it is for that one text: of the houses only those are read that it may speak of.
+        """
+        return cls(connection, None if within is None else [within] if isinstance(within, str) else list(within), about)
 
     def one(self, text: str, hint: Hint | None = None) -> Found:
         """What comes of one address."""
@@ -435,30 +441,51 @@ class Matcher:
                 shares.append((id, title, met / asked.total()))
         return sorted(shares, key=lambda share: (-share[2], share[1]))[:MANY]
 
-    def _filled(self, within: Sequence[str] | None) -> None:
-        named: dict[How, dict[str, set[tuple[str, UUID | str]]]] = {how: defaultdict(set) for how in ("name", "alias", "short")}
+    def _filled(self, within: Sequence[str] | None, about: str | None) -> None:
+        named: Named = {how: defaultdict(set) for how in ("name", "alias", "short")}
         own: dict[UUID, set[str]] = {}
         for row in statements.run(self.connection, "names_addressed"):
             if row.sort == "area":
-                self.areas[keyed(row.name)].append(row.scope)
-                if len(stem := STEM.sub("", keyed(row.name))) > 1:
-                    self.areas[stem].append(row.scope)
+                name = keyed(row.name)
+                self.areas[name].append(row.scope)
+                if STEM.search(name):
+                    named["alias"][name].add(("area", row.scope))
+                    if len(stem := STEM.sub("", name)) > 1:
+                        self.areas[stem].append(row.scope)
             else:
                 own[row.id] = self._called(row, named)
-        for row in statements.run(self.connection, "buildings_addressed", within=within):
+        told = compounds = None
+        if about is not None:
+            self._named(named)
+            told, compounds = _plain(about), self._concerned(about)
+        for row in statements.run(
+            self.connection, "buildings_addressed", within=within, told=told, compounds=compounds, ends="0123456789号幢栋座楼院-#ABCDEF"
+        ):
             self._housed(row, own, named["name"])
-        for name, paths in self.areas.items():
-            if STEM.search(name):
-                named["alias"][name] |= {("area", path) for path in paths}
+        self._named(named)
+        self._learned(within)
+
+    def _named(self, named: Named) -> None:
+        """What each name stands for: a name before an alias, and an alias before what is short for one."""
+        self.vague.clear()
+        self.resolved.clear()
+        self._likes = None
         for how, names in reversed(named.items()):
             for name, meant in names.items():
                 if how == "short" and len(meant) > 1:
-                    self.vague[name] = [Place(sort, id, how) for sort, id in meant]  # type: ignore[arg-type]
+                    self.vague[name] = [Place(sort, id, how) for sort, id in meant]
                 else:
-                    self.names[name] = tuple(Place(sort, id, how) for sort, id in sorted(meant, key=str))  # type: ignore[arg-type]
-        self._learned(within)
+                    self.names[name] = tuple(Place(sort, id, how) for sort, id in sorted(meant, key=str))
 
-    def _called(self, row: sa.Row[tuple[Any, ...]], named: Mapping[How, dict[str, set[tuple[str, UUID | str]]]]) -> set[str]:
+    def _concerned(self, about: str) -> list[UUID]:
+        """The compounds that a text may speak of."""
+        read = parsed(about)
+        told = [self._resolve(one.where) for one in (read, *read.others)] + [self._resolve(read.whole)]
+        places = [place for one in told for place in (*one.places, *(like for like, _ in one.like))]
+        streets = [self._by_door(keyed(one.where), one.number) for one in (read, *read.others) if one.number]
+        return [place.id for place in (*places, *(place for met in streets for place in met)) if isinstance(place.id, UUID)]
+
+    def _called(self, row: sa.Row[tuple[Any, ...]], named: Named) -> set[str]:
         """The names of a compound."""
         self.titles[row.id], self.scopes[row.id] = row.name, row.scope
         called = {keyed(row.name)}
@@ -485,7 +512,7 @@ class Matcher:
         for text, ids in compounds.items():
             self.names[text] = tuple(Place("compound", id, "kept") for id in ids)
 
-    def _housed(self, row: sa.Row[tuple[Any, ...]], own: Mapping[UUID, set[str]], named: dict[str, set[tuple[str, UUID | str]]]) -> None:
+    def _housed(self, row: sa.Row[tuple[Any, ...]], own: Mapping[UUID, set[str]], named: Names) -> None:
         name, before, number, kind = _house_called(row.name)
         title = self.titles.get(row.compound, "")
         full = row.name if not title or row.name.startswith(title) else f"{title}{row.name}"
@@ -544,6 +571,10 @@ class Matcher:
             return told
         for read in (address, *address.others):
             told += self._means(read, hint, fixed)
+        if whole and not any(meaning.fault is None for meaning in told):
+            # 望海路100号澜溪苑, where nobody has registered that number.
+            compounds = [place for place in whole[0] if place.sort == "compound"]
+            told = [*self._at(Address(), compounds, whole[1])] or told
         return told
 
     def worded(self, read: Address, part: Part, hint: Hint) -> str:
@@ -571,7 +602,9 @@ class Matcher:
         for part in ("dwelling", "unit", "building"):
             if found := self.kept.get(self.worded(read, part, hint)):
                 return [
-                    replace(self._house(read, self.houses[house], "kept", ()), kept=(unit, dwelling)) for house, unit, dwelling in found
+                    Meaning(read, "kept", self.houses[house].compound, self.houses[house], kept=(unit, dwelling))
+                    if unit or dwelling else self._house(read, self.houses[house], "kept", ())
+                    for house, unit, dwelling in found
                 ]
         return []
 
@@ -610,12 +643,12 @@ class Matcher:
                 # A house is called by its own name before it is called by its street.
                 told = [*self._at(read, places, areas), *self._on_street(read, areas)]
                 # What is found by its address is not missed by its name.
-                yield from [m for m in told if m.house] or told
+                yield from [m for m in told if m.missing != "building" or m.fault is None] or told
                 if told:
                     return
             if not places:
-                for place, why in resolved.like:
-                    yield from (replace(m, fault=m.fault or why) for m in self._at(read, (place,), areas))
+                like = [replace(m, fault=m.fault or why) for place, why in resolved.like for m in self._at(read, (place,), areas)]
+                yield from [m for m in like if m.missing != "building"] or like
                 return
         yield from self._at(read, places, areas)
 
@@ -770,7 +803,7 @@ class Matcher:
         if address.near and pool:
             return self._open(address, told, Because("写的是附近,不是那里面。"))
         if address.unread:
-            return self._open(address, told, Because("号码读不懂:数目比楼栋、单元、室要多。"))
+            return self._open(address, (), Because("号码读不懂:数目比楼栋、单元、室要多。"))
         if not pool:
             return self._open(address, told, self._why(address, told))
         if len({meaning.key for meaning in pool}) == 1:
@@ -825,7 +858,7 @@ class Matcher:
         if best.missing == "unit":
             return Because("这栋楼没有登记 {unit} 单元,只到楼栋。", {"unit": read.unit})
         if best.missing == "dwelling":
-            return Because("这栋楼没有登记{room},只到楼栋。", {"room": f" {read.room} 室" if read.room else f" {read.floor} 层{read.side}户"})
+            return Because("这栋楼没有登记这一室,只到楼栋。")
         if best.count > 1 or dwellings > 1:
             return Because("这栋楼有 {count} 套都对得上,只到楼栋。", {"count": max(best.count, dwellings)})
         if (read.room or read.side) and self.inside:
@@ -837,7 +870,7 @@ class Matcher:
         compounds = {meaning.compound for meaning in meanings if meaning.fault not in UNSURE}
         only = next(iter(compounds)) if len(compounds) == 1 else None
         missing: Part | None = next((meaning.missing for meaning in meanings if meaning.missing), None)
-        if not meanings or not (address.where or only):
+        if not (address.where or only) or all(meaning.fault in UNSURE for meaning in meanings):
             missing = "compound"
         nearby = [m for meaning in meanings if meaning.missing == "building" for m in self._beside(meaning)]
         return Found(address, (why,), only, missing=missing, candidates=self._candidates([*meanings, *nearby]))
@@ -845,8 +878,9 @@ class Matcher:
     def _beside(self, meaning: Meaning) -> Iterator[Meaning]:
         """Houses whose number is a slip of the pen away from one that is not there."""
         number = meaning.read.number or ""
-        near = {*_neighbours(number, 2), number.split("-")[0]}
-        for other, houses in self.numbered.get(meaning.lane, {}).items():
+        own = number.split("-")[0]
+        near = {*_neighbours(number, 2), own}
+        for other, houses in sorted(self.numbered.get(meaning.lane, {}).items(), key=lambda told: (told[0] != own, len(told[0]), told[0])):
             if other != number and (near & {*_neighbours(other, 2)} or sorted(other) == sorted(number)):
                 yield from (self._roomed(replace(meaning, house=house, missing=None)) for house in houses)
 
@@ -858,20 +892,20 @@ class Matcher:
             yield replace(meaning, dwelling=at, unit=rooms.units[at])
 
     def _candidates(self, meanings: Iterable[Meaning]) -> tuple[Candidate, ...]:
-        ranked = sorted(meanings, key=lambda m: (m.missing == "building", m.fault is not None, m.missing is not None))
-        told: dict[tuple[UUID | None, UUID | None], Candidate] = {}
-        for meaning in ranked:
+        told: dict[tuple[UUID | None, UUID | None], tuple[tuple[bool, ...], Candidate]] = {}
+        for meaning in meanings:
             if meaning.key is None:
                 continue
             why = meaning.fault or Because(HOW[meaning.how], {"title": self._titled(meaning)})
             unit, dwelling = self._ids(meaning)
-            told.setdefault((meaning.key, dwelling), Candidate(
+            rank = (meaning.house is None, meaning.fault is not None, meaning.missing is not None)
+            told.setdefault((meaning.key, dwelling), (rank, Candidate(
                 _precision(meaning), meaning.compound, meaning.house.id if meaning.house else None, unit, dwelling,
                 self._titled(meaning), self._scope(meaning), why,
-            ))  # fmt: skip
-        every = [*told.values()][:MANY]
-        twice = {title for title, count in Counter(one.title for one in every).items() if count > 1}
-        return tuple(replace(one, title=self._apart(one)) if one.title in twice else one for one in every)
+            )))  # fmt: skip
+        twice = {title for title, count in Counter(one.title for _, one in told.values()).items() if count > 1}
+        every = [(rank, replace(one, title=self._apart(one)) if one.title in twice else one) for rank, one in told.values()]
+        return tuple(one for _, one in sorted(every, key=lambda ranked: ranked[0])[:MANY])
 
     def _apart(self, one: Candidate) -> str:
         """Two houses of one name are told apart by their addresses."""
@@ -964,6 +998,29 @@ def _neighbours(name: str, least: int = 3) -> Iterator[str]:
     yield name
     if len(name) >= least:
         yield from (name[:at] + name[at + 1 :] for at in range(len(name)))
+
+
+def searched(connection: sa.Connection, text: str, within: str | None = None) -> Found:
+    """What comes of one address, for the caller bound to `connection`: of a field of search, or the words of a ticket."""
+    return Matcher.ready(connection, within, about=text).one(text)
+
+
+def points(connection: sa.Connection, found: Iterable[Found | Candidate]) -> dict[UUID, tuple[float, float]]:
+    """A point inside each house and compound found, lon and lat in degrees, by its id."""
+    told = [*found]
+    houses, compounds = {one.building for one in told} - {None}, {one.compound for one in told} - {None}
+    rows = statements.run(connection, "points_addressed", houses=[*houses], compounds=[*compounds])
+    return {row.id: (row.lon, row.lat) for row in rows}
+
+
+def areas(connection: sa.Connection, found: Iterable[Found | Candidate]) -> dict[str, str]:
+    """The names of the areas in which places lie, by path."""
+    return {row.path: row.title for row in statements.run(connection, "areas_titled", paths=sorted({one.scope for one in found}))}
+
+
+def aliases(connection: sa.Connection) -> list[sa.RowMapping]:
+    """What people have said that words mean, where the caller answers for it."""
+    return [*statements.run(connection, "aliases_addressed", within=None).mappings()]
 
 
 def aliased(

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,12 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo import db, intake
+from geo import addresses, db, intake
 from geo.addresses import Address, Found, Hint, Matcher, parsed
+from geo.db import Caller
+from geo.errors import Forbidden, Invalid, NotFound
+from tests import town
+from tests.conftest import Within
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 LOADS = (
@@ -41,7 +46,7 @@ def lanxi(address, databases, migrated, key) -> Iterator[sa.Engine]:
 
 
 @pytest.fixture
-def town(lanxi) -> Iterator[sa.Connection]:
+def houses(lanxi) -> Iterator[sa.Connection]:
     """A transaction on it that is never committed."""
     with lanxi.connect() as opened:
         outer = opened.begin()
@@ -60,7 +65,7 @@ def said(address: Address) -> str:
     [
         ("3-2-501", "|3幢|2|5|501"),
         ("3—2—501", "|3幢|2|5|501"),
-        ("3-2-501", "|3幢|2|5|501"),
+        ("\uff13\uff0d\uff12\uff0d\uff15\uff10\uff11", "|3幢|2|5|501"),
         ("3一2一501", "|3幢|2|5|501"),
         ("3/2/501", "|3幢|2|5|501"),
         ("3.2.501", "|3幢|2|5|501"),
@@ -158,7 +163,7 @@ SPELLINGS = (
     "{c}{N}幢{U}单元{r}", "{c}({a}){n}幢{u}单元{r}室", "{a}{c}{n}座{u}梯{r}", "{n}栋{u}单元{f}楼{r}室", "{n}-{u}-{r}张三家", "{c}{n}-{u}-0{r}",
     "住址:{c}{n}幢{u}单元{r} 电话:13800001111", "{n}号{u}单元{r}", "{c}小区{n}幢{u}单元{r}", "望汀区云汀街道{c}{n}#楼{u}单元{r}",
 )  # fmt: skip
-FULL = str.maketrans("0123456789-#", "0123456789-#")
+FULL = {ord(c): ord(c) + 0xFEE0 for c in "0123456789-#"}
 SOUNDS = {"澜": "兰", "溪": "西", "苑": "院", "花": "华", "村": "邨", "园": "圆", "月": "悦", "庭": "亭", "里": "理", "府": "俯", "北": "被", "新": "心", "东": "冬"}
 
 
@@ -222,10 +227,10 @@ def right(asked: Asked, found: Found) -> bool:
     return found.dwelling == asked.row.id or (found.precision is None and first == asked.row.id)
 
 
-def test_five_thousand_addresses(town: sa.Connection) -> None:
-    rows = town.execute(sa.text(DWELLINGS)).all()
+def test_five_thousand_addresses(houses: sa.Connection) -> None:
+    rows = houses.execute(sa.text(DWELLINGS)).all()
     asked = [*invented(rows, 5_000, 20260801)]
-    found = Matcher.ready(town).matched([one.text for one in asked], [one.hint for one in asked])
+    found = Matcher.ready(houses).matched([one.text for one in asked], [one.hint for one in asked])
     wrong = [(one.sort, one.text, told.title, told.said()) for one, told in zip(asked, found, strict=True) if not right(one, told)]
     # A wrong house is worse than none: not one, neither for what there is nor for what there is not.
     assert [
@@ -237,9 +242,9 @@ def test_five_thousand_addresses(town: sa.Connection) -> None:
     assert {one.sort for one in asked} == {"right", "house", "room", "slip"} and len(SPELLINGS) >= 12
 
 
-def test_no_slip_beside_the_numbers_leads_to_another_house(town: sa.Connection) -> None:
+def test_no_slip_beside_the_numbers_leads_to_another_house(houses: sa.Connection) -> None:
     rng = random.Random(7)
-    asked = [one for one in invented(town.execute(sa.text(DWELLINGS)).all(), 6_000, 11) if one.sort == "right"]
+    asked = [one for one in invented(houses.execute(sa.text(DWELLINGS)).all(), 6_000, 11) if one.sort == "right"]
     texts = []
     for one in asked:
         at = rng.choice([found.start() for found in re.finditer(r"[^\d零一二三四五六七八九十]|(?<=\d)一", one.text)])
@@ -247,8 +252,198 @@ def test_no_slip_beside_the_numbers_leads_to_another_house(town: sa.Connection) 
         # Without what parts them two numbers are another number.
         put = rng.choice([*"澜溪柳枫新村苑园花东小区街道幢单元号-/ ,(张王", "-" if between else ""])
         texts.append(one.text[:at] + put + one.text[at + (rng.random() < 0.7) :])
-    found = Matcher.ready(town).matched(texts, [one.hint for one in asked])
+    found = Matcher.ready(houses).matched(texts, [one.hint for one in asked])
     assert [
         (text, told.title, told.said()) for one, text, told in zip(asked, texts, found, strict=True) if told.building not in (None, one.row.building)
     ] == []
     assert sum(told.building is not None for told in found) > len(found) / 3
+
+
+C1, C2 = "990101001001", "990101001002"
+YES, BUILDING, COMPOUND = "dwelling", "building", "compound"
+
+
+@pytest.mark.parametrize(
+    ("text", "precision", "missing", "title", "first"),
+    [
+        ("澜溪苑3幢2单元201", YES, None, "澜溪苑3幢2单元201室", None),
+        ("澜溪苑3号", BUILDING, None, "澜溪苑3幢", None),
+        ("澜溪苑3幢底商", BUILDING, None, "澜溪苑3幢", None),
+        ("澜溪苑3幢301", BUILDING, None, "澜溪苑3幢", "澜溪苑3幢1单元301室"),
+        ("澜溪苑3-2-201、202", BUILDING, None, "澜溪苑3幢2单元", None),
+        ("澜溪苑3幢9单元101", BUILDING, "unit", "澜溪苑3幢", None),
+        ("澜溪苑3幢1单元309", BUILDING, "dwelling", "澜溪苑3幢1单元", None),
+        ("澜溪苑", COMPOUND, None, "澜溪苑", None),
+        ("澜溪苑12号商铺", COMPOUND, None, "澜溪苑", None),
+        ("澜溪苑2单元201", COMPOUND, "building", "澜溪苑", None),
+        ("澜北路2号3幢2单元201", YES, None, "澜溪苑3幢2单元201室", None),
+        ("澜北路2号", COMPOUND, None, "澜溪苑", "澜溪苑车棚"),
+        ("望海路100号澜溪苑", COMPOUND, None, "澜溪苑", None),
+        ("张三,澜溪苑3幢", BUILDING, None, "澜溪苑3幢", None),
+        ("澜北3幢", BUILDING, None, "澜北花园3幢", None),
+        ("石埠老街18号", BUILDING, None, "石埠老街18号", None),
+        ("石埠街30号", BUILDING, None, "石埠老街18号", None),
+        ("砚桥中心A座1204", BUILDING, None, "砚桥中心A座", None),
+        ("砚桥中心1号楼", BUILDING, None, "砚桥中心1号楼", None),
+        ("云汀工业园3号厂房", BUILDING, None, "云汀工业园3号厂房", None),
+        ("云汀街道枫汀社区望汀第三中学教学楼", BUILDING, None, "望汀第三中学教学楼", None),
+        ("溪月花苑车棚", BUILDING, None, "溪月花苑车棚", None),
+        # Not matched, and what it may be.
+        ("澜溪院3幢2单元201", None, "compound", "", "澜溪苑3幢2单元201室"),
+        ("澜溪3-2-201", None, "compound", "", "澜溪新村3幢2单元201室"),
+        ("东澜溪苑3幢", None, "compound", "", "澜溪苑3幢"),
+        ("澜溪苑三期3幢", None, "compound", "", "澜溪苑3幢"),
+        ("澜溪苑北区,3幢", None, "compound", "", "澜溪苑3幢"),
+        ("澜北花园,某某苑3幢", None, "compound", "", "澜北花园3幢"),
+        ("澜溪苑33幢101", None, "building", "", "澜溪苑3幢"),
+        ("澜溪苑3幢1单元901", None, "dwelling", "", "澜溪苑3幢1单元"),
+        ("柳汀社区澜溪苑3幢", None, None, "", "澜溪苑3幢"),
+        ("某某社区澜溪苑3幢", None, "compound", "", "澜溪苑3幢"),
+        ("盐仓弄5号", None, None, "", "盐仓弄5号(盐仓弄5号)"),
+        ("石埠老街18-2号", None, "building", "", "石埠老街18号"),
+        ("澜溪苑3幢附近", None, None, "", "澜溪苑3幢"),
+        ("望海路枫林花园附近", None, None, "", "枫林花园"),
+        ("1-2-3-501", None, "compound", "", None),
+        ("501", None, "compound", "", None),
+        ("", None, "compound", "", None),
+    ],
+)  # fmt: skip
+def test_an_address_leads_to_one_place_or_to_candidates(
+    lanxi: sa.Engine, text: str, precision: str | None, missing: str | None, title: str, first: str | None
+) -> None:
+    with lanxi.connect() as connection:
+        found = Matcher.ready(connection).one(text)
+        # For one text alone the answer is the same.
+        alone = addresses.searched(connection, text)
+    for told in (found, alone):
+        assert (told.precision, told.missing, told.title) == (precision, missing, title), told.said()
+        assert first in [one.title for one in told.candidates][:2] if first else told.candidates == ()
+        assert "{" not in told.said() and all(one.because.said() for one in told.candidates)
+
+
+def test_what_a_file_says_besides_tells_which_compound(houses: sa.Connection) -> None:
+    matcher = Matcher.ready(houses)
+    ids = {row.title: row.id for row in houses.execute(sa.text("SELECT id, name AS title FROM compounds"))}
+    house = houses.scalar(sa.text("SELECT id FROM buildings WHERE compound = :c AND name = '3幢'"), {"c": ids["澜溪苑"]})
+    assert matcher.one("3-2-201").missing == "compound"
+    for hint in (Hint(compound=ids["澜溪苑"]), Hint(where="澜溪苑"), Hint(where="澜溪社区澜溪苑")):
+        assert matcher.one("3-2-201", hint).title == "澜溪苑3幢2单元201室"
+    # 2-201 is house 2, or stairwell 2 of the house that the row is about: both are there, and nobody guesses.
+    told = matcher.one("2-201", Hint(compound=ids["澜溪苑"], building=house))
+    assert told.precision is None and {one.title for one in told.candidates} >= {"澜溪苑2幢", "澜溪苑3幢2单元201室"}
+    assert matcher.one("2单元201", Hint(building=house)).title == "澜溪苑3幢2单元201室"
+    # A compound in the address that is not the chosen one.
+    told = matcher.one("澜溪新村3幢", Hint(compound=ids["澜溪苑"]))
+    assert (told.precision, told.candidates[0].title) == (None, "澜溪新村3幢")
+    assert matcher.one("3幢", Hint(where="澜溪院")).precision is None
+    # Which compound a whole file speaks of.
+    texts = [f"{n}-1-101" for n in range(1, 16)]
+    assert [title for _, title, share in matcher.suggested(texts) if share == 1][:1] != []
+    assert matcher.suggested(texts)[-1][2] < 1
+
+
+def test_only_the_areas_asked_for(houses: sa.Connection) -> None:
+    assert Matcher.ready(houses, within=C1).one("澜溪苑3幢").precision == "building"
+    assert Matcher.ready(houses, within=[C2]).one("澜溪苑3幢").precision is None
+    assert Matcher.ready(houses, within=[C2, C1]).one("澜溪苑3幢").precision == "building"
+    assert Matcher.ready(houses, within="").one("澜溪苑3幢").precision == "building"
+
+
+def test_points_are_inside(houses: sa.Connection) -> None:
+    found = Matcher.ready(houses).matched(["澜溪苑3幢", "澜溪苑", "某某苑3幢"])
+    points = addresses.points(houses, found)
+    assert points.keys() == {found[0].building, found[0].compound}
+    inside = "SELECT ST_Covers(geom, ST_SetSRID(ST_Point(:lon, :lat), 4326)) FROM buildings WHERE id = :id"
+    lon, lat = points[found[0].building]
+    assert houses.scalar(sa.text(inside), {"lon": lon, "lat": lat, "id": found[0].building})
+    assert addresses.areas(houses, found[:1]) == {C1: "澜溪社区"}
+
+
+@contextmanager
+def seen(connection: sa.Connection, who: Caller) -> Iterator[sa.Connection]:
+    """A request of theirs."""
+    with db.transaction(Within(connection, "jingwei_web"), who) as asked:  # type: ignore[arg-type]
+        yield asked
+
+
+@pytest.mark.parametrize(
+    ("role", "area", "precision", "elsewhere"),
+    [
+        ("grid_worker", C1, "dwelling", None), ("community_leader", C1, "dwelling", None), ("steward", C1, "dwelling", None),
+        ("resident", None, "building", "building"), ("system_admin", None, "building", "building"),
+    ],
+)  # fmt: skip
+def test_nobody_finds_what_they_may_not_see(
+    houses: sa.Connection, role: str, area: str | None, precision: str, elsewhere: str | None
+) -> None:
+    who = town.caller(houses, role, role, *([area] if area else []))
+    with seen(houses, who) as connection:
+        matcher = Matcher.ready(connection)
+        mine = matcher.one("云汀街道澜溪社区澜溪苑3幢2单元201")
+        assert mine.precision == precision and (mine.unit is None) == (precision == "building")
+        other = matcher.one("云汀街道柳汀社区柳西花园3幢")
+        assert other.precision == elsewhere and (other.building is None) == (elsewhere is None)
+        assert all(one.building is None or one.scope.startswith(area or "") for one in (*mine.candidates, *other.candidates))
+
+
+def test_what_was_said_once_is_known_next_time(houses: sa.Connection) -> None:
+    ids = {row.name: row.id for row in houses.execute(sa.text("SELECT id, name FROM compounds"))}
+    worker = town.caller(houses, "keeper", "grid_worker", C1)
+    with seen(houses, worker) as connection:
+        matcher = Matcher.ready(connection)
+        assert matcher.one("老宿舍3幢2单元201").precision is None
+        kept, words = addresses.aliased(matcher, "云汀街道澜溪社区老宿舍3幢2单元201 张三", "compound", ids["澜溪苑"], "花名册.xlsx")
+        assert words == "老宿舍"
+        # The same said again is the same.
+        assert addresses.aliased(matcher, "老宿舍", "compound", ids["澜溪苑"])[0] == kept
+        found = Matcher.ready(connection).one("老宿舍5幢1单元101")
+        assert (found.title, found.because[0].sentence) == ("澜溪苑5幢1单元101室", addresses.HOW["kept"])
+        # A house and a dwelling of it that go by another number.
+        matcher = Matcher.ready(connection)
+        right = matcher.one("澜溪苑3幢2单元201")
+        addresses.aliased(matcher, "澜溪苑甲幢", "building", right.building)
+        addresses.aliased(matcher, "三角地9-9-909", "dwelling", right.dwelling)
+        matcher = Matcher.ready(connection)
+        assert matcher.one("澜溪苑甲幢2单元201").dwelling == right.dwelling
+        assert matcher.one("三角地9-9-909").dwelling == right.dwelling and matcher.one("三角地9-9-908").precision is None
+        # In a file of one compound the compound need not be written.
+        addresses.aliased(matcher, "丙幢", "building", right.building, hint=Hint(compound=ids["澜溪苑"]))
+        assert Matcher.ready(connection).one("丙幢2-201", Hint(compound=ids["澜溪苑"])).dwelling == right.dwelling
+        assert Matcher.ready(connection).one("丙幢2-201", Hint(compound=ids["澜溪新村"])).precision is None
+        # Said otherwise, it means the other.
+        again, _ = addresses.aliased(matcher, "老宿舍", "compound", ids["澜溪新村"])
+        assert again != kept and Matcher.ready(connection).one("老宿舍5幢").title == "澜溪新村5幢"
+        assert {row.text for row in addresses.aliases(connection)} == {"老宿舍", "澜溪苑甲幢", "三角地9幢9单元909室", "澜溪苑丙幢"}
+    for role, area in (("grid_worker", C2), ("resident", None), ("steward", C1)):
+        with seen(houses, town.caller(houses, f"other_{role}", role, *([area] if area else []))) as connection:
+            assert addresses.aliases(connection) == [] and Matcher.ready(connection).one("三角地9-9-909").precision is None
+    # What a place is called goes with the place.
+    houses.execute(sa.text("UPDATE buildings SET retired_at = now() WHERE id = :id"), {"id": right.building})
+    with seen(houses, worker) as connection:
+        assert {row.text for row in addresses.aliases(connection)} == {"老宿舍"}
+        addresses.unaliased(connection, again)
+        assert addresses.aliases(connection) == []
+    with pytest.raises(NotFound), seen(houses, worker) as connection:
+        addresses.unaliased(connection, again)
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("张三3-2-201", Invalid), ("李四家", Invalid), ("3-2-201", Invalid), ("澜溪苑", Invalid), ("", Invalid), ("长" * 70 + "3幢", Invalid),
+    ],
+)  # fmt: skip
+def test_no_persons_and_no_other_places_name(houses: sa.Connection, text: str, refused: type[Exception]) -> None:
+    other = houses.scalar(sa.text("SELECT id FROM compounds WHERE name = '澜溪新村'"))
+    with pytest.raises(refused):
+        addresses.aliased(Matcher.ready(houses), text, "compound", other)
+
+
+def test_only_who_answers_for_a_place_says_what_it_is_called(houses: sa.Connection) -> None:
+    target = houses.scalar(sa.text("SELECT id FROM compounds WHERE name = '澜溪苑'"))
+    for role, area, refused in (("grid_worker", C2, NotFound), ("resident", None, Forbidden), ("steward", C1, Forbidden)):
+        with (
+            pytest.raises(refused),
+            seen(houses, town.caller(houses, f"no_{role}", role, *([area] if area else []))) as connection,
+        ):
+            addresses.aliased(Matcher.ready(connection), "老宿舍", "compound", target)

@@ -23,9 +23,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
         LEFT JOIN units AS u ON u.id = coalesce(a.unit, d.unit) AND u.retired_at IS NULL
         LEFT JOIN buildings AS b ON b.id = coalesce(a.building, u.building, d.building) AND b.retired_at IS NULL
         LEFT JOIN compounds AS c ON c.id = coalesce(a.compound, b.compound) AND c.retired_at IS NULL
-        WHERE a.retired_at IS NULL AND num_nonnulls(a.compound, a.building, a.unit, a.dwelling)
-            = (CASE WHEN a.dwelling IS NOT NULL THEN d.id WHEN a.unit IS NOT NULL THEN u.id WHEN a.building IS NOT NULL THEN b.id
-               ELSE c.id END IS NOT NULL)::integer
+        -- It goes with what it means, and that with its house.
+        WHERE a.retired_at IS NULL AND CASE WHEN a.compound IS NOT NULL THEN c.id IS NOT NULL ELSE b.id IS NOT NULL
+            AND (a.unit IS NULL OR u.id IS NOT NULL) AND (a.dwelling IS NULL OR d.id IS NOT NULL) END
     ) AS told
     WHERE caller_right() IN ('owner', 'area', 'leader') AND caller_holds(told.scope)
     ORDER BY told.alias
