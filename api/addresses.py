@@ -34,7 +34,7 @@ class Alias(BaseModel):
 @routes.get("/addresses", summary="Where an address is", dependencies=[strict("q", "within")])
 def addressed(
     connection: Connection, language: LanguageNow, answer: Response,
-    q: Annotated[models.Text, Query(min_length=1, max_length=256, description="an address as people write it: 澜溪苑3幢2单元501")],
+    q: Annotated[models.Text, Query(min_length=1, max_length=256, description="an address as people write it")],
     within: Annotated[str | None, Query(pattern="^[0-9A-Z]{1,40}$", description="the path of an area")] = None,
 ) -> dict[str, Any]:
     """The compound, building or dwelling that it names, with its grid and a point inside it; else what it may be, best first.

@@ -371,6 +371,7 @@ HOW: Mapping[How, str] = {
 LIKE = Because("名称只是读音或写法相近,请核对。")
 LONGER = Because("名称前后还有别的字,请核对。")
 UNSURE = (LIKE, LONGER)
+ENDS = "0123456789号幢栋座楼院-#ABCDEF"  # what a house's name ends with after its street
 MANY = 12  # candidates told
 HELD = 200_000  # dwellings kept in memory, some 300 bytes each, before those of the next rows are read
 AT_ONCE = 5_000  # addresses whose houses are entered together
@@ -454,16 +455,20 @@ class Matcher:
                         self.areas[stem].append(row.scope)
             else:
                 own[row.id] = self._called(row, named)
-        told = compounds = None
+        aliases = statements.run(self.connection, "aliases_addressed", within=within).all()
+        narrow: dict[str, object] = {"told": None, "compounds": None, "houses": None}
         if about is not None:
             self._named(named)
-            told, compounds = _plain(about), self._concerned(about)
-        for row in statements.run(
-            self.connection, "buildings_addressed", within=within, told=told, compounds=compounds, ends="0123456789号幢栋座楼院-#ABCDEF"
-        ):
+            told = keyed(_plain(about))
+            met = [row for row in aliases if row.text[:2] in told]
+            narrow = {
+                "told": _plain(about), "houses": [row.building for row in met if row.building],
+                "compounds": self._concerned(about) + [row.compound for row in met if row.compound],
+            }
+        for row in statements.run(self.connection, "buildings_addressed", within=within, ends=ENDS, **narrow):
             self._housed(row, own, named["name"])
         self._named(named)
-        self._learned(within)
+        self._learned(aliases)
 
     def _named(self, named: Named) -> None:
         """What each name stands for: a name before an alias, and an alias before what is short for one."""
@@ -501,10 +506,10 @@ class Matcher:
         self._addressed(row.address, Place("compound", row.id, "street"))
         return called
 
-    def _learned(self, within: Sequence[str] | None) -> None:
+    def _learned(self, aliases: Sequence[sa.Row[tuple[Any, ...]]]) -> None:
         """What people have said before that words mean."""
         compounds: dict[str, set[UUID]] = defaultdict(set)
-        for row in statements.run(self.connection, "aliases_addressed", within=within):
+        for row in aliases:
             if row.building is None:
                 compounds[row.text].add(row.compound)
             elif row.building in self.houses:
@@ -570,7 +575,9 @@ class Matcher:
         if told:
             return told
         for read in (address, *address.others):
-            told += self._means(read, hint, fixed)
+            # Stairwell 3 of 澜溪苑 is no other way to understand 澜溪苑3-501, as its house does not go without saying.
+            if read is address or read.number or not read.where:
+                told += self._means(read, hint, fixed)
         if whole and not any(meaning.fault is None for meaning in told):
             # 望海路100号澜溪苑, where nobody has registered that number.
             compounds = [place for place in whole[0] if place.sort == "compound"]

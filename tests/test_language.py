@@ -45,9 +45,6 @@ READ: dict[str, set[str] | None] = {
     "geo/members.py": {
         "PARITY", "STOREYS", "WHOLE", "SEPARATORS", "Token", "_completed", "_plain", "_range",
     },
-    "geo/members.py": {
-        "PARITY", "STOREYS", "WHOLE", "SEPARATORS", "Token", "_completed", "_plain", "_range",
-    },
     "geo/numbering.py": None,
     "geo/placing.py": {"_named"},
     "geo/reading/grids.py": {"TOTAL", "HOUSED", "DATED", "SHOWN", "YEAR", "_text"},

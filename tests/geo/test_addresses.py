@@ -270,6 +270,8 @@ YES, BUILDING, COMPOUND = "dwelling", "building", "compound"
         ("澜溪苑3号", BUILDING, None, "澜溪苑3幢", None),
         ("澜溪苑3幢底商", BUILDING, None, "澜溪苑3幢", None),
         ("澜溪苑3幢301", BUILDING, None, "澜溪苑3幢", "澜溪苑3幢1单元301室"),
+        ("澜溪苑3-301", BUILDING, None, "澜溪苑3幢", "澜溪苑3幢1单元301室"),
+        ("澜溪苑3楼301", BUILDING, None, "澜溪苑3幢", "澜溪苑3幢1单元301室"),
         ("澜溪苑3-2-201、202", BUILDING, None, "澜溪苑3幢2单元", None),
         ("澜溪苑3幢9单元101", BUILDING, "unit", "澜溪苑3幢", None),
         ("澜溪苑3幢1单元309", BUILDING, "dwelling", "澜溪苑3幢1单元", None),

@@ -17,7 +17,7 @@ SELECT address_alias_ended(:alias);
 SELECT id, name, address, compound, scope, floors FROM buildings
 WHERE retired_at IS NULL
   AND (CAST(:within AS text[]) IS NULL OR EXISTS (SELECT FROM unnest(CAST(:within AS text[])) AS held WHERE scope ^@ held))
-  AND (CAST(:told AS text) IS NULL OR compound = ANY (CAST(:compounds AS uuid[]))
+  AND (CAST(:told AS text) IS NULL OR compound = ANY (CAST(:compounds AS uuid[])) OR id = ANY (CAST(:houses AS uuid[]))
        OR (rtrim(name, :ends) <> '' AND strpos(:told, rtrim(name, :ends)) > 0)
        OR (rtrim(address, :ends) <> '' AND strpos(:told, rtrim(address, :ends)) > 0))
 ORDER BY id;
