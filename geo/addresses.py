@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from geo import db, numbering, statements
 from geo.errors import Invalid
+from geo.language import Said
 from geo.numbering import FITTING, NUMBER, NUMERAL, Kind, cardinal, numeral
 from geo.secrets import PLACES, SURNAMES
 
@@ -213,18 +214,6 @@ def keyed(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Because:
-    """Why: a sentence (a gettext id), and the facts it names in braces."""
-
-    sentence: str
-    facts: Mapping[str, object] = field(default_factory=dict)
-
-    def said(self, translated: Callable[[str], str] = str) -> str:
-        """The sentence with its facts, in the language of `translated`."""
-        return translated(self.sentence).format_map(self.facts)
-
-
-@dataclass(frozen=True, slots=True)
 class Candidate:
     """What an address may mean: how far it goes, and its name in full."""
 
@@ -235,7 +224,7 @@ class Candidate:
     dwelling: UUID | None
     title: str
     scope: str
-    because: Because
+    because: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +237,7 @@ class Found:
     """
 
     address: Address
-    because: tuple[Because, ...]
+    because: tuple[Said, ...]
     compound: UUID | None = None
     building: UUID | None = None
     unit: UUID | None = None
@@ -310,7 +299,7 @@ class Resolved:
     places: tuple[Place, ...] = ()
     areas: tuple[str, ...] = ()
     torn: bool = False  # two compounds are named
-    like: tuple[tuple[Place, Because], ...] = ()  # what sounds or is written almost like it
+    like: tuple[tuple[Place, Said], ...] = ()  # what sounds or is written almost like it
 
 
 @dataclass(slots=True)
@@ -334,7 +323,7 @@ class Meaning:
     compound: UUID | None = None
     house: House | None = None
     missing: Part | None = None
-    fault: Because | None = None
+    fault: Said | None = None
     unit: str | None = None
     dwelling: int | None = None  # its position among the dwellings of the house
     count: int = 0  # dwellings that would do
@@ -368,8 +357,8 @@ HOW: Mapping[How, str] = {
     "only": "这里只有一个小区,认作{title}。",
     "kept": "按以前的更正认作{title}。",
 }
-LIKE = Because("名称只是读音或写法相近,请核对。")
-LONGER = Because("名称前后还有别的字,请核对。")
+LIKE = Said("名称只是读音或写法相近,请核对。")
+LONGER = Said("名称前后还有别的字,请核对。")
 UNSURE = (LIKE, LONGER)
 ENDS = "0123456789号幢栋座楼院-#ABCDEF"  # what a house's name ends with after its street
 MANY = 12  # candidates told
@@ -631,15 +620,15 @@ class Matcher:
             if not places:
                 for id in self.titles:
                     for house in self._numbered(Place("compound", id), read):
-                        yield self._house(read, house, "name", areas, Because("没有写小区。"))
+                        yield self._house(read, house, "name", areas, Said("没有写小区。"))
                 return
         else:
             resolved = self._resolve(read.where)
             places, areas = resolved.places, (*resolved.areas, *filter(None, [hint.area]))
-            fault = Because("写的小区或街路名不止一个,互相对不上。") if resolved.torn else None
+            fault = Said("写的小区或街路名不止一个,互相对不上。") if resolved.torn else None
             compounds = {place.id for place in places if place.sort == "compound"}
             if fixed and compounds and not compounds & fixed:
-                fault = Because("与已选的小区不是同一个。")
+                fault = Said("与已选的小区不是同一个。")
             elif fixed & compounds:
                 places = tuple(place for place in places if place.id in fixed or place.sort != "compound")
             if fault:
@@ -676,7 +665,7 @@ class Matcher:
             if not houses and place.sort in ("compound", "row"):
                 compound = place.id if isinstance(place.id, UUID) else None
                 title = self.titles[compound] if compound else str(place.id).split(" ", 1)[1]
-                absent = Because("{title}查不到{house}。", {"title": title, "house": read.house})
+                absent = Said("{title}查不到{house}。", {"title": title, "house": read.house})
                 yield Meaning(read, place.how, compound, missing="building", fault=absent, lane=place.id)
 
     def _on_street(self, read: Address, areas: Sequence[str]) -> Iterator[Meaning]:
@@ -695,16 +684,16 @@ class Matcher:
         fitting = next((kind for kind in FITTING[read.kind] if any(house.kind == kind for house in same)), None)
         return [house for house in same if house.kind == fitting]
 
-    def _house(self, read: Address, house: House, how: How, areas: Sequence[str], fault: Because | None = None) -> Meaning:
+    def _house(self, read: Address, house: House, how: How, areas: Sequence[str], fault: Said | None = None) -> Meaning:
         if fault is None and house.floors and (read.floor or 0) > house.floors:
-            fault = Because("{title}只有 {floors} 层,没有 {floor} 层。", {"title": house.title, "floors": house.floors, "floor": read.floor})
+            fault = Said("{title}只有 {floors} 层,没有 {floor} 层。", {"title": house.title, "floors": house.floors, "floor": read.floor})
         return self._checked(Meaning(read, how, house.compound, house, fault=fault), areas)
 
     def _checked(self, meaning: Meaning, areas: Sequence[str]) -> Meaning:
         """Against the areas that the address names."""
         scope = meaning.house.scope if meaning.house else self.scopes[meaning.compound]  # type: ignore[index]
         if meaning.fault is None and areas and not all(scope.startswith(area) or area.startswith(scope) for area in areas):
-            return replace(meaning, fault=Because("{title}不在所写的街道或社区里。", {"title": self._titled(meaning)}))
+            return replace(meaning, fault=Said("{title}不在所写的街道或社区里。", {"title": self._titled(meaning)}))
         return meaning
 
     def _resolve(self, where: str) -> Resolved:
@@ -778,7 +767,7 @@ class Matcher:
                 return True, areas
         return False, []
 
-    def _like(self, told: str) -> tuple[tuple[Place, Because], ...]:
+    def _like(self, told: str) -> tuple[tuple[Place, Said], ...]:
         """What sounds the same or differs in one character, else what is part of it: for a person to choose from."""
         if self._likes is None:
             self._likes = defaultdict(list)
@@ -786,7 +775,7 @@ class Matcher:
                 real = [place for place in places if place.sort != "area"]
                 for key in (_sound(name), *_neighbours(name)):
                     self._likes[key] += real
-        found: dict[UUID | str, tuple[Place, Because]] = {place.id: (place, LIKE) for place in self.vague.get(told, ())}
+        found: dict[UUID | str, tuple[Place, Said]] = {place.id: (place, LIKE) for place in self.vague.get(told, ())}
         for at in range(max(1, len(told) - 1)):
             core = told[at:]
             if at and not self._explained(told[:at])[0]:
@@ -808,9 +797,9 @@ class Matcher:
         sound = [meaning for meaning in told if meaning.fault is None]
         pool = [meaning for meaning in sound if meaning.missing in (None, "building")] or sound
         if address.near and pool:
-            return self._open(address, told, Because("写的是附近,不是那里面。"))
+            return self._open(address, told, Said("写的是附近,不是那里面。"))
         if address.unread:
-            return self._open(address, (), Because("号码读不懂:数目比楼栋、单元、室要多。"))
+            return self._open(address, (), Said("号码读不懂:数目比楼栋、单元、室要多。"))
         if not pool:
             return self._open(address, told, self._why(address, told))
         if len({meaning.key for meaning in pool}) == 1:
@@ -818,18 +807,18 @@ class Matcher:
         compounds = {meaning.compound for meaning in pool}
         if len(compounds) == 1 and None not in compounds and any(meaning.house is None for meaning in pool):
             return self._told(address, [meaning for meaning in pool if meaning.house is None], told)
-        return self._open(address, pool, Because("有 {count} 处都对得上。", {"count": len({meaning.key for meaning in pool})}))
+        return self._open(address, pool, Said("有 {count} 处都对得上。", {"count": len({meaning.key for meaning in pool})}))
 
-    def _why(self, address: Address, told: Sequence[Meaning]) -> Because:
+    def _why(self, address: Address, told: Sequence[Meaning]) -> Said:
         if faults := [meaning.fault for meaning in told if meaning.fault]:
             return faults[0]
         if not address.where and address.number is None:
-            return Because("没有写小区和楼栋号。" if address.room or address.unit or address.rest else "读不出地址。")
+            return Said("没有写小区和楼栋号。" if address.room or address.unit or address.rest else "读不出地址。")
         if not address.where:
-            return Because("没有写小区。")
+            return Said("没有写小区。")
         if address.number is None and self._resolve(address.where).places:
-            return Because("没有写门牌号或楼栋号。")
-        return Because("写的小区或街路名对不上任何一个。")
+            return Said("没有写门牌号或楼栋号。")
+        return Said("写的小区或街路名对不上任何一个。")
 
     def _told(self, address: Address, pool: Sequence[Meaning], others: Sequence[Meaning] = ()) -> Found:
         dwellings = {meaning.dwelling: meaning for meaning in pool if meaning.dwelling is not None}
@@ -838,11 +827,11 @@ class Matcher:
         if len({meaning.unit for meaning in pool}) > 1 and not chosen:
             best = replace(best, unit=None)
         title = self._titled(best)
-        why = [Because(HOW[best.how], {"title": title})]
+        why = [Said(HOW[best.how], {"title": title})]
         if best.house and not chosen and (limit := self._limit(address, best, len(dwellings))):
             why.append(limit)
         if best.house is None and best.missing:
-            why.append(Because("没有写楼栋号,只到小区。"))
+            why.append(Said("没有写楼栋号,只到小区。"))
         choices = [m for m in others if m.house] or (self._choices(best) if best.house and best.count > 1 else ())
         unit, dwelling = self._ids(best)
         return Found(
@@ -857,22 +846,22 @@ class Matcher:
             dwelling = UUID(self.rooms[meaning.house.id].ids[meaning.dwelling])
         return UUID(meaning.unit) if meaning.unit else None, dwelling
 
-    def _limit(self, address: Address, best: Meaning, dwellings: int) -> Because | None:
+    def _limit(self, address: Address, best: Meaning, dwellings: int) -> Said | None:
         """Why it is the house and not the dwelling."""
         read = best.read
         if address.several:
-            return Because("写了不止一户,只到楼栋。")
+            return Said("写了不止一户,只到楼栋。")
         if best.missing == "unit":
-            return Because("这栋楼没有登记 {unit} 单元,只到楼栋。", {"unit": read.unit})
+            return Said("这栋楼没有登记 {unit} 单元,只到楼栋。", {"unit": read.unit})
         if best.missing == "dwelling":
-            return Because("这栋楼没有登记这一室,只到楼栋。")
+            return Said("这栋楼没有登记这一室,只到楼栋。")
         if best.count > 1 or dwellings > 1:
-            return Because("这栋楼有 {count} 套都对得上,只到楼栋。", {"count": max(best.count, dwellings)})
+            return Said("这栋楼有 {count} 套都对得上,只到楼栋。", {"count": max(best.count, dwellings)})
         if (read.room or read.side) and self.inside:
-            return Because("这栋楼没有登记房屋,只到楼栋。")
+            return Said("这栋楼没有登记房屋,只到楼栋。")
         return None
 
-    def _open(self, address: Address, meanings: Sequence[Meaning], why: Because) -> Found:
+    def _open(self, address: Address, meanings: Sequence[Meaning], why: Said) -> Found:
         """No match: what it may be, best first."""
         compounds = {meaning.compound for meaning in meanings if meaning.fault not in UNSURE}
         only = next(iter(compounds)) if len(compounds) == 1 else None
@@ -903,7 +892,7 @@ class Matcher:
         for meaning in meanings:
             if meaning.key is None:
                 continue
-            why = meaning.fault or Because(HOW[meaning.how], {"title": self._titled(meaning)})
+            why = meaning.fault or Said(HOW[meaning.how], {"title": self._titled(meaning)})
             unit, dwelling = self._ids(meaning)
             rank = (meaning.house is None, meaning.fault is not None, meaning.missing is not None)
             told.setdefault((meaning.key, dwelling), (rank, Candidate(

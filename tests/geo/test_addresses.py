@@ -320,7 +320,7 @@ def test_an_address_leads_to_one_place_or_to_candidates(
     for told in (found, alone):
         assert (told.precision, told.missing, told.title) == (precision, missing, title), told.said()
         assert first in [one.title for one in told.candidates][:2] if first else told.candidates == ()
-        assert "{" not in told.said() and all(one.because.said() for one in told.candidates)
+        assert "{" not in told.said() and all(str(one.because) for one in told.candidates)
 
 
 def test_what_a_file_says_besides_tells_which_compound(houses: sa.Connection) -> None:
