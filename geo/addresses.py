@@ -348,6 +348,9 @@ ALONG = re.compile(rf".{{1,12}}?(?:路|街|弄|巷|大道|道|胡同)(?:(?:\d+|[
 NAMED = re.compile(rf"(?P<own>.*?)(?P<number>{NUMBER})(?P<kind>号楼|号院|幢|栋|座|楼|号)?")
 DWELLING = re.compile(r"(?:.*[-单元门幢栋])?(?P<room>[A-Z]?\d{1,5}[A-Z]?)(?:室|户|号|房)?")
 
+HEADED = re.compile("(?:详细|家庭|居住|现|现居住?|房屋|房产|所在|事发|服务)?(?:地址|住址)|位置描述|事发位置|门牌号?|房号|户室|ADDRESS(?:TEXT)?")
+AROUND = re.compile("(?:所属|所在)?小区(?:名称?)?|楼盘|COMPOUND")
+
 HOW: Mapping[How, str] = {
     "name": "写的就是{title}。",
     "alias": "按别名认作{title}。",
@@ -994,6 +997,13 @@ def _neighbours(name: str, least: int = 3) -> Iterator[str]:
     yield name
     if len(name) >= least:
         yield from (name[:at] + name[at + 1 :] for at in range(len(name)))
+
+
+def headed(columns: Iterable[str]) -> tuple[str | None, str | None]:
+    """Of a file's columns, that which says in words where something is, and that which says in which compound."""
+    told = {re.sub(r"[\s_():]+", "", keyed(column)): column for column in columns}
+    words = next((column for heading, column in told.items() if HEADED.fullmatch(heading)), None)
+    return words, next((column for heading, column in told.items() if AROUND.fullmatch(heading)), None)
 
 
 def searched(connection: sa.Connection, text: str, within: str | None = None) -> Found:

@@ -39,7 +39,7 @@ READ: dict[str, set[str] | None] = {
     "geo/intake.py": {"BOOLEANS", "SPELLED", "日"},
     "geo/addresses.py": {
         "STEMS", "GAP", "SHOP", "TAIL", "ROOM", "STREET", "SUFFIX", "COMMITTEE", "STEM", "GENERAL", "NAMED", "Address", "_plain", "_said",
-        "_read", "_dashed", "_floor", "_room", "_called", "_roomy", "_titled", "_dwellings", "_personal", "_where", "ENDS",
+        "_read", "_dashed", "_floor", "_room", "_called", "_roomy", "_titled", "_dwellings", "_personal", "_where", "ENDS", "HEADED", "AROUND",
     },
     "geo/matching.py": {"ENDS"},
     "geo/members.py": {

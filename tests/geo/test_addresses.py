@@ -1,13 +1,18 @@
 """Addresses as people write them lead to the house and the dwelling, or to nobody's house."""
 
+import csv
+import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import geopandas
 import pytest
+import shapely
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,29 +25,55 @@ from tests import town
 from tests.conftest import Within
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
-LOADS = (
-    ("areas.gpkg", "areas", "street", {"level": "street", "kind": "division"}),
-    ("areas.gpkg", "areas", "communities", {"level": "community"}),
-    ("compounds.gpkg", "compounds", None, {}),
-    ("buildings.zip", "buildings", None, {}),
-    ("units.csv", "units", None, {}),
-    ("dwellings_lanxi.csv", "dwellings", None, {}),
-)
+# In the order in which they refer to one another.
+INTO = {
+    "areas.gpkg/street": "INSERT INTO areas (name, code, path, level, kind, valid_from, geom)"
+        " SELECT r->>'街道名称', r->>'街道代码', r->>'街道代码', 'street', 'division', '2020-01-01', shape",
+    "areas.gpkg/communities": "INSERT INTO areas (name, code, path, level, valid_from, geom)"
+        " SELECT r->>'社区名称', r->>'社区编码', r->>'社区编码', 'community', '2020-01-01', shape",
+    "compounds.gpkg": "INSERT INTO compounds (name, code, address, scope, geom)"
+        " SELECT r->>'小区名称', r->>'小区编码', r->>'详细地址', left(r->>'小区编码', 12), shape",
+    "buildings.zip": "INSERT INTO buildings (name, code, compound, address, floors, scope, geom) SELECT r->>'LDMC', r->>'LDBM',"
+        " (SELECT id FROM compounds WHERE code = r->>'XQBM'), r->>'DZ', (r->>'CS')::integer, left(r->>'LDBM', 12), shape",
+    "units.csv": "INSERT INTO units (name, code, building, scope) SELECT r->>'单元', r->>'单元编码', b.id, b.scope",
+    "dwellings_lanxi.csv": "INSERT INTO dwellings (name, code, building, unit, floor, scope) SELECT r->>'室号', r->>'房屋编码', b.id,"
+        " (SELECT id FROM units WHERE code = r->>'单元编码'), (r->>'所在层')::integer, b.scope",
+}
 
 
 @pytest.fixture(scope="module")
-def lanxi(address, databases, migrated, key) -> Iterator[sa.Engine]:
-    """The sample town's houses, stairwells and dwellings, loaded as any file is."""
-    url = address.url(database=databases(migrated))
-    made = db.engine(url)
+def lanxi(address, databases, migrated) -> Iterator[sa.Engine]:
+    """The houses, stairwells and dwellings of the sample town, written without what triggers do: that is shown elsewhere."""
+    made = db.engine(address.url(database=databases(migrated)))
     with made.begin() as connection:
         connection.execute(sa.text("UPDATE instance SET prefix = '990101001', demo = true"))
-    loader = db.engine(address.url("jingwei_loader", database=url.database))
-    for file, into, layer, values in LOADS:
-        intake.load(loader, intake.Order(SAMPLE / file, into, values=values, layer=layer), key)
-    loader.dispose()
+        connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
+        for source, into in INTO.items():
+            rows, shapes = sheet(source)
+            housed = " JOIN buildings AS b ON b.code = r->>'楼栋编码'" if shapes is None else ""
+            connection.execute(
+                sa.text(
+                    f"{into} FROM (SELECT r, ST_Multi(ST_GeomFromEWKB(g)) AS shape"
+                    f" FROM unnest(CAST(:rows AS jsonb[]), CAST(:shapes AS bytea[])) AS t (r, g)) AS told{housed}"
+                ),
+                {"rows": [json.dumps(row, ensure_ascii=False) for row in rows], "shapes": shapes or [None] * len(rows)},
+            )
+        connection.execute(sa.text("INSERT INTO area_paths (path, level) SELECT path, level FROM areas"))
+    with made.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("ANALYZE"))
     yield made
     made.dispose()
+
+
+def sheet(source: str) -> tuple[list[dict[str, Any]], list[bytes] | None]:
+    """The rows of a sample file, and its shapes."""
+    name, _, layer = source.partition("/")
+    if name.endswith(".csv"):
+        with (SAMPLE / name).open(encoding="utf-8-sig", newline="") as text:
+            return list(csv.DictReader(text)), None
+    frame = geopandas.read_file(SAMPLE / name, **({"layer": layer} if layer else {}))
+    shapes = shapely.to_wkb(shapely.set_srid(frame.to_crs(4490).geometry.values, 4326), include_srid=True)
+    return json.loads(frame.drop(columns="geometry").to_json(orient="records", force_ascii=False)), [bytes(shape) for shape in shapes]
 
 
 @pytest.fixture
@@ -449,3 +480,68 @@ def test_only_who_answers_for_a_place_says_what_it_is_called(houses: sa.Connecti
             seen(houses, town.caller(houses, f"no_{role}", role, *([area] if area else []))) as connection,
         ):
             addresses.aliased(Matcher.ready(connection), "老宿舍", "compound", target)
+
+
+@pytest.fixture
+def load(lanxi: sa.Engine, address, key, tmp_path: Path) -> Iterator[Callable[..., intake.Report]]:
+    """Loads a table as text, as any file is."""
+    loader = db.engine(address.url("jingwei_loader", database=lanxi.url.database), pool=1)
+
+    def run(into: str, text: str, **more: Any) -> intake.Report:
+        path = tmp_path / f"{into}.csv"
+        path.write_text(text, "utf-8")
+        return intake.load(loader, intake.Order(path, into, **more), key, tmp_path / "cache")
+
+    yield run
+    loader.dispose()
+
+
+def told(engine: sa.Engine, query: str) -> list[sa.Row[tuple[object, ...]]]:
+    with engine.connect() as connection:
+        return list(connection.execute(sa.text(query)).all())
+
+
+def test_a_file_with_addresses_alone_is_placed(lanxi: sa.Engine, load: Callable[..., intake.Report]) -> None:
+    report = load(
+        "facilities",
+        "名称,编码,类别,地址\n菜店,Z1,shop,澜溪苑3幢底商\n驿站,Z2,shop,云汀街道澜溪社区澜溪苑\n诊所,Z3,shop,澜溪苑3幢2单元201\n"
+        "不明,Z4,shop,澜溪苑99幢\n无址,Z5,shop,\n",
+    )
+    assert (report.read, report.stored, report.unstored) == (5, 3, 2)
+    assert report.addressed == {"building": 1, "compound": 1, "dwelling": 1, "": 1}
+    query = (
+        "SELECT f.code, f.precision, f.scope, ST_Covers(CASE f.precision WHEN 'compound' THEN c.geom ELSE b.geom END, f.geom) AS inside"
+        " FROM facilities AS f, compounds AS c, buildings AS b WHERE f.code LIKE 'Z%' AND c.name = '澜溪苑' AND b.compound = c.id AND b.name = '3幢'"
+        " ORDER BY f.code"
+    )
+    assert told(lanxi, query) == [("Z1", "building", C1, True), ("Z2", "compound", C1, True), ("Z3", "dwelling", C1, True)]
+    kept = told(lanxi, "SELECT p.row, p.field, p.reason, p.value, p.suggestion FROM load_problems AS p JOIN batches AS b ON b.id = p.batch WHERE b.noun = 'facilities' ORDER BY 1")
+    assert [(row.row, row.field, row.value) for row in kept] == [(4, "geometry", "澜溪苑99幢"), (5, "geometry", "")]
+    assert kept[0].reason == "{title}查不到{house}。" and "澜溪苑9幢" in kept[0].suggestion
+    # What is there already stays where it is: the file says no better where.
+    with lanxi.begin() as connection:
+        connection.execute(sa.text("UPDATE facilities SET geom = ST_Translate(geom, 0.0001, 0), precision = 'exact' WHERE code = 'Z1'"))
+    moved = told(lanxi, "SELECT ST_AsText(geom), precision FROM facilities WHERE code = 'Z1'")
+    load("facilities", "名称,编码,类别,地址\n菜店,Z1,shop,澜溪苑5幢\n")
+    assert told(lanxi, "SELECT ST_AsText(geom), precision FROM facilities WHERE code = 'Z1'") == moved
+    load("incidents", "案卷号,标题,来源,地址\nZ9,灯不亮,群众举报,澜溪苑5幢\nZ10,灯不亮,群众举报,某处\n")
+    # A ticket without a place is a ticket all the same.
+    query = "SELECT number, precision, geom IS NULL AS nowhere, placing_reason FROM incidents WHERE number LIKE 'Z%' ORDER BY number"
+    assert [tuple(row)[:3] for row in told(lanxi, query)] == [("Z10", "exact", True), ("Z9", "building", False)]
+
+
+def test_households_by_their_address(lanxi: sa.Engine, load: Callable[..., intake.Report]) -> None:
+    report = load(
+        "households",
+        "户号,户编码,小区,住址,户人数\nH1,ZH1,澜溪苑,3-2-201张三家,2\nH2,ZH2,澜溪苑,3幢1单元309,3\nH3,ZH3,,澜北花园2幢1单元101,1\nH4,ZH4,澜溪苑,99-1-101李四,1\n",
+    )
+    assert (report.stored, report.unstored) == (3, 1)
+    query = (
+        "SELECT h.code, c.name || b.name AS house, d.name AS room, h.scope = b.scope AS held FROM households AS h JOIN buildings AS b ON b.id = h.building"
+        " JOIN compounds AS c ON c.id = b.compound LEFT JOIN dwellings AS d ON d.id = h.dwelling WHERE h.code LIKE 'ZH%' ORDER BY 1"
+    )
+    assert told(lanxi, query) == [("ZH1", "澜溪苑3幢", "201", True), ("ZH2", "澜溪苑3幢", None, True), ("ZH3", "澜北花园2幢", "101", True)]
+    # The column is read and not kept, neither of what is stored nor of what is not.
+    assert told(lanxi, "SELECT 1 FROM households WHERE extras::text LIKE '%张%'") == []
+    kept = told(lanxi, "SELECT p.* FROM load_problems AS p JOIN batches AS b ON b.id = p.batch WHERE b.noun = 'households'")
+    assert [(row.field, row.value) for row in kept] == [("building", "")] and "李四" not in str(kept)
