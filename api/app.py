@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import (
+    addresses,
     collections,
     control,
     desk,
@@ -76,6 +77,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(door.routes)
     app.include_router(oidc.routes)
     app.include_router(locating.routes)
+    app.include_router(addresses.routes)
     app.include_router(control.routes)
     app.include_router(topology.routes)
     app.include_router(redrawing.routes)

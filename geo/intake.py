@@ -26,7 +26,8 @@ import shapely
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from geo import db, files, matching, members, secrets, statements
+from geo import addresses, db, files, matching, members, secrets, statements
+from geo.addresses import Found, Hint, Matcher
 from geo.catalog import RESOURCES
 from geo.crs import Datum
 from geo.errors import Invalid, NotFound
@@ -34,7 +35,7 @@ from geo.keys import FieldKey
 from geo.language import Said, translated
 from geo.matching import BARE, Proposal
 from geo.placing import Placer, Places, replace
-from geo.resource import REASONS, SEAT, Field, Place, Resource
+from geo.resource import PRECISIONS, REASONS, SEAT, Field, Place, Resource
 from geo.staging import Blank, Counts, Missing, Staging
 from geo.terminal import said, spoken
 from geo.values import UNQUOTED, Reader, plain
@@ -93,6 +94,7 @@ class Report:
     dropped: dict[str, str] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)  # cells of a column that told what is taken in from nobody
+    addressed: Counter[str] = field(default_factory=Counter)  # by precision, '' for no match
     taken: dict[str, None] = field(default_factory=dict)  # what was taken for granted of values, in its order
     notes: list[str] = field(default_factory=list)
 
@@ -114,6 +116,10 @@ class Report:
         cleared = "列 {column} 有 {count} 格写着不收的情况,这些格没有收"
         lines += [said(cleared, column=column, count=count) for column, count in self.refused.items()]
         lines += [said("未收的列 {column}:{why}", column=column, why=say(why)) for column, why in self.dropped.items()]
+        if self.addressed:
+            precisions = {choice.code: choice.title for choice in PRECISIONS}
+            told = "、".join(f"{say(precisions.get(code, '对不上'))} {count}" for code, count in self.addressed.most_common())
+            lines.append(said("按地址查找:{counts}", counts=told))
         if self.placing:
             reasons = {choice.code: choice.title for choice in REASONS}
             told = "、".join(f"{say(reasons.get(reason, '正常'))} {count}" for reason, count in self.placing.most_common())
@@ -197,12 +203,13 @@ def staged(
         proposal = recognised(described, order, before(list(described.columns)))
         if seen is not None:
             seen(described, proposal)
-        resource, match, values = matched(proposal, described, order)
+        words = _worded(proposal, described)
+        resource, match, values = matched(proposal, described, order, words[0])
         report = opened(connection, resource, order, batch)
         _named(report, proposal, match, described)
         staging = Staging(connection, resource, report.batch, tuple(within), order.blank, key_column=match.get(resource.known_by or ""))
         staging.made()
-        desk = Desk(connection, resource, match, values, order, report, key, staging)
+        desk = Desk(connection, resource, match, values, order, report, key, staging, words)
         placer = Placer.ready(connection, cache) if resource.place is Place.POINT else None
         for part in batches:
             report.read += len(part.rows)
@@ -315,8 +322,16 @@ def recognised(described: "files.Described", order: Order, before: tuple[str, Ma
     return matching.proposed(described, noun or None, known, called, ordered=wanted, given=without)
 
 
-def matched(proposal: Proposal, described: "files.Described", order: Order) -> tuple[Resource, dict[str, str], dict[str, str]]:
-    """The noun of a file, which column each field is read from, and what is given for every row.
+def _worded(proposal: Proposal, described: "files.Described") -> tuple[str | None, str | None]:
+    """The columns that say in words where a row is and in which compound: of people too, whose address is looked up and not kept."""
+    return addresses.headed(column for column in described.columns if column not in proposal.refused)
+
+
+def matched(
+    proposal: Proposal, described: "files.Described", order: Order, words: str | None = None
+) -> tuple[Resource, dict[str, str], dict[str, str]]:
+    """The noun of a file, which column each field is read from, and what is given for every row. With a column of `words` for
+    where a row is, it need not say its building.
 
     Raises `Invalid` when no noun fits, an ordered column is not there, or a required field has neither column, value nor default.
     """
@@ -338,8 +353,9 @@ def matched(proposal: Proposal, described: "files.Described", order: Order) -> t
     match = {name: found.column for name, found in proposal.columns.items()} | dict(order.columns)
     match = {name: column for name, column in match.items() if column and name not in order.values}
     values = {name: given.value for name, given in proposal.values.items() if name not in match} | dict(order.values)
+    housed = {"building"} if words and resource.place is Place.INHERITS else set()
     for declared in resource.writable:
-        if declared.required and declared.default is None and declared.name not in {*match, *values}:
+        if declared.required and declared.default is None and declared.name not in {*match, *values, *housed}:
             raise Invalid(
                 "文件里没有“{title}”列。请用 --map {field}=列名 指明,或用 --set {field}=值 给出。",
                 title=declared.title, field=declared.name, columns=columns, spellings=list(declared.spellings), option="columns",
@@ -366,11 +382,13 @@ class Desk:
 
     def __init__(
         self, connection: sa.Connection, resource: Resource, match: Mapping[str, str], values: Mapping[str, str], order: Order,
-        report: Report, key: FieldKey, staging: Staging,
+        report: Report, key: FieldKey, staging: Staging, words: tuple[str | None, str | None] = (None, None),
     ) -> None:
         self.connection, self.resource, self.match, self.report, self.key = connection, resource, match, report, key
         self.staging = staging
         self.values = values
+        self.words, self.around = words
+        self.matcher: Matcher | None = None
         # A column that was only guessed to be an optional field may hold other things too: what is not understood stays
         # with the record. How precise a place is, is not guessed.
         self.soft = {
@@ -429,8 +447,9 @@ class Desk:
                 if len(one) and one[0].as_py() is None:
                     raise Invalid("--set {field} 的值不能用。", field=declared.name, value=self.values[declared.name])
                 rows.columns[declared.name] = _repeated(one, len(rows))
-            if declared.required and declared.default is None:
+            if declared.required and declared.default is None and declared.name in rows.columns:
                 rows.refuse(rows.columns[declared.name].is_null().to_numpy(False), declared.name, Said("缺少{title}", {"title": declared.title}))
+        self._worded(rows, batch)
         kept = {name: batch.columns[name] for name in self.report.extras}
         if self.resource.name not in BARE:
             kept |= rows.raw
@@ -445,6 +464,80 @@ class Desk:
         ]
         self._kept(rows, batch)
         return rows
+
+    def _worded(self, rows: Rows, batch: "files.Batch") -> None:
+        """What has no place of its own in the file is looked up by its address: a point in the building or compound for what is placed
+        by a point, the building and what is in it for what lies in one."""
+        point = self.resource.place is Place.POINT and self.resource.geometry == "POINT"
+        housed = self.resource.place is Place.INHERITS and "building" not in rows.columns
+        if self.words is None or not (point or housed):
+            return
+        texts = [plain(value) for value in batch.columns[self.words].to_pylist()]
+        wanted = rows.good & np.array([bool(text) for text in texts], bool)
+        if point:
+            wanted &= self._nowhere(rows)
+        at = np.flatnonzero(wanted)
+        around = batch.columns[self.around].to_pylist() if self.around else [None] * len(rows)
+        hints = [Hint(where=plain(around[row]) or "") for row in at]
+        if len(at):
+            self.matcher = self.matcher or Matcher.ready(self.connection, self.staging.within)
+        told = self.matcher.matched([texts[row] for row in at], hints) if self.matcher else []
+        found = dict(zip(at.tolist(), told, strict=True))
+        self.report.addressed.update(one.precision or "" for one in told)
+        if point:
+            self._pointed(rows, found, texts)
+        else:
+            self._seated(rows, found, texts)
+
+    def _nowhere(self, rows: Rows) -> NDArray[np.bool_]:
+        """Rows without coordinates. That of a record which is there already stays where it is: it may have been measured."""
+        if rows.shapes is not None:
+            without = shapely.is_missing(rows.shapes) | shapely.is_empty(rows.shapes)
+        elif rows.lon is not None and rows.lat is not None:
+            without = np.isnan(rows.lon) | np.isnan(rows.lat)
+        else:
+            without = np.ones(len(rows), bool)
+        key = self.resource.known_by
+        there = [text in self.known for text in rows.columns[key].to_pylist()] if key in rows.columns else [False] * len(rows)
+        nowhere: NDArray[np.bool_] = without & ~np.array(there, bool)
+        return nowhere
+
+    def _pointed(self, rows: Rows, found: Mapping[int, Found], texts: Sequence[str | None]) -> None:
+        if rows.shapes is None and (rows.lon is None or rows.lat is None):
+            rows.lon, rows.lat = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+        points = addresses.points(self.connection, found.values())
+        said = rows.columns["precision"].to_pylist() if "precision" in rows.columns else [None] * len(rows)
+        for at, one in found.items():
+            lies = one.building or one.compound
+            if one.precision and lies in points:
+                said[at] = one.precision
+                if rows.shapes is not None:
+                    rows.shapes[at] = shapely.Point(points[lies])
+                elif rows.lon is not None and rows.lat is not None:
+                    rows.lon[at], rows.lat[at] = points[lies]
+            elif self.resource.geometry_required:
+                self._unfound(rows, at, "geometry", one, texts[at])
+        if found:
+            rows.columns["precision"] = pa.array(said, pa.string())
+
+    def _seated(self, rows: Rows, found: Mapping[int, Found], texts: Sequence[str | None]) -> None:
+        for name in ("building", "unit", "dwelling"):
+            if name in {f.name for f in self.resource.writable} and name not in rows.columns:
+                ids = [getattr(found[at], name) if at in found else None for at in range(len(rows))]
+                rows.columns[name] = pa.array([str(id) if id else None for id in ids], pa.string())
+        for at, one in found.items():
+            if one.building is None:
+                self._unfound(rows, at, "building", one, texts[at])
+        title = self.resource["building"].title
+        rows.refuse(rows.columns["building"].is_null().to_numpy(False), "building", Said("缺少{title}", {"title": title}))
+
+    def _unfound(self, rows: Rows, at: int, name: str, one: Found, text: str | None) -> None:
+        """A row whose address leads nowhere is work for a person, who is told why and what it may be."""
+        # Of people no words are kept: a name may stand behind the address.
+        shown = "" if self.resource.name in BARE or text is None else text[:80]
+        likely = "、".join(candidate.title for candidate in one.candidates[:3])
+        rows.problems.append(Problem(at, name, one.because[0], shown, likely))
+        rows.good[at] = False
 
     def placed(self, rows: Rows, placer: Placer | None) -> Places | None:
         """Where each good row is; nothing for nouns that the database places as it stores them."""

@@ -6,7 +6,6 @@ their footprints. What is not understood or not found is told, never guessed.
 
 import math
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,8 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.dialects.postgresql import JSONB
 
-from geo import statements
+from geo import numbering, statements
+from geo.numbering import FITTING, HOUSE, LEVEL, NUMBER, NUMERAL, UNIT, Kind, cardinal, numeral
 
 # Metres between the points of a footprint's outline that share out the ground; wider where there are so many houses that
 # there would be more than MOST of them (a second or so of work).
@@ -31,18 +31,6 @@ SMOOTH = 1.5
 LONGEST = 300  # numbers in one range; more is a slip of the pen
 DEGREE = 111_320.0  # metres of latitude, near enough to space points
 
-Kind = Literal["house", "door", "any"]
-
-# What a number in a list may be the number of, best first: a house on a street is never meant by 幢.
-FITTING: Mapping[Kind, tuple[Kind, ...]] = {
-    "house": ("house", "any"), "door": ("door", "any", "house"), "any": ("house", "any", "door"),
-}
-
-NUMERAL = "〇零一二两三四五六七八九十百"
-NUMBER = rf"(?:\d+[A-Za-z]?|[A-Za-z]\d*|[{NUMERAL}]+)"
-HOUSE = "号楼|号院|幢|栋|座|楼|号"
-UNIT = "单元|门洞|门|梯"
-LEVEL = "层|楼"
 PARITY = r"(?:\(?(?P<parity>单|双)号?\)?)?"
 UNITS = rf"(?P<unit>{NUMBER})(?:(?:{UNIT})?-(?P<unit_to>{NUMBER}))?(?:{UNIT})"
 FLOORS = rf"(?P<floor>-?\d+)(?:(?:{LEVEL})?-(?P<floor_to>\d+))?(?:{LEVEL})"
@@ -259,7 +247,7 @@ def _houses(connection: sa.Connection, home: str, moment: datetime) -> list[Hous
     rows = statements.run(connection, "houses_of_home", home=home, moment=moment).all()
     units: dict[UUID, list[tuple[UUID, str]]] = defaultdict(list)
     for row in statements.run(connection, "stairwells_of_houses", houses=[row.id for row in rows]):
-        units[row.building].append((row.id, _numeral(re.sub(rf"(?:{UNIT})$", "", _plain(row.name)))))
+        units[row.building].append((row.id, numeral(re.sub(rf"(?:{UNIT})$", "", _plain(row.name)))))
     return [
         _house(row.id, row.scope, row.drawn, row.name, row.compound, row.aliases, bytes(row.geom), units[row.id])
         for row in rows
@@ -275,7 +263,7 @@ def _house(
     number, kind, own = None, "any", ""
     places = {_plain(text) for text in (compound, *re.split("[、,,;; ]", aliases or "")) if text}
     if called and not any(called[part] for part in ("high", "unit", "floor", "tail")):
-        number, kind, own = _numeral(called["low"]), _kind(called["kind"] or called["kind_of_low"]), called["where"]
+        number, kind, own = numeral(called["low"]), numbering.kind(called["kind"] or called["kind_of_low"]), called["where"]
         places |= {own} - {""}
     return House(
         id, scope, drawn, frozenset(places), _plain(compound or ""), whole, number, kind, own, footprint, tuple(units)  # type: ignore[arg-type]
@@ -366,7 +354,7 @@ class Token:
             if said.get("tail"):
                 raise ValueError(self.text)
             where = said["where"] or (before[-1].where if before and before[-1].number else "")
-            kind = _kind(said["kind"] or said["kind_of_low"])
+            kind = numbering.kind(said["kind"] or said["kind_of_low"])
             numbers = _range(said["low"], said["high"])
             if said["parity"]:
                 numbers = [n for n in numbers if int(re.sub(r"\D", "", n)) % 2 == (said["parity"] == "单")]
@@ -426,22 +414,15 @@ def _taught(token: Token, by: Token | None) -> None:
 
 
 def _plain(text: str) -> str:
-    """Full-width as half-width, one kind of dash, no name of a grid before the list."""
-    plain = unicodedata.normalize("NFKC", text)
-    plain = re.sub(r"\s*[—–−‐‑~-]+\s*", "-", plain)
-    plain = re.sub(rf"(?<=[\dA-Za-z幢栋座楼号元层{NUMERAL}])[至到](?=第?[\dA-Za-z{NUMERAL}])", "-", plain)
-    plain = re.sub(rf"第(?={NUMBER}(?:{HOUSE}|{UNIT}|{LEVEL}|-))", "", plain)
-    plain = re.sub(r"#楼?", "号楼", plain)
-    return re.sub(r"^[^:]*网格[^:]*:", "", plain).replace(":", "").strip()
-
-
-def _kind(suffix: str | None) -> Kind:
-    return "any" if suffix is None else "door" if suffix == "号" else "house"
+    """As `numbering.plain`, ranges with a dash, and no name of a grid before the list."""
+    told = numbering.plain(text)
+    told = re.sub(rf"(?<=[\dA-Za-z幢栋座楼号元层{NUMERAL}])[至到](?=第?[\dA-Za-z{NUMERAL}])", "-", told)
+    return re.sub(r"^[^:]*网格[^:]*:", "", cardinal(told)).replace(":", "").strip()
 
 
 def _range(low: str | None, high: str | None) -> list[str]:
     """The numbers from one to another: 1—8, A—D, 三—五. Raises `ValueError` for what is no range."""
-    one, other = _numeral(low or ""), _numeral(high or low or "")
+    one, other = numeral(low or ""), numeral(high or low or "")
     if one == other:
         return [one]
     if one.isdecimal() and other.isdecimal():
@@ -454,18 +435,3 @@ def _range(low: str | None, high: str | None) -> list[str]:
         return [chr(n) for n in range(start, end + 1)]
     raise ValueError(f"{low}-{high}")
 
-
-def _numeral(text: str) -> str:
-    """A number as we compare it: no leading zeros, capitals, 二十三 as 23."""
-    if text and all(c in NUMERAL for c in text):
-        digits = {c: n for n, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
-        if not any(c in "十百" for c in text):
-            return str(int("".join(str(digits[c]) for c in text)))
-        total, digit = 0, 0
-        for c in text:
-            if c in "十百":
-                total, digit = total + (digit or 1) * (10 if c == "十" else 100), 0
-            else:
-                digit = digits[c]
-        return str(total + digit)
-    return (text.lstrip("0") or text[-1:]).upper()

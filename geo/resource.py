@@ -131,7 +131,9 @@ class Field:
         return (self.name, self.title, *self.aliases)
 
 
-PRECISIONS = choices(exact="精确", building="楼栋", compound="小区", street="街巷", region="区域")
+# How sure a place is: `exact` is where it was measured; `dwelling`, `building` and `compound` are where the address was matched to
+# (the middle of the house, or of the compound); of a `street` some point on it; a `region` is no place, and nobody counts it.
+PRECISIONS = choices(exact="精确", dwelling="房屋", building="楼栋", compound="小区", street="街巷", region="区域")
 REASONS = choices(
     outside="不在任何网格内", overlap="网格重叠", contradiction="与所填区域不符", imprecise="只定位到区域", edge="在边界上"
 )

@@ -120,6 +120,7 @@ UNTOUCHED = {
     "area_paths": "paths of areas",
     "successions": "paths of areas",
     "placements": "paths of areas",
+    "address_aliases": "what houses are called by those who work here; the name of a person is refused",
     "direct_logins": "logins and paths",
     "mappings": "headings of sheets",
     "partial_uploads": "names of files",

@@ -48,6 +48,7 @@ CALLED = {
         "upload_made", "partial_begun", "partial_held", "partial_taken", "upload_moved", "upload_discarded", "uploads_told", "upload_problems", "upload_rows", "upload_tile",
         "rights_received", "rights_followed", "retention_told", "certificates_told", "trail_told",
         "unmaskings_told", "unmaskings_waiting", "unmasking_reviewed", "exports_told", "export_moved",
+        "names_addressed", "aliases_addressed", "address_aliased", "address_alias_ended",
     ),
     "jingwei_area, jingwei_area_several, jingwei_organisation, jingwei_organisation_several": (
         "unmasked", "export_asked", "export_allowed", "export_opened", "export_taken",
@@ -62,6 +63,7 @@ CALLED = {
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
         "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "place_in_house", "replace_in_houses",
         "members_written", "area_derived", "stated_now", "batch_undone", "batch_touched",
+        "names_addressed", "aliases_addressed", "address_aliased",
     ),
     "jingwei_web": (
         "relayed", "clock_struck", "tallies_folded", "moment_told", "retention_due", "retention_stretch", "retention_awaited",

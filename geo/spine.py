@@ -102,6 +102,25 @@ AREA_MEMBERS = sa.Table(
     comment="由楼栋、单元或楼层组成的区域(微网格)的成员。",
 )
 
+ADDRESS_ALIASES = sa.Table(
+    "address_aliases",
+    metadata,
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("text", sa.Text, nullable=False, comment="of an address, in one spelling, and nothing of who lives there"),
+    # Whose it is follows from what it means: its scope is that of its target, and there is none to keep up.
+    *[sa.Column(part, pg.UUID(), sa.ForeignKey(f"{part}s.id")) for part in ("compound", "building", "unit", "dwelling")],
+    sa.Column("source", sa.Text, nullable=False, server_default=sa.text("''"), comment="the file in which it was written so"),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("acting_as", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("at", Moment, nullable=False, server_default=NOW),
+    sa.Column("retired_at", Moment),
+    sa.CheckConstraint("length(text) BETWEEN 2 AND 60 AND text !~ '[0-9]{7}'", name="text"),
+    sa.CheckConstraint("length(source) <= 200", name="source"),
+    sa.CheckConstraint("num_nonnulls(compound, building, unit, dwelling) = 1", name="target"),
+    sa.Index("address_aliases_text_idx", "text", postgresql_where=sa.text("retired_at IS NULL")),
+    comment="有人说明过的地址写法:这样写的就是这个小区、这栋楼、这个单元、这套房。",
+)
+
 PLACEMENTS = sa.Table(
     "placements",
     metadata,

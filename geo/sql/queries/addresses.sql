@@ -1,0 +1,42 @@
+-- names_addressed --
+SELECT * FROM names_addressed();
+
+-- aliases_addressed --
+SELECT * FROM aliases_addressed()
+WHERE CAST(:within AS text[]) IS NULL OR EXISTS (SELECT FROM unnest(CAST(:within AS text[])) AS held WHERE scope ^@ held);
+
+-- alias_kept --
+SELECT address_aliased(:words, :part, :target, :source);
+
+-- alias_ended --
+SELECT address_alias_ended(:alias);
+
+-- buildings_addressed --
+-- All, or those that one text may speak of: of the compounds that it seems to name, or called as it says. What a name ends
+-- with is cut off by its letters, not by a pattern: that took 4 times as long.
+SELECT id, name, address, compound, scope, floors FROM buildings
+WHERE retired_at IS NULL
+  AND (CAST(:within AS text[]) IS NULL OR EXISTS (SELECT FROM unnest(CAST(:within AS text[])) AS held WHERE scope ^@ held))
+  AND (CAST(:told AS text) IS NULL OR compound = ANY (CAST(:compounds AS uuid[])) OR id = ANY (CAST(:houses AS uuid[]))
+       OR (rtrim(name, :ends) <> '' AND strpos(:told, rtrim(name, :ends)) > 0)
+       OR (rtrim(address, :ends) <> '' AND strpos(:told, rtrim(address, :ends)) > 0))
+ORDER BY id;
+
+-- points_addressed --
+SELECT id, ST_X(point) AS lon, ST_Y(point) AS lat FROM (
+    SELECT id, ST_PointOnSurface(geom) AS point FROM buildings WHERE id = ANY (CAST(:houses AS uuid[]))
+    UNION ALL SELECT id, ST_PointOnSurface(geom) FROM compounds WHERE id = ANY (CAST(:compounds AS uuid[]))
+) AS told;
+
+-- stairwells_addressed --
+-- A row a house: a row a stairwell took twice as long to read.
+SELECT building, array_agg(id::text) AS ids, array_agg(name) AS names
+FROM (SELECT id, building, name FROM units WHERE building = ANY (:houses) AND retired_at IS NULL ORDER BY id) AS told GROUP BY building;
+
+-- dwellings_addressed --
+SELECT building, array_agg(id::text) AS ids, array_agg(unit::text) AS units, array_agg(name) AS names, array_agg(floor) AS floors
+FROM (SELECT id, building, unit, name, floor FROM dwellings WHERE building = ANY (:houses) AND retired_at IS NULL ORDER BY id) AS told
+GROUP BY building;
+
+-- areas_titled --
+SELECT path, area_title(path) AS title FROM unnest(CAST(:paths AS text[])) AS path;
