@@ -170,7 +170,7 @@ def _table(path: Path, job: Path) -> Path:
 
 def _notation(path: Path, job: Path, kind: str, text: bytes) -> Path:
     """JSON under the ending of its kind: of features, in lines, of a topology or of ESRI's."""
-    if text.startswith(b"[") or not text.startswith(b"{"):
+    if not text.startswith(b"{"):
         raise Refused(DISGUISED)
     kinds = re.findall(rb'"type"\s*:\s*"([^"]*)"', text)
     if any(k.lower().startswith((b"gdal", b"vrt")) for k in kinds) or b'"command_line"' in text:
@@ -186,7 +186,7 @@ def _notation(path: Path, job: Path, kind: str, text: bytes) -> Path:
         elif re.search(rb'"geometryType"\s*:\s*"esriGeometry', text):
             kind = ".esrijson"
     if kind in (".geojson", ".json", ".topojson", ".esrijson"):
-        _shallow(path)
+        shallow(path)
     if kind == path.suffix.lower():
         return path
     copy = job / f"notation{kind}"
@@ -198,7 +198,8 @@ def _closed(line: bytes) -> bool:
     return line.rstrip().endswith(b"}") and line.count(b"{") == line.count(b"}")
 
 
-def _shallow(path: Path) -> None:
+def shallow(path: Path) -> None:
+    """Refuse what is nested deeper than a parser's stack."""
     depth = deepest = 0
     with path.open("rb") as source:
         while chunk := source.read(1 << 20):
@@ -235,6 +236,9 @@ def _listed(path: Path, pyogrio: Any, how: Mapping[str, Any]) -> list[Layer]:
     names = [str(name) for name, _ in pyogrio.list_layers(path)]
     if len(names) == 1:
         return [Layer(names[0])]
+    if path.suffix == ".gpx":
+        # The points of a track are its line once more.
+        names = [name for name in names if not name.endswith("_points")]
     layers = []
     for name in names:
         count = pyogrio.read_info(path, layer=name, force_feature_count=True, **how)["features"]

@@ -1,8 +1,10 @@
 """Which columns of a table say where, and what their cells say."""
 
+import contextlib
 import math
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -59,16 +61,16 @@ def titled(title: str) -> Datum | None:
 
 
 WKT = re.compile(r"\s*(?:SRID=\d+;)?\s*(?:MULTI)?(?:POINT|LINESTRING|POLYGON|GEOMETRYCOLLECTION)|\s*0[01][0-9A-Fa-f]{16,}\s*$", re.I)
-PAIR = r"^\s*[\[(\"(]?\s*(?P<x>-?\d{1,9}(?:\.\d+)?)\s*[,,;; ]\s*(?P<y>-?\d{1,9}(?:\.\d+)?)\s*[\])\")]?\s*$"
+PAIR = r"^\s*[\[(\"\uff08]?\s*(?P<x>-?\d{1,9}(?:\.\d+)?)\s*[,; \uff0c\uff1b]\s*(?P<y>-?\d{1,9}(?:\.\d+)?)\s*[\])\"\uff09]?\s*$"
 
 
 def _is_wkt(column: pa.Array) -> bool:
-    told = [text for text in column.slice(0, 1000).to_pylist() if text]
+    told = [text for text in column.slice(0, 1000).to_pylist() if text and isinstance(text, str)]
     return bool(told) and sum(bool(WKT.match(text)) for text in told) * 2 >= len(told)
 
 
 def _is_pair(column: pa.Array) -> bool:
-    told = [text for text in column.slice(0, 1000).to_pylist() if text]
+    told = [text for text in column.slice(0, 1000).to_pylist() if text and isinstance(text, str)]
     return bool(told) and sum(bool(re.match(PAIR, text)) for text in told) * 2 >= len(told)
 
 
@@ -107,28 +109,50 @@ def _degrees(text: str | None) -> float:
     return math.copysign(abs(whole) + minutes / 60 + seconds / 3600, whole) * (-1 if re.search("[SW南西]", said) else 1)
 
 
+def _parsed(parse: Callable[..., Any], told: Any, reasons: list[str | None]) -> Any:
+    """Shapes of WKB or WKT; None where it says none."""
+    try:
+        return parse(told, on_invalid="ignore")
+    except NotImplementedError:
+        # Arcs, for which GEOS has a type and shapely none: one of them would stop all.
+        out = np.full(len(told), None, object)
+        for at, one in enumerate(told):
+            try:
+                out[at] = parse(one, on_invalid="ignore")
+            except NotImplementedError:
+                reasons[at] = "是圆弧或曲线,请在原软件中转成折线再传"
+        return out
+
+
 def drawn(source: Source, part: pa.RecordBatch, reasons: list[str | None]) -> Any:
     """The shapes of a batch; of what is none, `reasons` tells why."""
     if source.shapes and source.drawn:
         return source.drawn(part.column(source.shapes))
     if source.wkb:
         raw = np.array(part.column(source.wkb).to_pylist(), object)
-        shapes = shapely.from_wkb(raw, on_invalid="ignore")
-        for at in np.flatnonzero(shapely.is_missing(shapes) & np.array([r is not None for r in raw])):
-            reasons[at] = "几何损坏"
+        shapes = _parsed(shapely.from_wkb, raw, reasons)
+        source.closed = set()
+        for at in np.flatnonzero(shapely.is_missing(shapes) & np.array([r is not None for r in raw])).tolist():
+            # What can be helped by closing a ring; anything else is no shape.
+            with contextlib.suppress(shapely.errors.GEOSException, NotImplementedError):
+                shapes[at] = shapely.from_wkb(raw[at], on_invalid="fix")
+            if shapes[at] is None:
+                reasons[at] = reasons[at] or "几何损坏"
+            else:
+                source.closed.add(at)
         return shapes
     texts = [None if t is None else str(t).strip() for t in part.column(source.wkt).to_pylist()]
     binary = np.array([t is not None and t[:2] in ("00", "01") for t in texts], bool)
     srids = [re.match(r"SRID=(\d{1,6});", t, re.I) if t else None for t in texts]
     bare = [t[found.end() :] if t and found else t for t, found in zip(texts, srids, strict=True)]
-    shapes = shapely.from_wkt(np.array([None if b else t for t, b in zip(bare, binary, strict=True)], object), on_invalid="ignore")
+    shapes = _parsed(shapely.from_wkt, np.array([None if b else t for t, b in zip(bare, binary, strict=True)], object), reasons)
     if binary.any():
-        shapes[binary] = shapely.from_wkb(np.array(bare, object)[binary], on_invalid="ignore")
+        shapes[binary] = _parsed(shapely.from_wkb, np.array(bare, object)[binary], [None] * int(binary.sum()))
     stated = np.array([int(found[1]) if found else 0 for found in srids], np.int32)
     shapes = shapely.set_srid(shapes, np.where(stated > 0, stated, np.maximum(0, shapely.get_srid(shapes))))
     expected = None if source.crs is None else source.crs.to_epsg()
-    for at in np.flatnonzero(shapely.is_missing(shapes) & np.array([t is not None for t in texts])):
-        reasons[at] = "WKT 读不懂"
+    for at in np.flatnonzero(shapely.is_missing(shapes) & np.array([t is not None for t in texts])).tolist():
+        reasons[at] = reasons[at] or "WKT 读不懂"
     told = shapely.get_srid(shapes)
     for other in np.flatnonzero((told > 0) & (told != (told if expected is None else expected))):
         reasons[other], shapes[other] = f"SRID {told[other]} 与前面的行不同({expected})", None
