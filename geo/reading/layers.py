@@ -45,6 +45,8 @@ def layer(path: Path, job: Path, order: Mapping[str, Any]) -> Source:
 def opened(path: Path, order: Mapping[str, Any], encoding: str | None = None) -> Source:
     """A layer by GDAL, as it is."""
     kind = path.suffix.lower()
+    # Only where there is none: what restores an index goes through every shape, and stumbles over what a good one passes by.
+    os.environ["SHAPE_RESTORE_SHX"] = "NO" if path.with_suffix(".shx").exists() else "YES"
     pyogrio = gdal(DRIVERS[kind], order["drivers"])
     # A GeoPackage in write-ahead mode would be written to for being read; a schema would be fetched.
     how: dict[str, Any] = {".gpkg": {"IMMUTABLE": "YES"}, ".gml": {"DOWNLOAD_SCHEMA": "NO", "WRITE_GFS": "NO"}}.get(kind, {})
@@ -80,7 +82,7 @@ def opened(path: Path, order: Mapping[str, Any], encoding: str | None = None) ->
 def gdal(drivers: set[str], known: Sequence[str]) -> Any:
     """pyogrio, started with these drivers, no network and no look at what lies beside the file."""
     os.environ |= {
-        "OGR_SKIP": ",".join(sorted({*known} - drivers)), "GDAL_SKIP": "VRT", "SHAPE_RESTORE_SHX": "YES",
+        "OGR_SKIP": ",".join(sorted({*known} - drivers)), "GDAL_SKIP": "VRT",
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none", "GDAL_HTTP_MAX_RETRY": "0",
         "OGR_GEOJSON_MAX_OBJ_SIZE": "200", "OGR_SQLITE_LOAD_EXTENSIONS": "NO", "GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": "32",
         "GML_SKIP_RESOLVE_ELEMS": "ALL", "DXF_CLOSED_LINE_AS_POLYGON": "YES", "DXF_MAX_BSPLINE_CONTROL_POINTS": "2000",

@@ -32,14 +32,15 @@ TITLED = {
 def located(source: Source, first: pa.RecordBatch, datum: Datum | None) -> None:
     """Which columns of a table say where. Of several pairs the one of the datum that was named, else one nobody has shifted."""
     heads = {re.sub(r"[\s_\-]", "", title).lower(): name for name, title in reversed(source.names.items())}
-    source.wkt = next((heads[name] for name in WKTS if name in heads and _is_wkt(first.column(heads[name]))), None)
+    spelled = [name for name in (*WKTS, *heads) if name in heads and (name in WKTS or "wkt" in name)]
+    source.wkt = next((heads[name] for name in spelled if _is_wkt(first.column(heads[name]))), None)
     if source.wkt:
         return
     pairs: dict[Datum | None, dict[str, str]] = {}
     for name, title in reversed(source.names.items()):
         said = titled(title)
         base = unicodedata.normalize("NFKC", TITLED[said].sub("", title) if said else title).lower()
-        base = re.sub(r"[\s_\-.·度°()]|坐标|中心点?|(?<=.)值$|poi|center|centroid", "", base)
+        base = re.sub(r"[\s_\-.·度°()]|坐标|中心点?|(?<=.)值$|poi|geom|center|centroid", "", base)
         for axis, words in (("lon", LONS), ("lat", LATS)):
             if re.fullmatch(words, base):
                 pairs.setdefault(said, {})[axis] = name
@@ -96,6 +97,9 @@ def _numbers(column: pa.Array) -> Any:
 DEGREES = re.compile(r"[^\d.-]*(-?\d+(?:\.\d+)?)[°度d](?:(\d+(?:\.\d+)?)['′分m])?(?:(\d+(?:\.\d+)?)(?:\"|″|''|′′|秒|s))?[^\d]*", re.I)
 
 
+SPACED = re.compile(r"([NSEW]?)\s*(-?\d{1,3})\s+(\d{1,2})\s+(\d{1,2}(?:\.\d+)?)\s*([NSEW]?)", re.I)
+
+
 def _degrees(text: str | None) -> float:
     """A number, or degrees with minutes and seconds; NaN for anything else."""
     said = unicodedata.normalize("NFKC", text or "").strip()
@@ -103,6 +107,8 @@ def _degrees(text: str | None) -> float:
         return float(said)
     except ValueError:
         pass
+    if spaced := SPACED.fullmatch(said):
+        said = f"{spaced[1]}{spaced[2]}°{spaced[3]}'{spaced[4]}″{spaced[5]}"
     if not (found := DEGREES.fullmatch(re.sub(r"\s", "", said))):
         return math.nan
     whole, minutes, seconds = (float(part or 0) for part in found.groups())

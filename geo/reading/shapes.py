@@ -75,7 +75,8 @@ def _unearthly(shapes: Any) -> Iterator[tuple[int, str]]:
     xy, owner = shapely.get_coordinates(shapes, return_index=True)
     # Written so that NaN is bad too. A hair beyond the edge of the world is rounding.
     bad = ~((np.abs(xy[:, 0]) <= 180 + HAIR) & (np.abs(xy[:, 1]) <= 90 + HAIR))
-    for at in np.unique(owner[(np.abs(xy[:, 0]) > 180) | (np.abs(xy[:, 1]) > 90)]).tolist():
+    over = (np.abs(xy[:, 0]) > 180) | (np.abs(xy[:, 1]) > 90)
+    for at in np.setdiff1d(owner[over], owner[bad]).tolist():
         shapes[at] = shapely.transform(shapes[at], lambda c: np.clip(c, (-180, -90), (180, 90)))
     for at, place in dict(zip(owner[bad][::-1].tolist(), xy[bad][::-1].tolist(), strict=True)).items():
         finite = np.isfinite(place).all()

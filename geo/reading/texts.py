@@ -48,10 +48,15 @@ def delimited(path: Path, order: Mapping[str, Any]) -> Source:
         raise Refused(EMPTY)
     if path.suffix.lower() == ".txt" and path.stat().st_size <= LISTED and (listed := _list(path, used)):
         return listed
+    # A Mac of long ago ended lines with a carriage return.
+    head = io.StringIO(head, newline=None).read()
     first_line = head.lstrip("\r\n").split("\n", 1)[0]
     delimiter = max("\t,;|", key=lambda mark: (first_line.count(mark), head.count(mark)))
     # A broken last record must not decide where the header is.
-    rows = [row for row, _ in zip(csv.reader(io.StringIO(head), delimiter=delimiter), range(grids.LOOKED), strict=False)]
+    try:
+        rows = [row for row, _ in zip(csv.reader(io.StringIO(head), delimiter=delimiter), range(grids.LOOKED), strict=False)]
+    except csv.Error as error:
+        raise Refused(LOOSE, reason=str(error)) from error
     found = grids.heading(rows, (), order.get("header"))
     source = Source(iter(()), None)
     titles = dict(enumerate(grids.named([title.strip() for title in found.titles], source)))
@@ -286,7 +291,7 @@ class _Count(NamedTuple):
 @cache
 def _counted(path: Path, encoding: str) -> _Count:
     """How many lines there are, when all of the file can be read in this encoding; refuses when not."""
-    lines, quoted, size, last = 0, False, 0, b"\n"
+    lines, returns, quoted, size, last = 0, 0, False, 0, b"\n"
     try:
         decoder = codecs.getincrementaldecoder(encoding)()
         with _bytes(path) as raw:
@@ -295,13 +300,14 @@ def _counted(path: Path, encoding: str) -> _Count:
                 if size > UNZIPPED:
                     raise Refused("压缩包解开后过大。")
                 decoder.decode(chunk)
+                returns += chunk.count(b"\r")
                 lines, quoted, last = lines + chunk.count(b"\n"), quoted or b'"' in chunk, chunk
             decoder.decode(b"", final=True)
     except (UnicodeError, LookupError) as error:
         raise Refused("按 {encoding} 读不通,请用 --encoding 指明编码。", encoding=encoding, option="--encoding") from error
     except (OSError, EOFError, zlib.error) as error:
         raise Refused(CUT, reason=str(error)[:300]) from error
-    return _Count(lines + (last[-1:] != b"\n"), quoted)
+    return _Count((lines or returns) + (last[-1:] not in b"\r\n"), quoted)
 
 
 def text_encoding(path: Path) -> str:

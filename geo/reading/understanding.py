@@ -157,7 +157,13 @@ def _pointed(source: Source, first: pa.RecordBatch) -> bool:
 
 def _cautioned(source: Source) -> None:
     """Say how far off positions may be that reach storage by no exact path."""
+    import pyproj
+
     assert source.crs is not None
+    try:
+        crs.positions_to_storage(np.zeros(1), np.zeros(1), source.crs, Datum.CGCS2000)
+    except pyproj.exceptions.ProjError as error:
+        raise Refused("坐标系 {name} 换算不到经纬度,请用 --crs 指明。", name=source.crs.name, option="--crs") from error
     off, name = crs.accuracy(source.crs), source.crs.name
     if off is None:
         sentence = "{name} 到 CGCS2000 没有公开的转换参数,位置可能差几十到一百多米;请测绘部门转换后再传更准"
