@@ -226,11 +226,12 @@ def _told_in_utf8(path: Path, job: Path) -> Path:
 
 
 def _declares(path: Path) -> bool:
-    """Whether a GeoJSON names its CRS, as it could before the standard fixed one."""
+    """Whether a GeoJSON names a CRS other than the one that programs write into all of them."""
     if path.suffix in (".kml", ".gpx"):
         return False
     with path.open("rb") as file:
-        return b'"crs"' in file.read(4096)
+        head = file.read(4096)
+    return b'"crs"' in head and b"CRS84" not in head
 
 
 def _listed(path: Path, pyogrio: Any, how: Mapping[str, Any]) -> list[Layer]:
