@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from xml.parsers import expat
 
 import numpy as np
 import pyarrow as pa
@@ -127,12 +128,14 @@ def _tagged(path: Path, job: Path, kind: str) -> Path:
         head = file.read(1 << 16)
         if head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head[:64]:
             raise Refused("请把 XML 文件存为 UTF-8 编码再传。")
-        before = b""
+        before, parser = b"", expat.ParserCreate()
         file.seek(0)
         while chunk := file.read(1 << 20):
             if b"<!ENTITY" in before + chunk or b"<!DOCTYPE" in before + chunk:
                 raise Refused(DISGUISED, reason="DOCTYPE")
             before = chunk[-16:]
+            _well_formed(parser, chunk, final=False)
+        _well_formed(parser, b"", final=True)
     marks = {".kml": rb"<(?:\w+:)?kml\b", ".gml": rb"opengis\.net/gml|<(?:\w+:)?FeatureCollection\b", ".gpx": rb"<gpx\b"}
     if not re.search(marks[kind], head, re.I):
         raise Refused(DISGUISED)
@@ -146,6 +149,14 @@ def _tagged(path: Path, job: Path, kind: str) -> Path:
         out.write(head)
         shutil.copyfileobj(file, out, 1 << 20)
     return copy
+
+
+def _well_formed(parser: "expat.XMLParserType", chunk: bytes, final: bool) -> None:
+    """Refuse broken XML, of which GDAL would give the rows before the break, or none, without a word."""
+    try:
+        parser.Parse(chunk, final)
+    except expat.ExpatError as error:
+        raise Refused("XML 在第 {line} 行断了或写错了,请重新导出后再传。", line=error.lineno, reason=expat.ErrorString(error.code)) from error
 
 
 def _beside(path: Path, job: Path, others: Sequence[str], head: bytes | None = None) -> Path:
