@@ -136,13 +136,13 @@ if __name__ == "__main__":
     from geo.errors import GeoError
 
     drivers = sorted(files._known())
-    from geo.reading import kinds, layers, stream  # noqa: F401
-    from geo.reading.__main__ import main
-
     # What the readers import for themselves, once and for all cases; GDAL with the drivers of this kind.
     import pyarrow.parquet  # noqa: F401
     import pyproj.transformer  # noqa: F401
     import python_calamine  # noqa: F401
+
+    from geo.reading import kinds, layers, stream  # noqa: F401
+    from geo.reading.__main__ import main
 
     inner = {"shp.zip": ".shp", "gpkg": ".gpkg", "geojson": ".geojson", "kml": ".kml", "fgb": ".fgb", "dxf": ".dxf", "gml": ".gml"}.get(what)
     if inner:

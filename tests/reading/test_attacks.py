@@ -1,5 +1,6 @@
 """Files that are built to hurt: each is refused or inert, whatever its name, and the reader stays within its bounds."""
 
+import contextlib
 import json
 import os
 import resource
@@ -146,10 +147,8 @@ def test_nesting(tmp_path, read):
         assert "嵌套" in refused(read, tmp_path / name)
     collection = "GEOMETRYCOLLECTION (" * 5000 + "POINT (1 1)" + ")" * 5000
     (tmp_path / "a.csv").write_text(f'n,wkt\n1,"{collection}"\n2,"POINT (120 30)"\n')
-    try:
+    with contextlib.suppress(Invalid):
         read(tmp_path / "a.csv")
-    except Invalid:
-        pass
 
 
 def dbf(records, width, name=b"a"):
