@@ -33,6 +33,8 @@ LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 def test_reference_pages_are_those_of_the_declarations() -> None:
     written = {path.name: path.read_text(encoding="utf-8") for path in reference.FOLDER.glob("*.md")}
     told = reference.pages()
+    # Measured, not declared: `python -m bench uploads` writes it where the corpora are.
+    del written["uploads.md"]
     assert sorted(written) == sorted(told)
     # Run `jingwei docs` after changing a declaration.
     assert [name for name, text in told.items() if written[name] != text] == []

@@ -29,7 +29,9 @@ def main() -> None:
         walled(order["size"])
         written(order, job, sys.stdout.buffer)
     except Refused as refusal:
-        (job / "refusal").write_text(json.dumps({"sentence": str(refusal), **refusal.facts}, ensure_ascii=False, default=str))
+        # Libraries name the place where they read, which is nobody's business.
+        told = json.dumps({"sentence": str(refusal), **refusal.facts}, ensure_ascii=False, default=str).replace(f"{job}/", "")
+        (job / "refusal").write_text(told, "utf-8")
         sys.exit(3)
 
 

@@ -92,6 +92,12 @@ def _extended(source: Source, schema: pa.Schema) -> None:
         source.crs = reference(said.get("crs"))
         source.stated = source.crs is not None
         return
+    for field in schema:
+        # Said by the name alone.
+        if pa.types.is_binary(field.type) and field.name.lower() in ("geometry", "geom", "wkb", "shape", "wkb_geometry", "the_geom"):
+            source.wkb = field.name
+            del source.names[field.name]
+            return
 
 
 def _nested(source: Source, name: str, kind: str) -> None:

@@ -9,16 +9,16 @@ from geo.reading.source import Refused, Source
 
 LOOKED = 50  # rows in which a heading is looked for
 # The first cell of a row of sums. A place may be called so too, but then more follows.
-TOTAL = re.compile(r"\s*(?:本页|本表|累计)?\s*(?:合\s*计|总\s*计|小\s*计|共\s*计)(?:\s*[::(（].{0,16}|\s*[\d.]{0,9}\s*[户人栋幢条个]?\s*)?")
+TOTAL = re.compile(r"\s*(?:本页|本表|累计)?\s*(?:合\s*计|总\s*计|小\s*计|共\s*计)(?:\s*[:\uff1a(\uff08].{0,16}|\s*[\d.]{0,9}\s*[户人栋幢条个]?\s*)?")
 # Titles of columns that hold numbers of houses, which a spreadsheet takes for days of the year.
 HOUSED = re.compile("房|室|号楼|楼号|楼栋|楼幢|栋|幢|单元|门牌|户号|地址|住址|house|room|unit|building|address|dwelling", re.I)
 DATED = re.compile("日期|时间|日$|年月|生日|出生|date|time|birth|建成|竣工", re.I)
-HOUSE = re.compile(r"\d{1,4}(?:[-—－]\d{1,4}){1,3}")
+HOUSE = re.compile(r"\d{1,4}(?:[-\u2014\uff0d]\d{1,4}){1,3}")
 MONTHS = {name: number for number, name in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)}
 # How a spreadsheet shows a day when it saves text: 3月2日, 2-Mar, Mar-32.
 SHOWN = re.compile(r"(?P<m>\d{1,2})月(?P<d>\d{1,2})日|(?P<d2>\d{1,2})-(?P<m2>[A-Za-z]{3})|(?P<m3>[A-Za-z]{3})-(?P<y>\d{2})")
 LOST = re.compile(r"[1-9](?:\.\d+)?[Ee]\+(?:1[5-9]|2\d)")
-VALUE = re.compile(r"-?\d+(?:\.\d+)?|\d{1,4}(?:[-—－]\d{1,4}){1,3}|1\d{10}|\d{17}[\dXx]")
+VALUE = re.compile(r"-?\d+(?:\.\d+)?|\d{1,4}(?:[-\u2014\uff0d]\d{1,4}){1,3}|1\d{10}|\d{17}[\dXx]")
 YEAR = re.compile(r"(?:19|20)\d\d年?")
 
 Rows = Sequence[Sequence[object]]
@@ -58,7 +58,9 @@ def heading(rows: Rows, merges: Sequence[Merge] = (), wanted: str | None = None)
         first = last = _fullest(rows)
         if first == 0 and _bare(rows):
             return Heading(0, -1, [""] * len(rows[0]))
-        if first + 1 < len(rows) and _finished(rows[first], rows[first + 1], first, merges):
+        if first and _finished(rows[first - 1], rows[first], first - 1, merges):
+            first -= 1
+        elif first + 1 < len(rows) and _finished(rows[first], rows[first + 1], first, merges):
             last = first + 1
     if last > first:
         return Heading(first, last, _joined(rows[first : last + 1], [m for m in merges if m[0] == first]))
@@ -212,7 +214,8 @@ def _finished(above: Sequence[object], below: Sequence[object], at: int, merges:
     """Whether the row below a heading belongs to it: words that stand under titles reaching over several columns, and nothing
     under those that reach down."""
     told = [number for number, cell in enumerate(below) if full(cell)]
-    if not told or not all(isinstance(below[number], str) for number in told):
+    # One title above all is the table's.
+    if not told or sum(map(full, above)) < 2 or not all(isinstance(below[number], str) for number in told):
         return False
     if any(VALUE.fullmatch(str(below[number]).strip()) for number in told):
         return False
@@ -246,4 +249,6 @@ def _joined(rows: Rows, merges: Sequence[Merge]) -> list[str]:
 
 
 def _text(cell: object) -> str:
-    return re.sub(r"\s+", "", str(cell)) if cell is not None and re.search(r"[\u4e00-\u9fff]", str(cell)) else str(cell or "").strip()
+    """A title without the blanks that stretch it (姓 名) and without line breaks."""
+    said = re.sub(r"\s+", " ", str(cell)).strip() if cell is not None else ""
+    return re.sub(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])", "", said)

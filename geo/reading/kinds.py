@@ -12,7 +12,7 @@ from geo.reading.columnar import parquet
 from geo.reading.shapefile import shapefile
 from geo.reading.sheets import workbook
 from geo.reading.source import Refused, Source
-from geo.reading.texts import delimited
+from geo.reading.texts import delimited, records
 
 TEXTS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 SHEETS = (".xlsx", ".xls", ".xlsb", ".xlsm", ".ods", ".et")
@@ -72,6 +72,9 @@ def _read(path: Path, job: Path, order: Mapping[str, Any], sent: bool) -> Source
         return _table(path, job, order, looks)
     if kind in COLUMNAR:
         return parquet(path)
+    if kind in (".json", ".geojson") and looks == "records":
+        layers.shallow(path)
+        return records(path, order)
     if kind in layers.DRIVERS:
         # By a name of ours: what GDAL makes of a stranger's is not looked into. A MapInfo layer's parts are found by theirs.
         if sent and kind not in (".tab", ".mif"):
@@ -92,7 +95,10 @@ def _looks(path: Path) -> str:
         return "workbook"
     if re.match(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|table|\?xml|meta|style)", head, re.I):
         return "page"
-    return "text"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n\x1e")
+    if text.startswith(b"[") and text[1:].lstrip()[:1] in (b"{", b"]"):
+        return "records"
+    return "notation" if text.startswith(b"{") else "text"
 
 
 def _table(path: Path, job: Path, order: Mapping[str, Any], looks: str) -> Source:
@@ -100,6 +106,10 @@ def _table(path: Path, job: Path, order: Mapping[str, Any], looks: str) -> Sourc
     sheet = path.name.lower().endswith(SHEETS)
     if looks == "page":
         raise Refused("这个文件其实是网页,不是表格:请用 Excel 打开后另存为 XLSX 再传。")
+    if looks in ("records", "notation"):
+        # Pasted, as text.
+        os.symlink(path, job / "pasted.json")
+        return _read(job / "pasted.json", job, order, sent=False)
     if looks == "workbook":
         return workbook(path, order)
     if sheet:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from xml.parsers import expat
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +46,8 @@ def layer(path: Path, job: Path, order: Mapping[str, Any]) -> Source:
 def opened(path: Path, order: Mapping[str, Any], encoding: str | None = None) -> Source:
     """A layer by GDAL, as it is."""
     kind = path.suffix.lower()
+    # Only where there is none: what restores an index goes through every shape, and stumbles over what a good one passes by.
+    os.environ["SHAPE_RESTORE_SHX"] = "NO" if path.with_suffix(".shx").exists() else "YES"
     pyogrio = gdal(DRIVERS[kind], order["drivers"])
     # A GeoPackage in write-ahead mode would be written to for being read; a schema would be fetched.
     how: dict[str, Any] = {".gpkg": {"IMMUTABLE": "YES"}, ".gml": {"DOWNLOAD_SCHEMA": "NO", "WRITE_GFS": "NO"}}.get(kind, {})
@@ -80,7 +83,7 @@ def opened(path: Path, order: Mapping[str, Any], encoding: str | None = None) ->
 def gdal(drivers: set[str], known: Sequence[str]) -> Any:
     """pyogrio, started with these drivers, no network and no look at what lies beside the file."""
     os.environ |= {
-        "OGR_SKIP": ",".join(sorted({*known} - drivers)), "GDAL_SKIP": "VRT", "SHAPE_RESTORE_SHX": "YES",
+        "OGR_SKIP": ",".join(sorted({*known} - drivers)), "GDAL_SKIP": "VRT",
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none", "GDAL_HTTP_MAX_RETRY": "0",
         "OGR_GEOJSON_MAX_OBJ_SIZE": "200", "OGR_SQLITE_LOAD_EXTENSIONS": "NO", "GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": "32",
         "GML_SKIP_RESOLVE_ELEMS": "ALL", "DXF_CLOSED_LINE_AS_POLYGON": "YES", "DXF_MAX_BSPLINE_CONTROL_POINTS": "2000",
@@ -125,12 +128,14 @@ def _tagged(path: Path, job: Path, kind: str) -> Path:
         head = file.read(1 << 16)
         if head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head[:64]:
             raise Refused("请把 XML 文件存为 UTF-8 编码再传。")
-        before = b""
+        before, parser = b"", expat.ParserCreate()
         file.seek(0)
         while chunk := file.read(1 << 20):
             if b"<!ENTITY" in before + chunk or b"<!DOCTYPE" in before + chunk:
                 raise Refused(DISGUISED, reason="DOCTYPE")
             before = chunk[-16:]
+            _well_formed(parser, chunk, final=False)
+        _well_formed(parser, b"", final=True)
     marks = {".kml": rb"<(?:\w+:)?kml\b", ".gml": rb"opengis\.net/gml|<(?:\w+:)?FeatureCollection\b", ".gpx": rb"<gpx\b"}
     if not re.search(marks[kind], head, re.I):
         raise Refused(DISGUISED)
@@ -144,6 +149,14 @@ def _tagged(path: Path, job: Path, kind: str) -> Path:
         out.write(head)
         shutil.copyfileobj(file, out, 1 << 20)
     return copy
+
+
+def _well_formed(parser: "expat.XMLParserType", chunk: bytes, final: bool) -> None:
+    """Refuse broken XML, of which GDAL would give the rows before the break, or none, without a word."""
+    try:
+        parser.Parse(chunk, final)
+    except expat.ExpatError as error:
+        raise Refused("XML 在第 {line} 行断了或写错了,请重新导出后再传。", line=error.lineno, reason=expat.ErrorString(error.code)) from error
 
 
 def _beside(path: Path, job: Path, others: Sequence[str], head: bytes | None = None) -> Path:
@@ -170,7 +183,7 @@ def _table(path: Path, job: Path) -> Path:
 
 def _notation(path: Path, job: Path, kind: str, text: bytes) -> Path:
     """JSON under the ending of its kind: of features, in lines, of a topology or of ESRI's."""
-    if text.startswith(b"[") or not text.startswith(b"{"):
+    if not text.startswith(b"{"):
         raise Refused(DISGUISED)
     kinds = re.findall(rb'"type"\s*:\s*"([^"]*)"', text)
     if any(k.lower().startswith((b"gdal", b"vrt")) for k in kinds) or b'"command_line"' in text:
@@ -186,7 +199,7 @@ def _notation(path: Path, job: Path, kind: str, text: bytes) -> Path:
         elif re.search(rb'"geometryType"\s*:\s*"esriGeometry', text):
             kind = ".esrijson"
     if kind in (".geojson", ".json", ".topojson", ".esrijson"):
-        _shallow(path)
+        shallow(path)
     if kind == path.suffix.lower():
         return path
     copy = job / f"notation{kind}"
@@ -198,7 +211,8 @@ def _closed(line: bytes) -> bool:
     return line.rstrip().endswith(b"}") and line.count(b"{") == line.count(b"}")
 
 
-def _shallow(path: Path) -> None:
+def shallow(path: Path) -> None:
+    """Refuse what is nested deeper than a parser's stack."""
     depth = deepest = 0
     with path.open("rb") as source:
         while chunk := source.read(1 << 20):
@@ -223,11 +237,12 @@ def _told_in_utf8(path: Path, job: Path) -> Path:
 
 
 def _declares(path: Path) -> bool:
-    """Whether a GeoJSON names its CRS, as it could before the standard fixed one."""
+    """Whether a GeoJSON names a CRS other than the one that programs write into all of them."""
     if path.suffix in (".kml", ".gpx"):
         return False
     with path.open("rb") as file:
-        return b'"crs"' in file.read(4096)
+        head = file.read(4096)
+    return b'"crs"' in head and b"CRS84" not in head
 
 
 def _listed(path: Path, pyogrio: Any, how: Mapping[str, Any]) -> list[Layer]:
@@ -235,6 +250,9 @@ def _listed(path: Path, pyogrio: Any, how: Mapping[str, Any]) -> list[Layer]:
     names = [str(name) for name, _ in pyogrio.list_layers(path)]
     if len(names) == 1:
         return [Layer(names[0])]
+    if path.suffix == ".gpx":
+        # The points of a track are its line once more.
+        names = [name for name in names if not name.endswith("_points")]
     layers = []
     for name in names:
         count = pyogrio.read_info(path, layer=name, force_feature_count=True, **how)["features"]

@@ -1,8 +1,10 @@
 """Which columns of a table say where, and what their cells say."""
 
+import contextlib
 import math
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,14 +32,15 @@ TITLED = {
 def located(source: Source, first: pa.RecordBatch, datum: Datum | None) -> None:
     """Which columns of a table say where. Of several pairs the one of the datum that was named, else one nobody has shifted."""
     heads = {re.sub(r"[\s_\-]", "", title).lower(): name for name, title in reversed(source.names.items())}
-    source.wkt = next((heads[name] for name in WKTS if name in heads and _is_wkt(first.column(heads[name]))), None)
+    spelled = [name for name in (*WKTS, *heads) if name in heads and (name in WKTS or "wkt" in name)]
+    source.wkt = next((heads[name] for name in spelled if _is_wkt(first.column(heads[name]))), None)
     if source.wkt:
         return
     pairs: dict[Datum | None, dict[str, str]] = {}
     for name, title in reversed(source.names.items()):
         said = titled(title)
         base = unicodedata.normalize("NFKC", TITLED[said].sub("", title) if said else title).lower()
-        base = re.sub(r"[\s_\-.·度°()]|坐标|中心点?|(?<=.)值$|poi|center|centroid", "", base)
+        base = re.sub(r"[\s_\-.·度°()]|坐标|中心点?|(?<=.)值$|poi|geom|center|centroid", "", base)
         for axis, words in (("lon", LONS), ("lat", LATS)):
             if re.fullmatch(words, base):
                 pairs.setdefault(said, {})[axis] = name
@@ -59,16 +62,16 @@ def titled(title: str) -> Datum | None:
 
 
 WKT = re.compile(r"\s*(?:SRID=\d+;)?\s*(?:MULTI)?(?:POINT|LINESTRING|POLYGON|GEOMETRYCOLLECTION)|\s*0[01][0-9A-Fa-f]{16,}\s*$", re.I)
-PAIR = r"^\s*[\[(\"(]?\s*(?P<x>-?\d{1,9}(?:\.\d+)?)\s*[,,;; ]\s*(?P<y>-?\d{1,9}(?:\.\d+)?)\s*[\])\")]?\s*$"
+PAIR = r"^\s*[\[(\"\uff08]?\s*(?P<x>-?\d{1,9}(?:\.\d+)?)\s*[,; \uff0c\uff1b]\s*(?P<y>-?\d{1,9}(?:\.\d+)?)\s*[\])\"\uff09]?\s*$"
 
 
 def _is_wkt(column: pa.Array) -> bool:
-    told = [text for text in column.slice(0, 1000).to_pylist() if text]
+    told = [text for text in column.slice(0, 1000).to_pylist() if text and isinstance(text, str)]
     return bool(told) and sum(bool(WKT.match(text)) for text in told) * 2 >= len(told)
 
 
 def _is_pair(column: pa.Array) -> bool:
-    told = [text for text in column.slice(0, 1000).to_pylist() if text]
+    told = [text for text in column.slice(0, 1000).to_pylist() if text and isinstance(text, str)]
     return bool(told) and sum(bool(re.match(PAIR, text)) for text in told) * 2 >= len(told)
 
 
@@ -94,6 +97,9 @@ def _numbers(column: pa.Array) -> Any:
 DEGREES = re.compile(r"[^\d.-]*(-?\d+(?:\.\d+)?)[°度d](?:(\d+(?:\.\d+)?)['′分m])?(?:(\d+(?:\.\d+)?)(?:\"|″|''|′′|秒|s))?[^\d]*", re.I)
 
 
+SPACED = re.compile(r"([NSEW]?)\s*(-?\d{1,3})\s+(\d{1,2})\s+(\d{1,2}(?:\.\d+)?)\s*([NSEW]?)", re.I)
+
+
 def _degrees(text: str | None) -> float:
     """A number, or degrees with minutes and seconds; NaN for anything else."""
     said = unicodedata.normalize("NFKC", text or "").strip()
@@ -101,10 +107,27 @@ def _degrees(text: str | None) -> float:
         return float(said)
     except ValueError:
         pass
+    if spaced := SPACED.fullmatch(said):
+        said = f"{spaced[1]}{spaced[2]}°{spaced[3]}'{spaced[4]}″{spaced[5]}"
     if not (found := DEGREES.fullmatch(re.sub(r"\s", "", said))):
         return math.nan
     whole, minutes, seconds = (float(part or 0) for part in found.groups())
     return math.copysign(abs(whole) + minutes / 60 + seconds / 3600, whole) * (-1 if re.search("[SW南西]", said) else 1)
+
+
+def _parsed(parse: Callable[..., Any], told: Any, reasons: list[str | None]) -> Any:
+    """Shapes of WKB or WKT; None where it says none."""
+    try:
+        return parse(told, on_invalid="ignore")
+    except NotImplementedError:
+        # Arcs, for which GEOS has a type and shapely none: one of them would stop all.
+        out = np.full(len(told), None, object)
+        for at, one in enumerate(told):
+            try:
+                out[at] = parse(one, on_invalid="ignore")
+            except NotImplementedError:
+                reasons[at] = "是圆弧或曲线,请在原软件中转成折线再传"
+        return out
 
 
 def drawn(source: Source, part: pa.RecordBatch, reasons: list[str | None]) -> Any:
@@ -113,22 +136,29 @@ def drawn(source: Source, part: pa.RecordBatch, reasons: list[str | None]) -> An
         return source.drawn(part.column(source.shapes))
     if source.wkb:
         raw = np.array(part.column(source.wkb).to_pylist(), object)
-        shapes = shapely.from_wkb(raw, on_invalid="ignore")
-        for at in np.flatnonzero(shapely.is_missing(shapes) & np.array([r is not None for r in raw])):
-            reasons[at] = "几何损坏"
+        shapes = _parsed(shapely.from_wkb, raw, reasons)
+        source.closed = set()
+        for at in np.flatnonzero(shapely.is_missing(shapes) & np.array([r is not None for r in raw])).tolist():
+            # What can be helped by closing a ring; anything else is no shape.
+            with contextlib.suppress(shapely.errors.GEOSException, NotImplementedError):
+                shapes[at] = shapely.from_wkb(raw[at], on_invalid="fix")
+            if shapes[at] is None:
+                reasons[at] = reasons[at] or "几何损坏"
+            else:
+                source.closed.add(at)
         return shapes
     texts = [None if t is None else str(t).strip() for t in part.column(source.wkt).to_pylist()]
     binary = np.array([t is not None and t[:2] in ("00", "01") for t in texts], bool)
     srids = [re.match(r"SRID=(\d{1,6});", t, re.I) if t else None for t in texts]
     bare = [t[found.end() :] if t and found else t for t, found in zip(texts, srids, strict=True)]
-    shapes = shapely.from_wkt(np.array([None if b else t for t, b in zip(bare, binary, strict=True)], object), on_invalid="ignore")
+    shapes = _parsed(shapely.from_wkt, np.array([None if b else t for t, b in zip(bare, binary, strict=True)], object), reasons)
     if binary.any():
-        shapes[binary] = shapely.from_wkb(np.array(bare, object)[binary], on_invalid="ignore")
+        shapes[binary] = _parsed(shapely.from_wkb, np.array(bare, object)[binary], [None] * int(binary.sum()))
     stated = np.array([int(found[1]) if found else 0 for found in srids], np.int32)
     shapes = shapely.set_srid(shapes, np.where(stated > 0, stated, np.maximum(0, shapely.get_srid(shapes))))
     expected = None if source.crs is None else source.crs.to_epsg()
-    for at in np.flatnonzero(shapely.is_missing(shapes) & np.array([t is not None for t in texts])):
-        reasons[at] = "WKT 读不懂"
+    for at in np.flatnonzero(shapely.is_missing(shapes) & np.array([t is not None for t in texts])).tolist():
+        reasons[at] = reasons[at] or "WKT 读不懂"
     told = shapely.get_srid(shapes)
     for other in np.flatnonzero((told > 0) & (told != (told if expected is None else expected))):
         reasons[other], shapes[other] = f"SRID {told[other]} 与前面的行不同({expected})", None

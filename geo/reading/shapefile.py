@@ -31,11 +31,12 @@ class Taken(NamedTuple):
 def shapefile(path: Path, job: Path, order: Mapping[str, Any]) -> Source:
     """A shapefile, or a DBF alone, with whatever of its parts lies beside it."""
     path = _gathered(path, job)
+    indexed = path.suffix == ".dbf" or path.with_suffix(".shx").exists()
     source = layers.opened(path, order, "ISO-8859-1")
     source.layers = []
     source.outward = True
     dbf = path.with_suffix(".dbf")
-    if path.suffix == ".shp" and not path.with_suffix(".shx").exists():
+    if not indexed:
         source.tell("geometry", "shx", "没有 .shx,已由 .shp 重建")
     if not dbf.exists():
         source.tell("names", "", "没有 .dbf,只有图形没有属性")

@@ -5,7 +5,7 @@ import math
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +15,7 @@ import shapely
 from geo.files import FAULTS, Repair
 
 VERTICES = 200_000
+HAIR = 1e-6  # degrees
 SIMPLE, PATIENCE = 60, 2.0
 MENDED: dict[str, Callable[[Any], Any]] = {
     "Repeated point": lambda shape: shapely.remove_repeated_points(shape, 0),
@@ -22,22 +23,24 @@ MENDED: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def judged(shapes: Any, reasons: list[str | None], spared: Any, clockwise: bool) -> list[str | None]:
+def judged(shapes: Any, reasons: list[str | None], spared: Any, closed: Sequence[int], clockwise: bool) -> list[str | None]:
     """Mend `shapes` in place; says of each what was done (`Repair` in JSON), and in `reasons` why it cannot be drawn.
 
-    `spared` marks those that are not to be mended, which become problems. `clockwise`: outer rings must run so.
+    `spared` marks those that are not to be mended, which become problems. Rings of `closed` have been closed already;
+    `clockwise`: outer rings must run so.
     """
     fixed: list[str | None] = [None] * len(shapes)
     for lost, why in _unearthly(shapes):
         reasons[lost], shapes[lost] = why, None
     for at in np.flatnonzero(shapely.get_num_coordinates(shapes) > VERTICES).tolist():
         reasons[at], shapes[at] = f"顶点超过 {VERTICES} 个", None
-    for at, what, lon, lat in (*_repeating(shapes), *(_reversed(shapes) if clockwise else ())):
+    opened = [(at, "Ring not closed", *shapes[at].bounds[:2]) for at in closed if shapes[at] is not None]
+    for at, what, lon, lat in (*opened, *_repeating(shapes), *(_reversed(shapes) if clockwise else ())):
         if spared[at]:
             reasons[at], shapes[at] = f"几何无效:{FAULTS[what]}", None
         else:
             before = _square_metres(shapes[at])
-            shapes[at] = MENDED[what](shapes[at])
+            shapes[at] = MENDED.get(what, lambda shape: shape)(shapes[at])
             fixed[at] = _told(Repair(what, lon, lat, before, before))
     for at in np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)).tolist():
         what, lon, lat = _fault(shapes[at])
@@ -70,8 +73,11 @@ def _fault(shape: Any) -> tuple[str, float, float]:
 def _unearthly(shapes: Any) -> Iterator[tuple[int, str]]:
     """Shapes with coordinates that are no longitude and latitude."""
     xy, owner = shapely.get_coordinates(shapes, return_index=True)
-    # Written so that NaN is bad too.
-    bad = ~((np.abs(xy[:, 0]) <= 180) & (np.abs(xy[:, 1]) <= 90))
+    # Written so that NaN is bad too. A hair beyond the edge of the world is rounding.
+    bad = ~((np.abs(xy[:, 0]) <= 180 + HAIR) & (np.abs(xy[:, 1]) <= 90 + HAIR))
+    over = (np.abs(xy[:, 0]) > 180) | (np.abs(xy[:, 1]) > 90)
+    for at in np.setdiff1d(owner[over], owner[bad]).tolist():
+        shapes[at] = shapely.transform(shapes[at], lambda c: np.clip(c, (-180, -90), (180, 90)))
     for at, place in dict(zip(owner[bad][::-1].tolist(), xy[bad][::-1].tolist(), strict=True)).items():
         finite = np.isfinite(place).all()
         yield at, f"坐标 {place[0]:.6g}, {place[1]:.6g} 不在地球上" if finite else "坐标不是有限的数"

@@ -16,6 +16,7 @@ ROWS = 20_000
 UNREADABLE = "文件读不出来,可能已损坏,或内容与扩展名不符。"
 CUT = "文件读到一半出错,可能被截断。"
 DISGUISED = "文件内容与扩展名不符。"
+HEADED = "只有表头,下面一行数据也没有。"
 EMPTY = "文件是空的,一行也没有。"
 
 
@@ -46,6 +47,7 @@ class Source:
     stated: bool = False  # the file itself names its CRS, not only its format
     outward: bool | None = None  # whether outer rings must run clockwise (a shapefile's) or need not
     bounds: tuple[float, float, float, float] | None = None
+    closed: set[int] = field(default_factory=set)  # of the batch at hand, the shapes whose ring had to be closed
     swapped: bool = False  # the file writes north first
     decode: Callable[[pa.Array], pa.Array] = lambda column: column
     evidence: list[Evidence] = field(default_factory=list)

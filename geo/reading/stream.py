@@ -16,7 +16,7 @@ from geo.files import LAT, LON, PROBLEM, REPAIRED, ROW, WKB
 from geo.reading.kinds import opened
 from geo.reading.places import drawn, located, positions
 from geo.reading.shapes import judged
-from geo.reading.source import EMPTY, Refused, Source
+from geo.reading.source import EMPTY, HEADED, Refused, Source
 from geo.reading.understanding import understood
 from geo.reading.values import plain
 
@@ -32,7 +32,7 @@ def written(order: Mapping[str, Any], job: Path, out: Any) -> None:
         raise Refused("不认识坐标系 {named}。", named=order["datum"], option="--datum", choices=list(Datum))
     first = next(source.parts, None)
     if first is None:
-        raise Refused(EMPTY)
+        raise Refused(HEADED if source.names else EMPTY)
     if source.wkb is None and source.shapes is None and source.wkt is None:
         located(source, first, datum)
     understood(source, first, order, datum)
@@ -108,14 +108,16 @@ def _converted(source: Source, part: pa.RecordBatch, number: int, datum: Datum, 
     elif source.wkb or source.wkt or source.shapes:
         shapes = drawn(source, part, reasons)
         if source.points:
+            shapes[shapely.is_empty(shapes) | (shapely.get_type_id(shapes) != 0)] = None
             x, y = shapely.get_x(shapes), shapely.get_y(shapes)
         else:
             if source.swapped:
                 shapes = shapely.transform(shapes, lambda xy: xy[:, ::-1])
+            closed = sorted(source.closed)
             spared = np.full(count, not repair) if isinstance(repair, bool) else np.isin(out[ROW].to_numpy(), repair)
             mirrored = source.outward is True and not source.swapped
             shapes = crs.to_storage(shapes, source.crs, datum)
-            out[REPAIRED] = pa.array(judged(shapes, reasons, spared, mirrored), pa.string())
+            out[REPAIRED] = pa.array(judged(shapes, reasons, spared, closed, mirrored), pa.string())
             out[WKB] = pa.array(shapely.to_wkb(shapes, output_dimension=2, byte_order=1), pa.binary())
     if x is not None and y is not None:
         if source.swapped:

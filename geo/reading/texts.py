@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import itertools
+import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,14 +21,17 @@ import pyarrow.csv
 from geo.files import PROBLEM, ROW
 from geo.reading import grids
 from geo.reading.archives import UNZIPPED
-from geo.reading.source import CUT, EMPTY, ROWS, Refused, Source
+from geo.reading.source import CUT, DISGUISED, EMPTY, HEADED, ROWS, UNREADABLE, Refused, Source
+from geo.reading.values import plain
 
 ENCODINGS = ("utf-8", "gb18030", "big5", "utf-16")
+RECORDED = 64 << 20  # bytes of JSON that is no GeoJSON: all of it is held
 LISTED = 4 << 20  # bytes: no chat makes a longer list
+LOOSE = "找不到表格:各行的格数不一样。请存成每行格数相同的 CSV 或 XLSX 再传。"
 # "1. 张三 3-2-501 2人", also with other marks behind the number, and without any.
-ENTRY = re.compile(r"\s*(?:#?接龙\s*)?(\d{1,4})\s*[.、．,,::)）]\s*(\S.*?)\s*|\s*(\d{1,4})\s+(\S.*?)\s*")
+ENTRY = re.compile(r"\s*(?:#?接龙\s*)?(\d{1,4})\s*[.、,:)\uff0e\uff0c\uff1a\uff09]\s*(\S.*?)\s*|\s*(\d{1,4})\s+(\S.*?)\s*")
 ADDRESS = re.compile(
-    r"\d{1,4}(?:[-—－#]\d{1,4}){1,3}(?:室)?|.*\d+\s*(?:号楼|栋|幢|座|单元|号).*|.*\d{3,4}室"
+    r"\d{1,4}(?:[-#\u2014\uff0d]\d{1,4}){1,3}(?:室)?|.*\d+\s*(?:号楼|栋|幢|座|单元|号).*|.*\d{3,4}室"
 )
 PHONE, PERSONS = re.compile(r"1\d{10}"), re.compile(r"(\d{1,3})\s*[人口个位]")
 PERSON = re.compile(r"[\u4e00-\u9fff·]{2,4}")
@@ -44,10 +48,15 @@ def delimited(path: Path, order: Mapping[str, Any]) -> Source:
         raise Refused(EMPTY)
     if path.suffix.lower() == ".txt" and path.stat().st_size <= LISTED and (listed := _list(path, used)):
         return listed
+    # A Mac of long ago ended lines with a carriage return.
+    head = io.StringIO(head, newline=None).read()
     first_line = head.lstrip("\r\n").split("\n", 1)[0]
     delimiter = max("\t,;|", key=lambda mark: (first_line.count(mark), head.count(mark)))
     # A broken last record must not decide where the header is.
-    rows = [row for row, _ in zip(csv.reader(io.StringIO(head), delimiter=delimiter), range(grids.LOOKED), strict=False)]
+    try:
+        rows = [row for row, _ in zip(csv.reader(io.StringIO(head), delimiter=delimiter), range(grids.LOOKED), strict=False)]
+    except csv.Error as error:
+        raise Refused(LOOSE, reason=str(error)) from error
     found = grids.heading(rows, (), order.get("header"))
     source = Source(iter(()), None)
     titles = dict(enumerate(grids.named([title.strip() for title in found.titles], source)))
@@ -58,20 +67,25 @@ def delimited(path: Path, order: Mapping[str, Any]) -> Source:
         bent.append((row.number, row.text))
         return "skip"
 
-    reader = pyarrow.csv.open_csv(
-        _bytes(path) if used.startswith("utf-8") else _Recoded(_bytes(path), used),
-        # Without threads, because only so a row that is kept apart has its number.
-        pyarrow.csv.ReadOptions(
-            block_size=4 << 20, skip_rows=found.first, column_names=names, skip_rows_after_names=found.last - found.first + 1,
-            use_threads=False,
-        ),
-        pyarrow.csv.ParseOptions(
-            delimiter=delimiter, newlines_in_values=count.quoted, invalid_row_handler=kept_apart, ignore_empty_lines=False
-        ),
-        pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""], quoted_strings_can_be_null=True
-        ),
-    )
+    try:
+        reader = pyarrow.csv.open_csv(
+            _bytes(path) if used.startswith("utf-8") else _Recoded(_bytes(path), used),
+            # Without threads, because only so a row that is kept apart has its number.
+            pyarrow.csv.ReadOptions(
+                block_size=4 << 20, skip_rows=found.first, column_names=names, skip_rows_after_names=found.last - found.first + 1,
+                use_threads=False,
+            ),
+            pyarrow.csv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=count.quoted, invalid_row_handler=kept_apart, ignore_empty_lines=False
+            ),
+            pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""], quoted_strings_can_be_null=True
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise Refused(HEADED if count.lines <= found.last + 1 else CUT, reason=str(error)[:300]) from error
+    if path.suffix.lower() == ".txt" and _prose(head, found.titles):
+        raise Refused(LOOSE)
     source.count = max(0, count.lines - found.last - 1)
     source.names = {name: titles[number] for number, name in enumerate(names)}
     _encoded(source, used, wanted, head)
@@ -80,11 +94,20 @@ def delimited(path: Path, order: Mapping[str, Any]) -> Source:
     return _amended(source, parts, order)
 
 
+def _prose(head: str, titles: Sequence[str]) -> bool:
+    """Whether a text is a letter rather than a table: titles do not end in a full stop."""
+    return "。" in "".join(titles) or (len(titles) == 1 and head.count("。") * 4 >= head.count("\n"))
+
+
 def _amended(source: Source, parts: Iterator[pa.RecordBatch], order: Mapping[str, Any]) -> Source:
     """The source with its numbers of houses put back, its sums left out, judged by its first rows."""
     names = [*source.names]
-    ahead = list(itertools.islice(parts, 1))
+    # Up to the first batch of rows and what was kept apart of the same block.
+    ahead = list(itertools.islice(parts, 2))
     if ahead:
+        bent = sum(len(part) - part.column(PROBLEM).null_count for part in ahead)
+        if bent * 2 > sum(map(len, ahead)):
+            raise Refused(LOOSE)
         look = ahead[0].slice(0, ROWS)
         columns = [look.column(name).to_pylist() for name in names]
         sums = sum(map(grids.total, zip(*columns, strict=True))) if columns else 0
@@ -154,11 +177,39 @@ def _list(path: Path, encoding: str) -> Source | None:
     return source
 
 
+def records(path: Path, order: Mapping[str, Any]) -> Source:
+    """A JSON array of flat objects, as interfaces answer, or one object a line without any shape."""
+    if path.stat().st_size > RECORDED:
+        raise Refused("JSON 表格超过 {megabytes} MB,请另存为 CSV 再传。", megabytes=RECORDED >> 20)
+    with _text(path, order.get("encoding") or text_encoding(path)) as text:
+        try:
+            told = json.load(text)
+        except (ValueError, RecursionError) as error:
+            raise Refused(UNREADABLE, reason=str(error)[:200]) from error
+    rows = [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
+    if not rows or len(rows) < len(told):
+        raise Refused(DISGUISED)
+    titles = list(dict.fromkeys(str(title) for row in rows for title in row))[:500]
+    source = Source(iter(()), len(rows), {title: title for title in titles})
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for start in range(0, len(rows), ROWS):
+            part = rows[start : start + ROWS]
+            yield pa.record_batch([pa.array([_cell(row.get(title)) for row in part], pa.string()) for title in titles], names=titles)
+
+    source.parts = batches()
+    return source
+
+
+def _cell(value: object) -> str | None:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else plain(value)
+
+
 def _entry(text: str) -> dict[str, str]:
     """The parts of one line by what they look like; what looks like nothing is a remark."""
     out: dict[str, str] = {}
     rest = []
-    for part in filter(None, re.split(r"[\s,,、;;/|+]+", text)):
+    for part in filter(None, re.split(r"[\s,、;/|+\uff0c\uff1b]+", text)):
         kind = next(
             (title for title, looks in (("电话", PHONE), ("人数", PERSONS), ("地址", ADDRESS)) if title not in out and looks.fullmatch(part)),
             "姓名" if "姓名" not in out and PERSON.fullmatch(part) else "",
@@ -240,7 +291,7 @@ class _Count(NamedTuple):
 @cache
 def _counted(path: Path, encoding: str) -> _Count:
     """How many lines there are, when all of the file can be read in this encoding; refuses when not."""
-    lines, quoted, size, last = 0, False, 0, b"\n"
+    lines, returns, quoted, size, last = 0, 0, False, 0, b"\n"
     try:
         decoder = codecs.getincrementaldecoder(encoding)()
         with _bytes(path) as raw:
@@ -249,13 +300,14 @@ def _counted(path: Path, encoding: str) -> _Count:
                 if size > UNZIPPED:
                     raise Refused("压缩包解开后过大。")
                 decoder.decode(chunk)
+                returns += chunk.count(b"\r")
                 lines, quoted, last = lines + chunk.count(b"\n"), quoted or b'"' in chunk, chunk
             decoder.decode(b"", final=True)
     except (UnicodeError, LookupError) as error:
         raise Refused("按 {encoding} 读不通,请用 --encoding 指明编码。", encoding=encoding, option="--encoding") from error
     except (OSError, EOFError, zlib.error) as error:
         raise Refused(CUT, reason=str(error)[:300]) from error
-    return _Count(lines + (last[-1:] != b"\n"), quoted)
+    return _Count((lines or returns) + (last[-1:] not in b"\r\n"), quoted)
 
 
 def text_encoding(path: Path) -> str:

@@ -67,10 +67,10 @@ def _referenced(source: Source, bounds: crs.Bounds, order: Mapping[str, Any]) ->
     source.stated = False
     if wrong is not None:
         source.tell("crs", "", "坐标系说明与坐标不符:{why}", {"why": str(wrong)}, choices, "crs")
-    _concluded(source, found, choices)
+    _concluded(source, bounds, found, choices)
 
 
-def _concluded(source: Source, found: Sequence[Candidate], choices: tuple[str, ...]) -> None:
+def _concluded(source: Source, bounds: crs.Bounds, found: Sequence[Candidate], choices: tuple[str, ...]) -> None:
     """Take the reading that is proved or the only one left; refuse to guess among several."""
     if len(found) == 1 and found[0].certain and found[0].swapped:
         source.crs, source.swapped = None, True
@@ -94,7 +94,10 @@ def _concluded(source: Source, found: Sequence[Candidate], choices: tuple[str, .
         facts = {"crs": straight[0].crs, "evidence": str(straight[0].evidence)}
         source.tell("crs", straight[0].crs, "按 {crs} 读取:{evidence}", facts, choices, "crs")
         return
-    told = f"{'、'.join(_runs(choices))}({straight[0].evidence})" if straight else "没有候选"
+    if not straight:
+        x, y = f"{bounds[0]:.6g}", f"{bounds[1]:.6g}"
+        raise Refused("坐标 {x}, {y} 不像经纬度,也不像中国的平面坐标,请用 --crs 指明坐标系。", x=x, y=y, option="--crs", choices=[])
+    told = f"{'、'.join(_runs(choices))}({straight[0].evidence})"
     raise Refused("没有坐标系说明,需要用 --crs 指明。可能是:{guesses}", guesses=told, option="--crs", choices=list(choices))
 
 
@@ -154,7 +157,13 @@ def _pointed(source: Source, first: pa.RecordBatch) -> bool:
 
 def _cautioned(source: Source) -> None:
     """Say how far off positions may be that reach storage by no exact path."""
+    import pyproj
+
     assert source.crs is not None
+    try:
+        crs.positions_to_storage(np.zeros(1), np.zeros(1), source.crs, Datum.CGCS2000)
+    except pyproj.exceptions.ProjError as error:
+        raise Refused("坐标系 {name} 换算不到经纬度,请用 --crs 指明。", name=source.crs.name, option="--crs") from error
     off, name = crs.accuracy(source.crs), source.crs.name
     if off is None:
         sentence = "{name} 到 CGCS2000 没有公开的转换参数,位置可能差几十到一百多米;请测绘部门转换后再传更准"

@@ -1,0 +1,55 @@
+"""Files that others have sent or broken on purpose, where they are beside the checkout: read as another reader reads them, or refused in words."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pyogrio
+import pytest
+
+from bench import uploads
+from geo import files
+from geo.language import translated
+
+DATA = uploads.corpora()
+pytestmark = pytest.mark.skipif(DATA is None, reason="the corpora are not beside this checkout")
+
+MEMBERS = uploads.members(DATA) if DATA else []
+# Files that hold something first, by turns of their endings; parts of layers and expected results of others' tests need no sample.
+TELLING = [p for p in MEMBERS if p.suffix.lower() in (
+    ".zip", ".shp", ".geojson", ".json", ".gpkg", ".parquet", ".kml", ".kmz", ".fgb", ".csv", ".txt", ".gml", ".gpx", ".xlsx", ".topojson", ".dbf",
+)]
+SAMPLE = TELLING[:: max(1, len(TELLING) // 120)][:120]
+COUNTED = (".shp", ".gpkg", ".fgb", ".geojson", ".gml", ".kml")
+
+
+def outcomes(paths, known):
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda path: uploads.outcome(path, known), paths))
+
+
+def wrong(told):
+    """What nobody could act upon, and what another reader of the same file counts otherwise."""
+    for one in told:
+        if one.refusal:
+            if translated(one.refusal, "en") == one.refusal or "时间限制" in one.refusal:
+                yield one
+        elif one.path.suffix.lower() in COUNTED and len(pyogrio.list_layers(one.path)) == 1:
+            counted = pyogrio.read_info(one.path, force_feature_count=True)["features"]
+            if counted != one.rows:
+                yield one, counted
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_sample_is_read_or_refused_in_words(known, monkeypatch):
+    monkeypatch.setattr(files, "SILENCE", 10.0)
+    told = outcomes(SAMPLE, known)
+    assert list(wrong(told)) == []
+    assert sum(not one.refusal for one in told) > 60
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_all_are_read_or_refused_in_words(known, monkeypatch):
+    monkeypatch.setattr(files, "SILENCE", 10.0)
+    told = outcomes(MEMBERS, known)
+    assert list(wrong(told)) == []
+    assert len(told) > 700 and sum(not one.refusal for one in told) > 350
