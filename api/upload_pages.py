@@ -8,7 +8,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlencode
@@ -45,14 +45,25 @@ ASPECTS = {
     "crs": "坐标系", "axes": "坐标次序", "datum": "坐标有没有偏移", "geometry": "图形",
 }
 VALUES = {
-    "wgs84": "没有偏移(GPS,WGS-84)", "cgcs2000": "没有偏移(天地图、测绘部门,CGCS2000)", "gcj02": "高德、腾讯地图的坐标(GCJ-02)",
-    "bd09": "百度地图的坐标(BD-09)", "xy": "经度在前", "yx": "纬度在前",
+    "wgs84": "没有偏移（GPS，WGS-84）", "cgcs2000": "没有偏移（GPS、天地图、测绘部门）", "gcj02": "高德、腾讯地图的坐标（GCJ-02）",
+    "bd09": "百度地图的坐标（BD-09）", "xy": "经度在前", "yx": "纬度在前", "drop": "不要这些列", "restore": "改回门牌号", "keep": "就是日期",
+}
+# What is said to somebody at a terminal, as it is said to somebody with a form before them.
+INSTEAD = {
+    "文件里有多个图层,请用 --layer 指明一个:{choices}": "文件里有多个图层，请选一个。",
+    "压缩包里有多个图层,请用 --layer 指明一个:{choices}": "压缩包里有多个图层，请选一个。",
+    "有多个工作表,请用 --layer 指明一个:{choices}": "有多个工作表，请选一个。",
+    "按 {encoding} 读不通,请用 --encoding 指明编码。": "按 {encoding} 读不通，请选另一种文字编码。",
+    "没有坐标系说明,需要用 --crs 指明。可能是:{guesses}": "没有坐标系说明，请问给您文件的人，选对的一个。可能是:{guesses}",
+    "列名 {evidence} 说明坐标是偏移过的,请用 --datum {datum} 确认。": "列名 {evidence} 说明坐标是偏移过的，请确认是哪一种。",
+    "文件里没有“{title}”列。请用 --map {field}=列名 指明,或用 --set {field}=值 给出。": "没有认出哪一列是“{title}”，请在下面指明。",
 }
 # What may be chosen even when the file says nothing of it.
 ALWAYS = ("encoding", "crs", "datum", "header")
 ENCODINGS = ("UTF-8", "GB18030", "BIG5")
 DATUMS = ("wgs84", "cgcs2000", "gcj02", "bd09")
 REASON_CODES = {choice.code for choice in REASONS}
+Say = Callable[[str], str]
 ROWS = 50
 # Of what is wrong, as much as is looked through for the filters and the repairs.
 LOOKED = 1000
@@ -76,6 +87,8 @@ class Told(Form):
     axes: Literal["", "xy", "yx"] | None = None
     layer: Short | None = None
     header: Short | None = None
+    dates: Literal["", "restore", "keep"] | None = None
+    numbers: Literal["", "drop"] | None = None
     blank: Literal["", "keep", "clear"] | None = None
     field: Many = Field(default_factory=list)
     column: Many = Field(default_factory=list)
@@ -156,7 +169,7 @@ def problems_sheet(id: UUID, connection: Connection, language: LanguageNow) -> R
     sheet = csv.writer(text)
     sheet.writerow([say(head) for head in ("行", "列", "值", "问题", "建议", "已自动修复")])
     for one in _problems(connection, id):
-        cells = (one["row"], say(_title(noun, one["field"])), one["value"], say(one["reason"]), say(one["suggestion"] or ""), say("是") if one["repaired"] else "")
+        cells = (one["row"], say(_title(noun, one["field"])), one["value"], _said(_reason(one), say), say(one["suggestion"] or ""), say("是") if one["repaired"] else "")
         sheet.writerow([safe(cell) for cell in cells])
     name = quote(f"{upload.name.rpartition('.')[0] or upload.name}-{say('问题')}.csv")
     headers = {"Content-Disposition": f"attachment; filename=\"problems.csv\"; filename*=UTF-8''{name}", "Cache-Control": "private, no-store"}
@@ -190,23 +203,26 @@ def _chosen(upload: Upload, given: Told, before: dict[str, Any]) -> dict[str, An
     elif given.do == "match":
         if len(given.field) != len(given.column) or len(given.filled) != len(given.value):
             raise Invalid()
-        proposed = {name: one["column"] if isinstance(one, Mapping) else one for name, one in (upload.told.get("columns") or {}).items()}
-        columns = dict(before.get("columns") or {})
-        for name, column in zip(given.field, given.column, strict=True):
-            if column != proposed.get(name, ""):
-                columns[name] = column
-            if not column and name not in proposed:
-                columns.pop(name, None)
+        # What is left as it was taken stays a guess, which forgives a value that it cannot read.
+        taken, columns = _columns(upload), dict(before.get("columns") or {})
+        columns |= {name: column for name, column in zip(given.field, given.column, strict=True) if column != taken.get(name, "")}
         values = dict(before.get("values") or {})
         values |= dict(zip(given.filled, given.value, strict=True))
         fresh = before | {"columns": columns or None, "values": {name: value for name, value in values.items() if value} or None}
     else:
-        names = ("noun", "encoding", "crs", "datum", "axes", "layer", "header", "blank")
+        names = ("noun", "encoding", "crs", "datum", "axes", "layer", "header", "dates", "numbers", "blank")
         fresh = before | {name: said or None for name in names if (said := getattr(given, name)) is not None}
         if given.noun and given.noun != upload.noun:
             # What was said of the columns was said of another noun's fields.
             fresh |= {"columns": None, "values": None}
     return {name: value for name, value in fresh.items() if value is not None}
+
+
+def _columns(upload: Upload) -> dict[str, str]:
+    """The column of each field: as it was read, else as proposed; and above either as the sender has said."""
+    told = upload.told or {}
+    proposed = {name: str(one["column"]) if isinstance(one, Mapping) else str(one or "") for name, one in (told.get("columns") or {}).items()}
+    return proposed | dict(told.get("matched") or {}) | dict(upload.choices.get("columns") or {})
 
 
 def _step(request: Request, upload: Upload) -> int:
@@ -237,29 +253,35 @@ def _line(upload: Upload) -> dict[str, Any]:
     }
 
 
-def _said(saying: object, say: Any) -> str:
+def _said(saying: object, say: Say) -> str:
     """A sentence with its facts, in the reader's language; or what was kept in words."""
     if not isinstance(saying, Mapping):
-        return say(str(saying or ""))  # type: ignore[no-any-return]
+        return say(str(saying or ""))
     facts = {name: tuple(map(str, fact)) if isinstance(fact, list) else fact for name, fact in (saying.get("facts") or {}).items()}
     sentence = str(saying.get("sentence") or saying.get("because") or "")
+    sentence = INSTEAD.get(sentence, sentence)
     try:
         return Said(sentence, facts).said(say)
     except (KeyError, ValueError, IndexError):
-        return say(sentence)  # type: ignore[no-any-return]
+        return say(sentence)
 
 
-def _recognised(upload: Upload, who: Caller, say: Any) -> dict[str, Any]:
+def _recognised(upload: Upload, who: Caller, say: Say) -> dict[str, Any]:
     """What the file is taken for and why; first what has to be confirmed."""
     told, choices = upload.told or {}, upload.choices
     asked = _asked(upload.refusal)
-    lines = []
+    lines: list[dict[str, Any]] = []
     for one in told.get("evidence", []):
-        option = _option(one.get("option"))
+        option, because = _option(one.get("option")), _said(one, say)
+        before = next((line for line in lines if option and line["option"] == option), None)
+        if before:
+            before["because"] = f"{before['because']} {because}".strip()
+            before["value"] = _valued(one.get("value")) or before["value"]
+            continue
         lines.append({
-            "aspect": ASPECTS.get(one["aspect"], one["aspect"]), "name": one["aspect"], "value": _valued(one.get("value")), "because": _said(one, say),
-            "option": option, "choices": [(c, _valued(c)) for c in one.get("choices") or ()], "confirm": option in _options(upload) and one.get("confirm"),
-            "doubtful": one.get("doubtful", False),
+            "aspect": ASPECTS.get(one["aspect"], one["aspect"]), "name": f"{one['aspect']}-{len(lines)}", "value": _valued(one.get("value")),
+            "because": because, "option": option, "choices": _offered(option, one.get("choices") or ()), "doubtful": one.get("doubtful", False),
+            "confirm": bool(one.get("confirm")) and not choices.get(option or ""),
         })
     if asked and not any(line["option"] == asked["option"] and line["choices"] for line in lines):
         lines.insert(0, asked)
@@ -267,7 +289,7 @@ def _recognised(upload: Upload, who: Caller, say: Any) -> dict[str, Any]:
     extra = [name for name in ALWAYS if name not in known and (asked is None or name in choices)]
     lines += [
         {"aspect": ASPECTS[name], "name": name, "value": "", "because": "", "option": name, "confirm": False, "doubtful": False,
-         "choices": [(c, _valued(c)) for c in {"encoding": ENCODINGS, "datum": DATUMS}.get(name, ())]}
+         "choices": _offered(name, {"encoding": ENCODINGS, "datum": DATUMS}.get(name, ()))}
         for name in extra
     ]
     layers = [(layer["name"], layer.get("count")) for layer in told.get("layers") or []]
@@ -279,12 +301,15 @@ def _recognised(upload: Upload, who: Caller, say: Any) -> dict[str, Any]:
         "asking": [line for line in lines if line["confirm"]], "evidence": [line for line in lines if not line["confirm"]], "layers": layers,
         "nouns": [(name, RESOURCES[name].title) for name in dict.fromkeys([*ranked, *nouns])], "fits": fits, "ranked": ranked,
         "noun_asked": bool(upload.refusal) and not upload.noun and _noun_wanted(upload.refusal), "samples": samples, "sample_rows": max(map(len, samples.values()), default=0),
-        "notes": [_said(note, say) for note in told.get("notes") or []],
+        "notes": [_said(note, say) for note in [*(told.get("notes") or []), *(told.get("taken") or [])]],
+        "of_layer": next((line["because"] for line in lines if line["option"] == "layer"), ""),
     }
 
 
-def _options(upload: Upload) -> set[str]:
-    return {name for name in ("encoding", "crs", "datum", "axes", "layer", "header") if not upload.choices.get(name)}
+def _offered(option: str | None, choices: Sequence[object]) -> list[tuple[str, str]]:
+    """What may be chosen, with titles. Of the two datums without a shift, which are one to a decimetre, only one is asked for."""
+    both = option == "datum" and {"wgs84", "cgcs2000"} <= set(map(str, choices))
+    return [(str(code), _valued(code)) for code in choices if not (both and code == "wgs84")]
 
 
 def _option(name: object) -> str | None:
@@ -306,7 +331,7 @@ def _asked(refusal: Mapping[str, Any] | None) -> dict[str, Any] | None:
     choices = facts.get("choices") or {"datum": DATUMS, "encoding": ENCODINGS, "axes": ("xy", "yx")}.get(option or "", ())
     return {
         "aspect": ASPECTS[option or ""], "name": option, "value": _valued(facts.get("datum")) if option == "datum" else "", "because": "", "option": option,
-        "choices": [(str(c), _valued(c)) for c in choices], "confirm": True, "doubtful": True,
+        "choices": _offered(option, choices), "confirm": True, "doubtful": True,
     }
 
 
@@ -323,31 +348,31 @@ def _title(noun: Resource | None, name: str | None) -> str:
     return told or name
 
 
-def _matched(upload: Upload, noun: Resource | None, say: Any) -> dict[str, Any]:
+def _matched(upload: Upload, noun: Resource | None, say: Say) -> dict[str, Any]:
     """Which column is which field: those that have one, those that must, the rest; and what becomes of other columns."""
     told, choices = upload.told or {}, upload.choices
     proposed, samples, given = told.get("columns") or {}, told.get("samples") or {}, told.get("values") or {}
+    current = _columns(upload)
     facts = (upload.refusal or {}).get("facts") or {}
-    noun = noun or RESOURCES.get(choices.get("noun") or "")
+    noun = noun or RESOURCES.get(choices.get("noun") or told.get("resource") or "")
     missing = list(told.get("missing") or [])
     columns = list(told.get("headings") or samples)
     if upload.state == "refused" and isinstance(facts.get("columns"), list) and facts.get("field"):
         columns, missing = list(map(str, facts["columns"])), [*missing, str(facts["field"])]
-    known = {str(one["column"] if isinstance(one, Mapping) else one) for one in proposed.values()}
-    columns = list(dict.fromkeys([*columns, *sorted(known - set(columns))]))
+    columns = [column for column in dict.fromkeys([*columns, *sorted(set(current.values()) - set(columns))]) if column]
     lines: dict[str, list[dict[str, Any]]] = {"wanted": [], "met": [], "free": []}
     for field in noun.writable if noun else ():
         one = proposed.get(field.name)
-        column = (one["column"] if isinstance(one, Mapping) else one) or ""
-        column = (choices.get("columns") or {}).get(field.name, column)
+        column = current.get(field.name, "")
         value = (choices.get("values") or {}).get(field.name, "")
-        because = _said(one.get("because"), say) if isinstance(one, Mapping) else ""
+        mine = field.name in (choices.get("columns") or {})
+        because = "按您说的" if mine else _said(one.get("because"), say) if isinstance(one, Mapping) else ""
         if not column and field.name in given:
             because = _said(given[field.name].get("because"), say) if isinstance(given[field.name], Mapping) else ""
         line = {
             "name": field.name, "title": field.title, "required": field.required, "column": column, "because": because, "value": value,
             "shown": str(given[field.name].get("value", "")) if isinstance(given.get(field.name), Mapping) else str(given.get(field.name, "")),
-            "sure": not isinstance(one, Mapping) or bool(one.get("sure", True)), "samples": _few(samples.get(column)),
+            "sure": mine or not isinstance(one, Mapping) or bool(one.get("sure", True)), "samples": _few(samples.get(column)),
             "choices": [(c.code, c.title) for c in field.choices], "lacks": field.name in missing,
         }
         place = "wanted" if field.name in missing else "met" if column or field.name in given or value else "free"
@@ -372,7 +397,7 @@ def _few(values: Sequence[object] | None) -> str:
     return "、".join(dict.fromkeys(str(value)[:30] for value in (values or []) if value not in (None, "")))[:120]
 
 
-def _checked(request: Request, connection: sa.Connection, upload: Upload, noun: Resource | None, say: Any) -> dict[str, Any]:
+def _checked(request: Request, connection: sa.Connection, upload: Upload, noun: Resource | None, say: Say) -> dict[str, Any]:
     """One list of the check: what is wrong, what was repaired, or the rows of one fate."""
     counts = upload.counts or {}
     wrong = uploading.problems(connection, upload.id, most=LOOKED)
@@ -386,10 +411,10 @@ def _checked(request: Request, connection: sa.Connection, upload: Upload, noun: 
     after = _number(request, "after")
     told: dict[str, Any] = {"tab": tab, "tabs": shown, "rows": [], "wrong": [], "next": None, "after": after}
     if tab == "problems":
-        told |= _faults(request, connection, upload, noun, bad, after)
+        told |= _faults(request, connection, upload, noun, bad, after, say)
     elif tab == "mended":
         unwanted = upload.choices.get("repair")
-        told["wrong"] = [_fault(noun, one) | {"wanted": not isinstance(unwanted, list) or one["row"] not in unwanted} for one in mended]
+        told["wrong"] = [_fault(noun, one, say) | {"wanted": not isinstance(unwanted, list) or one["row"] not in unwanted} for one in mended]
     else:
         rows = uploading.rows(connection, upload.id, tab, after, ROWS + 1)
         told["rows"] = [_row(noun, row) for row in rows[:ROWS]]
@@ -400,15 +425,17 @@ def _checked(request: Request, connection: sa.Connection, upload: Upload, noun: 
 
 
 def _faults(
-    request: Request, connection: sa.Connection, upload: Upload, noun: Resource | None, bad: Sequence[Mapping[str, Any]], after: int
+    request: Request, connection: sa.Connection, upload: Upload, noun: Resource | None, bad: Sequence[Mapping[str, Any]], after: int,
+    say: Say,
 ) -> dict[str, Any]:
     field, reason = request.query_params.get("field") or None, request.query_params.get("reason") or None
     found = [one for one in uploading.problems(connection, upload.id, field, reason, after, LOOKED) if not one["repaired"]]
     fields = Counter(one["field"] for one in bad if reason in (None, one["reason"]))
     reasons = Counter(one["reason"] for one in bad if field in (None, one["field"]))
+    shown = {one["reason"]: _said(_reason(one), say) for one in reversed(bad)}
     return {
-        "wrong": [_fault(noun, one) for one in found[:ROWS]], "next": found[ROWS - 1]["row"] if len(found) > ROWS else None,
-        "fields": [(name, _title(noun, name), count) for name, count in fields.most_common()], "reasons": reasons.most_common(30),
+        "wrong": [_fault(noun, one, say) for one in found[:ROWS]], "next": found[ROWS - 1]["row"] if len(found) > ROWS else None,
+        "fields": [(name, _title(noun, name), count) for name, count in fields.most_common()], "reasons": [(text, shown[text], count) for text, count in reasons.most_common(30)],
         "field": field, "reason": reason, "partial": len(bad) + 1 > LOOKED,
     }
 
@@ -432,8 +459,12 @@ def _number(request: Request, name: str) -> int:
     return int(text)
 
 
-def _fault(noun: Resource | None, one: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(one) | {"title": _title(noun, one["field"]), "name": _name(one.get("record"))}
+def _fault(noun: Resource | None, one: Mapping[str, Any], say: Say) -> dict[str, Any]:
+    return dict(one) | {"title": _title(noun, one["field"]), "name": _name(one.get("record")), "said": _said(_reason(one), say)}
+
+
+def _reason(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {"sentence": one["reason"], "facts": one.get("facts")}
 
 
 def _name(record: Mapping[str, Any] | None) -> str:

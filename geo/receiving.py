@@ -223,7 +223,7 @@ def _seen(described: files.Described, proposal: Proposal) -> dict[str, Any]:
         "columns": {n: {"column": p.column, "because": vars(p.because), "sure": p.sure} for n, p in proposal.columns.items()},
         "values": {n: {"value": g.value, "because": vars(g.because), "sure": g.sure} for n, g in proposal.values.items()},
         **{part: {n: vars(why) for n, why in getattr(proposal, part).items()} for part in ("extras", "dropped", "refused")},
-        "missing": list(proposal.missing),
+        "missing": list(proposal.missing), "resource": proposal.resource,
     }
 
 
