@@ -133,7 +133,7 @@ def upload_page(
     if not going and step == 2:
         facts |= _recognised(upload, who, say)
     if not going and (step == 3 or upload.state == "refused"):
-        facts |= _matched(upload, noun, say)
+        facts |= _matched(connection, language, upload, noun, say)
     chart = None
     if not going and upload.state == "ready":
         if step in (2, 4):
@@ -141,7 +141,7 @@ def upload_page(
             chart = _chart(connection, who, language, upload, spots)
             facts["first"] = spots[:ROWS]
         if step == 4:
-            facts |= _checked(request, connection, upload, noun, say)
+            facts |= _checked(request, connection, language, upload, noun, say)
     return _shown(request, language, drawn.upload(pages.reader(request, language), facts, chart), trouble)
 
 
@@ -257,7 +257,9 @@ def _said(saying: object, say: Say) -> str:
     """A sentence with its facts, in the reader's language; or what was kept in words."""
     if not isinstance(saying, Mapping):
         return say(str(saying or ""))
-    facts = {name: tuple(map(str, fact)) if isinstance(fact, list) else fact for name, fact in (saying.get("facts") or {}).items()}
+    facts = {
+        name: tuple(map(str, fact)) if isinstance(fact, list) else _valued(fact) for name, fact in (saying.get("facts") or {}).items()
+    }
     sentence = str(saying.get("sentence") or saying.get("because") or "")
     sentence = INSTEAD.get(sentence, sentence)
     try:
@@ -296,7 +298,8 @@ def _recognised(upload: Upload, who: Caller, say: Say) -> dict[str, Any]:
     ranked = [fit["name"] for fit in told.get("resources") or [] if fit["name"] in RESOURCES]
     nouns = [name for name, noun in RESOURCES.items() if who.knows(noun) or "accounts" in who.may or name == upload.noun]
     fits = {fit["name"]: _said(fit.get("because"), say) for fit in told.get("resources") or []}
-    samples = told.get("samples") or {}
+    kept = told.get("samples") or {}
+    samples = {name: kept[name] for name in [*(told.get("headings") or []), *kept] if name in kept}
     return {
         "asking": [line for line in lines if line["confirm"]], "evidence": [line for line in lines if not line["confirm"]], "layers": layers,
         "nouns": [(name, RESOURCES[name].title) for name in dict.fromkeys([*ranked, *nouns])], "fits": fits, "ranked": ranked,
@@ -348,7 +351,7 @@ def _title(noun: Resource | None, name: str | None) -> str:
     return told or name
 
 
-def _matched(upload: Upload, noun: Resource | None, say: Say) -> dict[str, Any]:
+def _matched(connection: sa.Connection, language: Language, upload: Upload, noun: Resource | None, say: Say) -> dict[str, Any]:
     """Which column is which field: those that have one, those that must, the rest; and what becomes of other columns."""
     told, choices = upload.told or {}, upload.choices
     proposed, samples, given = told.get("columns") or {}, told.get("samples") or {}, told.get("values") or {}
@@ -361,6 +364,7 @@ def _matched(upload: Upload, noun: Resource | None, say: Say) -> dict[str, Any]:
         columns, missing = list(map(str, facts["columns"])), [*missing, str(facts["field"])]
     columns = [column for column in dict.fromkeys([*columns, *sorted(set(current.values()) - set(columns))]) if column]
     lines: dict[str, list[dict[str, Any]]] = {"wanted": [], "met": [], "free": []}
+    codes = _codes(connection, noun, language)
     for field in noun.writable if noun else ():
         one = proposed.get(field.name)
         column = current.get(field.name, "")
@@ -373,7 +377,7 @@ def _matched(upload: Upload, noun: Resource | None, say: Say) -> dict[str, Any]:
             "name": field.name, "title": field.title, "required": field.required, "column": column, "because": because, "value": value,
             "shown": str(given[field.name].get("value", "")) if isinstance(given.get(field.name), Mapping) else str(given.get(field.name, "")),
             "sure": mine or not isinstance(one, Mapping) or bool(one.get("sure", True)), "samples": _few(samples.get(column)),
-            "choices": [(c.code, c.title) for c in field.choices], "lacks": field.name in missing,
+            "choices": list(codes.get(field.name, {}).items()), "lacks": field.name in missing,
         }
         place = "wanted" if field.name in missing else "met" if column or field.name in given or value else "free"
         lines[place].append(line)
@@ -383,8 +387,13 @@ def _matched(upload: Upload, noun: Resource | None, say: Say) -> dict[str, Any]:
         for kind, title in (("refused", "不收的列"), ("dropped", "没有收的列"), ("extras", "随记录保存的列"))
     ]
     return {
-        "lines": lines, "columns": columns, "beside": [group for group in beside if group[2]], "unread": list((told.get("unread") or {}).items()),
+        "lines": lines, "columns": [(column, _few(samples.get(column))[:24]) for column in columns], "beside": [group for group in beside if group[2]], "unread": list((told.get("unread") or {}).items()),
     }
+
+
+def _codes(connection: sa.Connection, noun: Resource | None, language: Language) -> dict[str, dict[str, str]]:
+    """The choices of each field that has any, code and title."""
+    return {field.name: cards.titles(connection, noun, field, language, used=False) for field in noun.writable if field.choices or field.listed} if noun else {}
 
 
 def _pairs(told: object) -> list[tuple[str, object]]:
@@ -397,7 +406,9 @@ def _few(values: Sequence[object] | None) -> str:
     return "、".join(dict.fromkeys(str(value)[:30] for value in (values or []) if value not in (None, "")))[:120]
 
 
-def _checked(request: Request, connection: sa.Connection, upload: Upload, noun: Resource | None, say: Say) -> dict[str, Any]:
+def _checked(
+    request: Request, connection: sa.Connection, language: Language, upload: Upload, noun: Resource | None, say: Say
+) -> dict[str, Any]:
     """One list of the check: what is wrong, what was repaired, or the rows of one fate."""
     counts = upload.counts or {}
     wrong = uploading.problems(connection, upload.id, most=LOOKED)
@@ -417,7 +428,8 @@ def _checked(request: Request, connection: sa.Connection, upload: Upload, noun: 
         told["wrong"] = [_fault(noun, one, say) | {"wanted": not isinstance(unwanted, list) or one["row"] not in unwanted} for one in mended]
     else:
         rows = uploading.rows(connection, upload.id, tab, after, ROWS + 1)
-        told["rows"] = [_row(noun, row) for row in rows[:ROWS]]
+        codes = _codes(connection, noun, language)
+        told["rows"] = [_row(noun, row, codes) for row in rows[:ROWS]]
         told["heads"] = list(dict.fromkeys(name for row in told["rows"] for name, _ in row["cells"]))[:8]
         told["next"] = rows[ROWS - 1]["row"] if len(rows) > ROWS else None
     told["link_to"] = lambda **more: "?" + urlencode({name: value for name, value in ({"step": 4, "tab": tab} | more).items() if value not in (None, "")})
@@ -472,31 +484,24 @@ def _name(record: Mapping[str, Any] | None) -> str:
     return "、".join(str(value)[:24] for value in list((record or {}).values())[:3] if value not in (None, "", {}, []))
 
 
-def _row(noun: Resource | None, row: Mapping[str, Any]) -> dict[str, Any]:
-    cells = [(name, _cell(noun, name, value)) for name, value in row["values"].items() if noun and any(f.name == name for f in noun.all_fields)]
+def _row(noun: Resource | None, row: Mapping[str, Any], codes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    given = [field.name for field in noun.writable] if noun else []
+    cells = [(name, _cell(name, row["values"][name], codes)) for name in given if name in row["values"]]
     changes = [
-        {"title": _title(noun, change["field"]), "before": _cell(noun, change["field"], change["before"]), "after": _cell(noun, change["field"], change["after"])}
-        for change in row.get("changes", []) if _told_of(noun, change["field"])
+        {"title": _title(noun, one["field"]), "before": _cell(one["field"], one["before"], codes), "after": _cell(one["field"], one["after"], codes)}
+        for one in row.get("changes", []) if one["field"] in (*given, "geom", "geometry")
     ]
     return dict(row) | {"cells": cells, "by_name": dict(cells), "changes": changes, "title": next((value for _, value in cells if value), "")}
 
 
-def _told_of(noun: Resource | None, name: str) -> bool:
-    return name in ("geom", "geometry") or bool(noun and any(f.name == name for f in noun.all_fields))
-
-
-def _cell(noun: Resource | None, name: str, value: object) -> str:
+def _cell(name: str, value: object, codes: Mapping[str, Mapping[str, str]]) -> str:
     if value is None:
         return ""
     if name in ("geom", "geometry"):
         return "图形"
-    field = next((f for f in noun.all_fields if f.name == name), None) if noun else None
-    title = next((choice.title for choice in field.choices if choice.code == value), None) if field else None
-    if title:
-        return title
     if isinstance(value, bool):
         return "是" if value else "否"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else codes.get(name, {}).get(str(value), str(value))
 
 
 def _chart(
