@@ -46,7 +46,7 @@
         request.upload.onprogress = (event) => {
           if (!event.lengthComputable) return;
           $("#sending-bar").value = (100 * event.loaded) / event.total;
-          $("#sending-far").textContent = filled(words.far, { done: (event.loaded / 1e6).toFixed(1), all: (event.total / 1e6).toFixed(1) });
+          $("#sending-far").textContent = (event.loaded / 1e6).toFixed(1) + " / " + (event.total / 1e6).toFixed(1) + " MB";
         };
         request.onload = () => {
           if (request.status === 202) resolve(request.getResponseHeader("Location"));
