@@ -174,12 +174,10 @@ def test_it_works_without_scripts(server: Server, contexts: Contexts, states: St
     page.wait_for_url(UPLOAD)
     # Loaded anew every two seconds, by the page itself.
     expect(page.locator("#going")).to_have_count(0, timeout=PATIENCE)
-    if page.locator("#noun[required]").count():
-        page.locator("#noun").select_option("facilities")
-        page.get_by_role("button", name="重新读取").click()
-        expect(page.locator("#going")).to_have_count(0, timeout=PATIENCE)
-    page.get_by_label("没有偏移").check()
-    page.get_by_role("button", name="确认，重新读取").click()
+    # A list without a name says neither what it is of nor which coordinates it has: both are asked at once.
+    page.locator("#noun[required]").select_option("facilities")
+    page.get_by_label("没有偏移（GPS").check()
+    page.get_by_role("button", name="重新读取").click()
     expect(page.locator("#going")).to_have_count(0, timeout=PATIENCE)
     expect(page.locator(".of-new dd")).to_have_text("1")
     page.get_by_text("不要这个文件了").click()
