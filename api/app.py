@@ -32,6 +32,7 @@ from api import (
     tiles,
     topology,
     unmasking,
+    upload_pages,
     uploads,
 )
 from api.deps import AT_ONCE, ENTERING, Engines, Instance
@@ -88,6 +89,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(exports.routes)
     app.include_router(uploads.routes)
     app.include_router(templates.routes)
+    app.include_router(upload_pages.routes)
     app.include_router(desk.routes)
     app.include_router(tiles.routes)
     app.include_router(docs.routes)

@@ -119,8 +119,8 @@ def leader_page(
         return page(request, language, pages.leader(reader(request, language), view, (), numbers))
     numbers = cards.headlines(connection) | waiting
     levels = {level["code"] for level in numbers["levels"]}
-    drawings = _drawings(connection, who, language, layers, levels)
-    return page(request, language, pages.leader(reader(request, language), view, drawings, numbers))
+    shown = drawings(connection, who, language, layers, levels)
+    return page(request, language, pages.leader(reader(request, language), view, shown, numbers))
 
 
 @routes.get("/identify", dependencies=[strict("lon", "lat", "z")])
@@ -272,9 +272,10 @@ def _drawn(finding: reports.Finding, language: Language) -> dict[str, Any]:
     }
 
 
-def _drawings(
+def drawings(
     connection: sa.Connection, who: Caller, language: Language, layers: str | None, levels: set[str]
 ) -> list[Drawing]:
+    """The layers that somebody may see, those named in `layers` shown (None: as declared), areas of `levels` only."""
     drawn = {
         name: noun for name, noun in RESOURCES.items() if noun.geometry and who.knows(noun)
     }

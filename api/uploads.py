@@ -15,13 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from api import deps, models
+from api import deps, models, upload_pages
 from api.collections import PROBLEM
-from api.deps import CallerNow, Connection, Home, Key, able, strict
+from api.deps import CallerNow, Connection, Home, Key, LanguageNow, able, strict
 from api.limits import limited
+from api.pages import wants_html
 from api.settings import settings
+from api.ways import see
 from geo import uploading, vault
 from geo.errors import Invalid, TooLarge
+from geo.language import translated
 from geo.uploading import Upload
 
 if TYPE_CHECKING:
@@ -101,6 +104,8 @@ async def send(
         raise
     if made != id:
         sealing.path.unlink(missing_ok=True)
+    if wants_html(request, None):
+        return see(f"/uploads/{made}")
     return JSONResponse({"id": str(made), "state": "queued"}, 202, PRIVATE | {"Location": f"/uploads/{made}"})
 
 
@@ -160,15 +165,26 @@ def _partial(partial: uploading.Partial) -> dict[str, Any]:
 
 
 @routes.get("/uploads", summary="One's own files", dependencies=[able("load"), strict("limit")])
-def listed(connection: Connection, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> Response:
+def listed(
+    request: Request, connection: Connection, who: CallerNow, language: LanguageNow,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50, f: Literal["html", "json"] | None = None,
+) -> Response:
     """Newest first."""
+    if wants_html(request, f):
+        return upload_pages.uploads_page(request, connection, who, language)
     return JSONResponse({"uploads": [told_of(upload) for upload in uploading.listed(connection, limit)]}, headers=PRIVATE)
 
 
-@routes.get("/uploads/{id}", summary="How far a file has got", dependencies=[able("load"), strict()])
-def one(id: UUID, connection: Connection) -> Response:
+@routes.get(
+    "/uploads/{id}", summary="How far a file has got", dependencies=[able("load"), strict("step", "tab", "field", "reason", "after")]
+)
+def one(
+    id: UUID, request: Request, connection: Connection, who: CallerNow, language: LanguageNow, f: Literal["html", "json"] | None = None
+) -> Response:
     """Its `state`, how it was understood and why, and how many rows are new, changed, unchanged, in conflict or refused."""
     upload = uploading.told(connection, id)
+    if wants_html(request, f) or request.headers.get("hx-request"):
+        return upload_pages.upload_page(request, connection, who, language, upload)
     progress = {"Retry-After": "1"} if upload.state in ("queued", "reading", "applying") or upload.undoing else {}
     return JSONResponse(told_of(upload), headers=PRIVATE | progress)
 
@@ -281,6 +297,10 @@ async def received(request: Request, path: Path) -> tuple[str, vault.Sealing, di
             if not form.ended:
                 raise Invalid("表单不完整或读不懂,请重新上传。", field="file")
             form.closed()
+            if form.name is None and (pasted := form.fields.pop("text", "").strip()):
+                # A table or a 接龙 list from the clipboard, where there is no script to make a file of it.
+                form.name = f"{translated('粘贴的内容', deps.language(request))}.txt"
+                sealing.write(pasted.encode())
             if form.name is None or not sealing.size:
                 raise Invalid("没有收到文件,或文件是空的。", field="file")
     except FileExistsError as error:

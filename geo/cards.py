@@ -121,15 +121,15 @@ def listing(connection: sa.Connection, language: str, within: str = "") -> dict[
     }
 
 
-def titles(connection: sa.Connection, noun: Resource, field: Field, language: str) -> dict[str, str]:
-    """What the values of a field are called, in order: its choices, or those of its code list that are in use."""
+def titles(connection: sa.Connection, noun: Resource, field: Field, language: str, used: bool = True) -> dict[str, str]:
+    """What the values of a field are called, in order: its choices, or those of its code list, `used` for such as are in use."""
     if not field.listed:
         return {choice.code: choice.title for choice in field.choices}
     codes = CODES[field.listed]
     title = codes.c.title_en if language == "en" else codes.c.title
     own = TABLES[noun.name]
-    used = sa.select(own.c[field.name]).where(own.c.retired_at.is_(None))
-    listed = sa.select(codes.c.code, title).where(codes.c.code.in_(used)).order_by(codes.c.code)
+    there = sa.select(own.c[field.name]).where(own.c.retired_at.is_(None))
+    listed = sa.select(codes.c.code, title).where(codes.c.code.in_(there) if used else sa.true()).order_by(codes.c.code)
     return {row.code: row[1] for row in connection.execute(listed)}
 
 

@@ -62,13 +62,14 @@ class Working:
                 before = partial(self._known, connection, upload["account"])
                 staging, report = intake.staged(connection, order, self.key, self.home / "cache", told, id, upload["within"], seen, before)
                 counts = staging.counts()
+                bounds = staging.reach() if "geom" in staging.given else None
                 told("", report.read, report.read)
         except GeoError as error:
             self._moved(id, "refused", told=found, refusal=_told(error))
             return
         found |= {
             "matched": report.matched, "unread": report.unread, "taken": list(report.taken), "placing": report.placing,
-            "given": staging.given, "read": report.read, "key_column": staging.key_column,
+            "given": staging.given, "read": report.read, "key_column": staging.key_column, "bounds": bounds,
         }
         self._moved(id, "ready", noun=report.resource, told=found, counts=asdict(counts))
 
@@ -222,7 +223,7 @@ def _seen(described: files.Described, proposal: Proposal) -> dict[str, Any]:
         "columns": {n: {"column": p.column, "because": vars(p.because), "sure": p.sure} for n, p in proposal.columns.items()},
         "values": {n: {"value": g.value, "because": vars(g.because), "sure": g.sure} for n, g in proposal.values.items()},
         **{part: {n: vars(why) for n, why in getattr(proposal, part).items()} for part in ("extras", "dropped", "refused")},
-        "missing": list(proposal.missing),
+        "missing": list(proposal.missing), "resource": proposal.resource,
     }
 
 

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from geo.resource import REASONS
 from maps.canvas import Canvas, Control, composed
-from maps.layer import Drawing
+from maps.layer import SYMBOLS, Drawing, Look
 from maps.legend import entries, swatch
 from maps.links import ASSETS, link
 
@@ -157,6 +157,49 @@ def unmaskings(
     )
 
 
+@dataclass(frozen=True)
+class Chart:
+    """A map of what is staged: west, south, east, north in degrees, what lies around it, and the address of its tiles."""
+
+    extent: tuple[float, float, float, float]
+    around: Sequence[Drawing]
+    tiles: str
+
+
+# How a staged row is drawn, by its fate: forms differ before hues do.
+STAGED = {
+    "new": Look(fill="#0B5FA5", opacity=0.35, stroke="#0B4F8A", width=2.2, casing="#FFFFFF", symbol="circle", size=7.0, place=3),
+    "changed": Look(
+        fill="#8A5A00", opacity=0.3, stroke="#8A5A00", width=2.2, dash=(8, 5), casing="#FFFFFF", symbol="diamond", size=8.0, place=2
+    ),
+    "conflict": Look(
+        fill="#B3261E", opacity=0.15, hatch="#B3261E", stroke="#B3261E", width=2.2, casing="#FFFFFF", symbol="triangle", size=8.0, place=1
+    ),
+    "unchanged": Look(fill="#6B7682", opacity=0.15, stroke="#6B7682", width=1.2, symbol="square", size=6.0, place=4),
+}
+
+
+def uploads(reader: Reader, uploads: Sequence[Mapping[str, Any]], nouns: Mapping[str, str]) -> str:
+    """Where files are sent, and the reader's own, newest first. `nouns`: what rows may be, by name, with titles."""
+    return _page("uploads.html", reader, uploads=uploads, nouns=nouns, address="/uploads")
+
+
+def upload(reader: Reader, facts: Mapping[str, Any], chart: Chart | None) -> str:
+    """One file at one of its steps: `facts` as `api.upload_pages` tells them, and the map where there is something to see."""
+    told = None
+    if chart:
+        say = reader.say
+        controls = [Control("Zoom", position="topright", zoomInTitle=say("放大"), zoomOutTitle=say("缩小"))]
+        told = composed(Canvas(chart.extent), chart.around, controls, TILES)
+    staged = {fate: {name: value for name, value in vars(look).items() if value is not None} for fate, look in STAGED.items()}
+    return _page("upload.html", reader, **facts, map=told, chart=chart, staged=staged, symbols=SYMBOLS, address="/uploads")
+
+
+def upload_progress(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """How far the work on a file has got, as a fragment that asks for itself again."""
+    return _template("upload_progress.html").render(_context(reader), **facts)
+
+
 def refusal(reader: Reader, status: int, sentence: str) -> str:
     """Why somebody gets no page, and the ways on."""
     return _page("refusal.html", reader, status=status, sentence=sentence, address="")
@@ -236,6 +279,13 @@ def number(value: float | None) -> str:
     return "—" if value is None else f"{value:,}"
 
 
+def bytes_told(value: int) -> str:
+    """`1234567` → `1.2 MB`."""
+    if value < 1000:
+        return f"{value} B"
+    return f"{value / 1000:.0f} KB" if value < 1_000_000 else f"{value / 1_000_000:.1f} MB"
+
+
 def moment(value: datetime | None) -> str:
     """To the minute, in the time zone it comes in; the reader's place has only one."""
     return "—" if value is None else f"{value:%Y-%m-%d %H:%M}"
@@ -255,7 +305,7 @@ def there(longitude: float, latitude: float, zoom: int = 17, card: bool = True) 
     return "/?" + urlencode(place | ({"card": f"{longitude:.6f},{latitude:.6f}"} if card else {}), safe=",")
 
 
-def _page(name: str, reader: Reader, **facts: Any) -> str:
+def _page(name: str, reader: Reader, /, **facts: Any) -> str:
     return _template(name).render(_context(reader), **facts)
 
 
@@ -273,7 +323,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, moment=moment, hectares=hectares, qr=qr, grouped=grouped, day=day, last_day=last_day
+        number=number, moment=moment, hectares=hectares, qr=qr, grouped=grouped, day=day, last_day=last_day, bytes=bytes_told
     )
     environment.globals.update(link=link, there=there, swatch=swatch, entries=entries, markup=Markup)
     return environment
