@@ -28,9 +28,9 @@ from geo import cards, uploading
 from geo.catalog import RESOURCES
 from geo.db import Caller
 from geo.errors import BadQuery, GeoError, Invalid
-from geo.exporting import safe
 from geo.language import Language, Said, translated
 from geo.resource import REASONS, Resource
+from geo.sheets import safe
 from geo.uploading import Upload
 from maps import pages as drawn
 
