@@ -8,6 +8,7 @@ One load is one batch and one transaction.
 import dataclasses
 import io
 import json
+import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ import shapely
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from geo import addresses, db, files, matching, members, secrets, statements
+from geo import addresses, db, files, matching, members, secrets, sheets, statements
 from geo.addresses import Found, Hint, Matcher
 from geo.catalog import RESOURCES
 from geo.crs import Datum
@@ -93,6 +94,7 @@ class Report:
     extras: list[str] = field(default_factory=list)
     dropped: dict[str, str] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)
+    examples: int = 0  # rows of a template that only show how
     refused: Counter[str] = field(default_factory=Counter)  # cells of a column that told what is taken in from nobody
     addressed: Counter[str] = field(default_factory=Counter)  # by precision, '' for no match
     taken: dict[str, None] = field(default_factory=dict)  # what was taken for granted of values, in its order
@@ -140,6 +142,9 @@ class Rows:
     shapes: NDArray[np.object_] | None = None
     problems: list["Problem"] = field(default_factory=list)
     raw: dict[str, pa.Array] = field(default_factory=dict)  # what was not understood of a column, as it came
+    examples: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))  # rows that only show how
+    ids: list[str | None] = field(default_factory=list)  # of the record that a row is known to be
+    versions: pa.Array | None = None  # of that record, as the file was made
 
     def __len__(self) -> int:
         return len(self.number)
@@ -367,11 +372,12 @@ def _named(report: Report, proposal: Proposal, match: Mapping[str, str], describ
     """Say what becomes of every column."""
     report.matched = dict(match)
     taken = set(match.values())
-    report.extras = [column for column in proposal.extras if column not in taken]
+    aside = sheets.set_aside(RESOURCES[report.resource])
+    report.extras = [column for column in proposal.extras if column not in taken and column not in aside]
     if report.resource not in BARE:
         # A column that was a field's until it was ordered otherwise stays with the record, like any that nobody claims.
         claimed = {found.column for found in proposal.columns.values()} - taken
-        report.extras += [column for column in described.columns if column in claimed]
+        report.extras += [column for column in described.columns if column in claimed and column not in aside]
     left_out = {**proposal.dropped, **proposal.refused}
     report.dropped = {column: str(why) for column, why in left_out.items() if column not in taken}
     report.notes += described.warnings
@@ -430,12 +436,37 @@ class Desk:
                 self.report.refused[name] += int(told.sum())
         return dataclasses.replace(batch, columns=columns)
 
+    def _recognised(self, rows: Rows, batch: "files.Batch") -> None:
+        """Which records rows are: by the number that an export gave them, else by the key."""
+        rows.ids = [None] * len(rows)
+        key = self.resource.known_by
+        if key in rows.columns and self.known:
+            rows.ids = [self.known.get(name) for name in rows.columns[key].to_pylist()]
+        if "valid_from" in rows.columns and self.resource.name == "areas":
+            # From when on it is said: another version, not a change of the one that is there.
+            since = rows.columns["valid_from"].is_valid().to_pylist()
+            rows.ids = [None if said else id for id, said in zip(rows.ids, since, strict=True)]
+        numbered = next((name for name in (sheets.ID, "id") if name in batch.columns), None)
+        if numbered is None:
+            return
+        told = [str(value).strip().lower() for value in batch.columns[numbered].to_pylist()]
+        query = sa.text(f"SELECT id FROM {self.resource.name} WHERE retired_at IS NULL AND id = ANY (CAST(:ids AS uuid[]))")
+        found = self.connection.execute(query, {"ids": [one for one in set(told) if UUID.fullmatch(one)]})
+        living = {str(id) for id in found.scalars()}
+        rows.ids = [one if one in living else id for one, id in zip(told, rows.ids, strict=True)]
+        versioned = next((name for name in (sheets.VERSION, "version") if name in batch.columns), None)
+        if versioned is not None:
+            seen = [plain(value) for value in batch.columns[versioned].to_pylist()]
+            rows.versions = pa.array([int(v) if v and v.isdecimal() and len(v) < 9 and one in living else None for v, one in zip(seen, told, strict=True)], pa.int32())
+
     def parsed(self, batch: "files.Batch") -> Rows:
         """The batch's columns as the values of fields. What cannot be one takes its row out, with the reason."""
         rows = Rows(
             np.asarray(batch.rows), {}, np.ones(len(batch.rows), bool), batch.lon, batch.lat,
             None if batch.geometry is None else np.asarray(batch.geometry, dtype=object),
         )
+        rows.examples = self._examples(batch)
+        rows.good &= ~rows.examples
         for at, reason in batch.problems.items():
             rows.refuse(_only(at, len(rows)), "geometry", Said(reason))
         for declared in self.resource.writable:
@@ -447,8 +478,13 @@ class Desk:
                 if len(one) and one[0].as_py() is None:
                     raise Invalid("--set {field} 的值不能用。", field=declared.name, value=self.values[declared.name])
                 rows.columns[declared.name] = _repeated(one, len(rows))
+        self._recognised(rows, batch)
+        there = np.array([id is not None for id in rows.ids], bool)
+        for declared in self.resource.writable:
             if declared.required and declared.default is None and declared.name in rows.columns:
-                rows.refuse(rows.columns[declared.name].is_null().to_numpy(False), declared.name, Said("缺少{title}", {"title": declared.title}))
+                # A record that is there keeps what a blank cell, or a mask, does not say.
+                without = rows.columns[declared.name].is_null().to_numpy(False) & ~there
+                rows.refuse(without, declared.name, Said("缺少{title}", {"title": declared.title}))
         self._worded(rows, batch)
         kept = {name: batch.columns[name] for name in self.report.extras}
         if self.resource.name not in BARE:
@@ -464,6 +500,16 @@ class Desk:
         ]
         self._kept(rows, batch)
         return rows
+
+    def _examples(self, batch: "files.Batch") -> NDArray[np.bool_]:
+        """Rows of a table to fill in that only show how."""
+        shown = np.zeros(len(batch.rows), bool)
+        texts = [column for column in batch.columns.values() if pa.types.is_string(column.type)]
+        hinted = [pc.fill_null(pc.starts_with(column, sheets.EXAMPLE), False).to_numpy(zero_copy_only=False) for column in texts]
+        for at in np.flatnonzero(np.logical_or.reduce(hinted)) if hinted else ():
+            shown[at] = sheets.is_example([column[at].as_py() for column in batch.columns.values()])
+        self.report.examples += int(shown.sum())
+        return shown
 
     def _worded(self, rows: Rows, batch: "files.Batch") -> None:
         """What has no place of its own in the file is looked up by its address: a point in the building or compound for what is placed
@@ -575,7 +621,7 @@ class Desk:
         if not len(good):
             return
         table = self._table(rows, places, good)
-        self.staging.given[:] = [name for name in table.column_names if name != "file_row"]
+        self.staging.given[:] = [name for name in table.column_names if name not in ("file_row", "file_version")]
         names = ", ".join(f'"{name}"' for name in table.column_names)
         driver = self.connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
@@ -590,15 +636,14 @@ class Desk:
         take = pa.array(good)
         ids = self._ids(rows, good)
         out: dict[str, pa.Array] = {"file_row": pa.array(rows.number[good]), "id": pa.array(ids)}
+        if rows.versions is not None:
+            out["file_version"] = rows.versions.take(take)
         for declared in self.resource.writable:
             if declared.name not in rows.columns:
                 continue
             column = rows.columns[declared.name].take(take)
             if declared.secret:
                 out |= self._sealed(declared, column, ids)
-            elif declared.default is not None:
-                text = str(declared.default).lower() if isinstance(declared.default, bool) else str(declared.default)
-                out[declared.name] = pc.fill_null(column.cast(pa.string()), text)
             else:
                 out[declared.name] = column
         count = len(good)
@@ -616,16 +661,7 @@ class Desk:
 
     def _ids(self, rows: Rows, good: NDArray[np.intp]) -> list[str]:
         """The id of each good row: that of the record it is known to be, or a new one."""
-        ids = _uuids(len(good), self.now)
-        key = self.resource.known_by
-        if not self.known or key not in rows.columns:
-            return ids
-        named = rows.columns[key].take(pa.array(good)).to_pylist()
-        if "valid_from" in rows.columns and self.resource.name == "areas":
-            # From when on it is said: another version, not a change of the one that is there.
-            since = rows.columns["valid_from"].take(pa.array(good)).is_valid().to_pylist()
-            named = [None if said else name for name, said in zip(named, since, strict=True)]
-        return [self.known.get(name, id) for name, id in zip(named, ids, strict=True)]
+        return [rows.ids[at] or fresh for at, fresh in zip(good.tolist(), _uuids(len(good), self.now), strict=True)]
 
     def _housed(self, rows: Rows, take: pa.Array) -> dict[str, pa.Array]:
         """Where rows are that lie in houses: asked of the database, once for each place in a house."""
@@ -696,6 +732,10 @@ class Desk:
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
         reader = self.readers[declared.name]
+        if sheets.may_be_masked(declared) and pa.types.is_string(column.type):
+            # What people are shown in place of a name or number never takes its place.
+            masks = [bool(text) and sheets.is_mask(text) for text in column.to_pylist()]
+            column = pc.if_else(pa.array(masks), pa.scalar(None, column.type), column)
         if reader.free and pa.types.is_string(column.type):
             text = pc.utf8_trim_whitespace(column)
             text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
@@ -810,10 +850,11 @@ class Desk:
         """Keep what is wrong with rows, or was repaired. Of columns that look personal nothing is kept."""
         if not rows.problems:
             return
+        examples = rows.examples
         hidden = {self.match[f.name] for f in self.resource.writable if (f.secret or f.name_of_person) and f.name in self.match}
         shown = [column for column in batch.columns if column not in hidden and column not in self.report.dropped]
         told = []
-        for problem in rows.problems:
+        for problem in (one for one in rows.problems if not examples[one.at]):
             record = {} if problem.repaired else {column: _shown(batch.columns[column][problem.at].as_py()) for column in shown}
             lon, lat = problem.place or self._where(rows, problem.at)
             told.append({
@@ -833,6 +874,7 @@ class Desk:
         return None, None
 
 
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 REPAIRED = "{what},面积由 {before} 变为 {after} 平方米"
 
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from geo.catalog import WIDTHS
 from geo.errors import Conflict, Forbidden
 from geo.resource import Place, Resource
+from geo.tables import TABLES
 
 # What becomes of a row: it is new, it changes one that is there, it says what is there already, or somebody changed that since
 # the file was made.
@@ -99,7 +100,8 @@ class Staging:
         if self.within != ("",):
             self._refuse(f"EXISTS (SELECT {joined} AND NOT ({_held('t.scope')}))", key or "id", "这条记录在您负责的区域以外", within=list(self.within))
             if self.resource.place in (Place.POINT, Place.INHERITS):
-                self._refuse(f"NOT ({_held('s.scope')})", "geometry", "位置不在您负责的区域内", within=list(self.within))
+                anchor = "geom" if self.resource.place is Place.POINT else "building"
+                self._refuse(f"NOT ({_held('s.scope')}) AND NOT EXISTS (SELECT {joined} AND s.{anchor} IS NULL)", "geometry", "位置不在您负责的区域内", within=list(self.within))
             elif self.resource.of_area:
                 self._refuse(f"NOT ({_held('s.area')})", "area", "不在您负责的区域内", within=list(self.within))
         same = " AND ".join(self._same(column) for column in self.compared_columns) or "true"
@@ -167,8 +169,8 @@ class Staging:
             raise Conflict("核对之后,有 {count} 条记录被别人改过:请再看一遍差异。", count=moved or abs(len(gone) - (expected.missing if expected else 0)))
         if not self.given:
             return 0  # no row was good
-        columns = ", ".join(f'"{name}"' for name in self.given)
-        written = self._run(f"INSERT INTO {noun} ({columns}) SELECT {columns} FROM {self.table} WHERE fate = 'new'").rowcount
+        columns, values = ", ".join(f'"{c}"' for c in self.given), ", ".join(self._fresh(c) for c in self.given)
+        written = self._run(f"INSERT INTO {noun} ({columns}) SELECT {values} FROM {self.table} AS s WHERE fate = 'new'").rowcount
         fresh = ", ".join(f'"{c}" = {self._value(c)}' for c in self.given if c not in ("id", "batch"))
         written += self._run(f"UPDATE {noun} AS t SET {fresh} FROM {self.table} AS s WHERE s.id = t.id AND s.fate = 'changed'").rowcount
         if gone:
@@ -200,12 +202,21 @@ class Staging:
         equal = f's."{column}" IS NOT DISTINCT FROM t."{column}"'
         return equal if self._clears(column) else f'(s."{column}" IS NULL OR {equal})'
 
+    def _fresh(self, column: str) -> str:
+        """What a new record gets: what the row says, else what the noun has for who says nothing."""
+        default = TABLES[self.resource.name].c[column].server_default
+        text = getattr(default, "arg", None)
+        return f's."{column}"' if text is None or column == "id" else f'coalesce(s."{column}", {text})'
+
     def _value(self, column: str) -> str:
         if column == "extras":
             return "t.extras || coalesce(s.extras, '{}')"
-        if column in PLACED and column != "scope":
-            # What was said of the old place is not true of the new one.
-            return f's."{column}"'
+        if column in PLACED:
+            # What was said of the old place is not true of a new one, and goes on to be where the row says nothing of it.
+            anchor = {Place.POINT: "geom", Place.INHERITS: "building"}.get(self.resource.place)
+            if anchor not in self.given:
+                return f't."{column}"'
+            return f'CASE WHEN s."{anchor}" IS NULL THEN t."{column}" ELSE s."{column}" END'
         return f's."{column}"' if self._clears(column) else f'coalesce(s."{column}", t."{column}")'
 
     def _clears(self, column: str) -> bool:

@@ -245,3 +245,35 @@ def test_who_changed_a_row_meanwhile_is_not_written_over(live_client, live_engin
     live_client.post(f"/uploads/{id}/apply", json={})
     working.apply(id)
     assert rows(live_engine, "SELECT capacity FROM facilities WHERE code = 'F1'") == [(11,)]
+
+
+def test_an_edited_export_finds_its_records_and_a_mask_replaces_nothing(live_client, live_engine, working, box):
+    x, y = box[0] + 0.005, box[1] + 0.005
+    first = f"名称,编码,类型,联系人,联系人电话,地址,经度,纬度\n示例店,O0,shop,某某,,,{x},{y}\n甲店,O1,shop,王小明,13800001234,云汀路1号,{x},{y}\n"
+    id = send(live_client, first.encode(), "单位.csv", "organisations").json()["id"]
+    working.read(id)
+    live_client.post(f"/uploads/{id}/apply", json={})
+    working.apply(id)
+    assert told(live_client, id)["state"] == "applied", told(live_client, id)
+    # The row of a template that only shows how is no organisation.
+    query = "SELECT id, version, name, code, contact, contact_phone_masked, address, placing_reason FROM organisations WHERE code LIKE 'O%' AND retired_at IS NULL"
+    (before,) = rows(live_engine, query)
+    assert before.contact == "王小明"
+    edited = (
+        "记录编号,版本,名称,编码,类型,联系人,联系人电话,地址,经度,纬度,所在街道,区域路径\n"
+        f"{before.id},{before.version},甲号店,O9,商铺,王*,138****1234,,,,云汀街道,{town.PREFIX}\n"
+    )
+    id = send(live_client, edited.encode(), "单位.csv", "organisations").json()["id"]
+    working.read(id)
+    assert told(live_client, id)["counts"]["changed"] == 1, told(live_client, id)
+    (row,) = ask(live_client, f"/uploads/{id}/difference?fate=changed")["rows"]
+    assert {change["field"] for change in row["changes"]} == {"name", "code"}
+    live_client.post(f"/uploads/{id}/apply", json={})
+    working.apply(id)
+    (after,) = rows(live_engine, query)
+    assert (after.id, after.name, after.code) == (before.id, "甲号店", "O9")
+    assert (after.contact, after.contact_phone_masked, after.address, after.placing_reason) == ("王小明", before.contact_phone_masked, "云汀路1号", None)
+    # The same sheet again is of a version that is gone: somebody was there meanwhile.
+    id = send(live_client, edited.replace("甲号店", "乙店").encode(), "单位.csv", "organisations").json()["id"]
+    working.read(id)
+    assert told(live_client, id)["counts"]["conflict"] == 1
