@@ -364,7 +364,7 @@ def _readable(noun: Resource, declared: Field, column: str, values: Sequence[obj
     texts = {text: value for value in values if (text := plain(value)) is not None}
     if not texts:
         return 1.0
-    read = Reader(declared, noun.name, now=MOMENT, title=column).read(list(texts.values()))
+    read = Reader(declared, noun.name, now=MOMENT, title=column).read(list(texts.values()), suggest=False)
     return 1 - len(read.wrong) / len(texts)
 
 
@@ -372,10 +372,10 @@ def _by_values(noun: Resource, match: Match, columns: Mapping[str, list[object]]
     """Columns whose heading says nothing, by what is in them. Never a field about a person."""
     taken = {proposed.column for proposed in match.columns.values()}
     for name, values in columns.items():
-        if name in taken or name in match.dropped or name in match.rivals or secrets.personal(name, values):
+        if name in taken or name in match.dropped or name in match.rivals:
             continue
         texts = sorted({text for value in values if (text := plain(value))})
-        if len(texts) < 2 or all(text.isdecimal() for text in texts):
+        if len(texts) < 2 or len(texts) > LABELS or all(text.isdecimal() for text in texts) or secrets.personal(name, values):
             continue
         for declared in noun.writable:
             if declared.name in {*match.columns, *given} or not declared.choices or declared.secret or declared.name_of_person:

@@ -376,7 +376,7 @@ def _held(title: str, texts: Sequence[str]) -> Personal | None:
     if len(set(texts)) > 3 and _share(texts, _is_bank_card) > 0.9:
         return Personal.BANK_CARD
     # One address of an office in a text of many words makes no column of addresses.
-    if _share(texts, EMAIL.fullmatch) > 0.05 or _share(texts, EMAIL.search) > 0.2:
+    if _share(texts, EMAIL.fullmatch) > 0.05 or (_share(texts, EMAIL.search) > 0.2 and sum(map(bool, map(EMAIL.search, texts))) > 2):
         return Personal.EMAIL
     if _share(texts, NUMBER_PLATE.fullmatch) > 0.2:
         return Personal.PLATE

@@ -84,8 +84,9 @@ class Reader:
         """Whether the text is a number that must not lose digits: of a telephone, or a code."""
         return self.field.secret or self.field.name in ("code", "number", "department_code") or self.field.name.endswith("phone")
 
-    def read(self, values: Sequence[object]) -> Understood:
-        """The distinct `values` of the column, or of a batch of it, in their order."""
+    def read(self, values: Sequence[object], suggest: bool = True) -> Understood:
+        """The distinct `values` of the column, or of a batch of it, in their order; with what may have been meant, which
+        is dear to look for."""
         if self.field.type in (date, datetime):
             self._settle(values)
         elif self.hundredths and not self.percent:
@@ -102,7 +103,7 @@ class Reader:
             except (ValueError, OverflowError) as error:
                 found.append(None)
                 wrong[at] = error.reason if isinstance(error, Odd) else Said("不能识别")
-                if len(suggestions) < SUGGESTED and (near := self._near(str(value))):
+                if suggest and len(suggestions) < SUGGESTED and (near := self._near(str(value))):
                     suggestions[at] = near
         return Understood(found, wrong, tuple(self.told.values()), suggestions)
 

@@ -3,6 +3,12 @@
 The bulk answer is compared with plain PostGIS, row by row.
 """
 
+import csv
+import gzip
+import itertools
+import json
+import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +16,7 @@ import sqlalchemy as sa
 
 from geo import db, intake
 from geo.intake import Order
+from geo.secrets import looks_personal
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -105,3 +112,34 @@ def test_shanghai_every_published_address_is_accounted_for(district):
     assert clean + outside + other + rows.placing["edge"] == 175245
     assert (clean, outside, other) == pytest.approx((137234, 35651, 2360), abs=3)
     assert differing(admin, "incidents", "district") == 0
+
+
+ENDINGS = re.compile("(社区)?(居民委员会|居委会|村民委员会|村委会|社区|街道办事处|街道|镇|乡|村|庄)$")
+
+
+@cache
+def columns_about_nobody() -> dict[str, list[object]]:
+    """The columns of real sets of places and reports, by file and heading; names once more without what they end in."""
+    found: dict[str, list[object]] = {}
+    for path in [*DATA.glob("cn_division_codes/*.csv*"), *DATA.glob("cn_shanghai_covid_2022/*.csv*"), *YICHANG.glob("*.csv"), *DATA.glob("sf_311_10k/*.csv"),
+                 *DATA.glob("cn_guangzhou_risk_areas_2022/risk*.csv.gz")]:  # fmt: skip
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            rows = list(itertools.islice(csv.DictReader(file), 2_000))
+        found |= {f"{path.name}:{name}": [row[name] for row in rows] for name in rows[0]}
+    for path in [*YICHANG.glob("*.geojson"), *XIHU.glob("*.geojson")]:
+        features = [feature["properties"] for feature in json.loads(path.read_text(encoding="utf-8"))["features"]]
+        found |= {f"{path.name}:{name}": [row.get(name) for row in features] for name in features[0]}
+    for name, values in list(found.items()):
+        if re.search("name|社区|MC", name):
+            found[f"{name.partition(':')[0]}:name"] = [ENDINGS.sub("", str(value)) for value in values if value]
+    return found
+
+
+@pytest.mark.parametrize("rows", [5, 20, 200])
+def test_no_column_of_places_or_reports_is_taken_for_persons(rows):
+    taken = {}
+    for name, values in columns_about_nobody().items():
+        for at in range(0, len(values), rows):
+            if kind := looks_personal(name.partition(":")[2], values[at : at + rows]):
+                taken[name, at] = kind
+    assert taken == {}
