@@ -120,7 +120,8 @@ class Report:
         lines += [said("未收的列 {column}:{why}", column=column, why=say(why)) for column, why in self.dropped.items()]
         if self.addressed:
             precisions = {choice.code: choice.title for choice in PRECISIONS}
-            told = "、".join(f"{say(precisions.get(code, '对不上'))} {count}" for code, count in self.addressed.most_common())
+            precisions[""] = "对不上"
+            told = "、".join(f"{say(precisions[code])} {count}" for code, count in self.addressed.most_common())
             lines.append(said("按地址查找:{counts}", counts=told))
         if self.placing:
             reasons = {choice.code: choice.title for choice in REASONS}
