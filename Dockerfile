@@ -53,7 +53,7 @@ RUN make --old-file=system maps/assets/vendor/.ready
 
 FROM ground AS app
 RUN apt-get update -q \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends python3 \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends python3 libarchive13 \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/jingwei
 COPY --from=wheels /opt/jingwei/.venv .venv

@@ -67,6 +67,7 @@ system-test: system
 	@missing=""; \
 	$(BROWSER) || grep -qi '^ID=ubuntu' /etc/os-release || missing="$$missing chromium"; \
 	ls /usr/share/fonts/opentype/noto/NotoSansCJK*.ttc >/dev/null 2>&1 || missing="$$missing fonts-noto-cjk"; \
+	ls /usr/lib/*/libarchive.so.13 >/dev/null 2>&1 || missing="$$missing libarchive13"; \
 	ls /usr/lib/*/libatomic.so.1 >/dev/null 2>&1 || missing="$$missing libatomic1"; \
 	command -v ogrinfo >/dev/null || missing="$$missing gdal-bin"; \
 	command -v curl >/dev/null || missing="$$missing curl"; \

@@ -122,7 +122,7 @@ def to_storage(geometries: NDArray[Any], crs: "CRS | None", datum: Datum) -> NDA
     """
     turned = _turning(crs, datum)
     if turned is None:
-        flat: NDArray[Any] = shapely.force_2d(geometries)
+        flat: NDArray[Any] = shapely.force_2d(geometries) if shapely.has_z(geometries).any() else geometries
         return flat
     moved: NDArray[Any] = shapely.transform(
         geometries, lambda xy: np.column_stack(turned(xy[:, 0], xy[:, 1]))

@@ -67,6 +67,7 @@ def findings(home: Path, port: int, environ: Mapping[str, str] = os.environ) -> 
         "磁盘": partial(_disk, home),
         "密钥": partial(_keys, home, environ),
         "读文件的进程": _walls,
+        "RAR 和 7z": _archives,
         "数据库": partial(_given, environ) if given else partial(_private, home),
     }
     return [Finding(said(subject), *told) for subject, look in looks.items() for told in _seen(look)]
@@ -163,6 +164,16 @@ def _walls() -> Iterator[tuple[bool, str]]:
             "读上传的文件时断不开网络:请允许普通用户建名字空间(sysctl kernel.unprivileged_userns_clone=1),"
             "或放进没有出口的容器网络。"
         )
+
+
+def _archives() -> Iterator[tuple[bool, str]]:
+    from geo.reading.archives import library
+
+    if library() is None:
+        # Not wrong: only who sends such archives is asked for a ZIP instead.
+        yield True, said("没有 libarchive,上传的 .rar 和 .7z 会请人另存为 ZIP:要读就请安装 libarchive13。")
+    else:
+        yield True, said("能读")
 
 
 def _routed() -> bool:

@@ -26,7 +26,7 @@ def main() -> None:
     job = Path(sys.argv[1])
     order = json.loads((job / "order.json").read_bytes())
     try:
-        walled(order["size"])
+        walled(order["size"], Path(order["path"]), job)
         written(order, job, sys.stdout.buffer)
     except Refused as refusal:
         # Libraries name the place where they read, which is nobody's business.

@@ -62,6 +62,7 @@ def titled(title: str) -> Datum | None:
 
 
 WKT = re.compile(r"\s*(?:SRID=\d+;)?\s*(?:MULTI)?(?:POINT|LINESTRING|POLYGON|GEOMETRYCOLLECTION)|\s*0[01][0-9A-Fa-f]{16,}\s*$", re.I)
+SRID = re.compile(r"SRID=(\d{1,6});", re.I)
 PAIR = r"^\s*[\[(\"\uff08]?\s*(?P<x>-?\d{1,9}(?:\.\d+)?)\s*[,; \uff0c\uff1b]\s*(?P<y>-?\d{1,9}(?:\.\d+)?)\s*[\])\"\uff09]?\s*$"
 
 
@@ -149,7 +150,7 @@ def drawn(source: Source, part: pa.RecordBatch, reasons: list[str | None]) -> An
         return shapes
     texts = [None if t is None else str(t).strip() for t in part.column(source.wkt).to_pylist()]
     binary = np.array([t is not None and t[:2] in ("00", "01") for t in texts], bool)
-    srids = [re.match(r"SRID=(\d{1,6});", t, re.I) if t else None for t in texts]
+    srids = [SRID.match(t) if t and t[0] in "Ss" else None for t in texts]
     bare = [t[found.end() :] if t and found else t for t, found in zip(texts, srids, strict=True)]
     shapes = _parsed(shapely.from_wkt, np.array([None if b else t for t, b in zip(bare, binary, strict=True)], object), reasons)
     if binary.any():

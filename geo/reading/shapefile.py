@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from geo.reading import layers
 from geo.reading.source import CUT, Refused, Source
@@ -47,6 +48,9 @@ def shapefile(path: Path, job: Path, order: Mapping[str, Any]) -> Source:
     def decode(column: pa.Array) -> pa.Array:
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             return column
+        # Codes and numbers, most of what there is, are the same in every encoding.
+        if pc.all(pc.string_is_ascii(column), skip_nulls=True).as_py() is not False:
+            return pc.ascii_trim(column, characters="\0 ")
         encoded = column.dictionary_encode()
         texts = [None if t is None else _redecoded(t, taken.name) for t in encoded.dictionary.to_pylist()]
         return pa.array(texts, pa.string()).take(encoded.indices)
@@ -141,7 +145,7 @@ def _encoding(path: Path, dbf: Path, wanted: str | None) -> Taken:
     said = SAID.get(cpg.read_bytes()[:200].decode("latin-1").strip().lower()[:40]) if cpg.exists() else None
     length = struct.unpack("<H", raw[8:10])[0]
     names = [raw[at : at + 11].split(b"\0")[0] for at in range(32, length - 1, 32)]
-    texts = [part for part in (*names, *re.split(rb"[\0 ]+", raw[length:])) if any(byte > 127 for byte in part)][:5000]
+    texts = [part for part in (*names, *re.split(rb"[\0 ]+", raw[length:])) if not part.isascii()][:5000]
     broken = {encoding: sum(not _decodes(text, encoding) for text in texts) for encoding in ENCODINGS}
     facts: dict[str, object] = {
         "count": len(texts), "shown": _shown(texts, "utf-8"),

@@ -1,10 +1,14 @@
-"""What the reading process gives up before it opens anything: the network, programs, other processes, unbounded work."""
+"""What the reading process gives up before it opens anything: the network, other people's files, programs, unbounded work."""
 
 import ctypes
 import errno
+import os
 import platform
 import resource
 import struct
+import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 from geo.reading.source import Refused
 
@@ -15,9 +19,16 @@ PROCESSOR, PROCESSOR_A_MEGABYTE = 10, 2
 WRITTEN = 2 << 30
 
 
-def walled(size: int) -> None:
-    """Give up the network, and all that reading `size` bytes does not need. Refuses to go on where that is not granted."""
+def walled(size: int, sent: Path | None = None, job: Path | None = None) -> None:
+    """Give up the network, and all that reading `size` bytes does not need. Refuses to go on where that is not granted.
+
+    Of the file system, where the kernel can (Landlock, since 5.13), there is left what was `sent` and what programs are made
+    of, to be read, and the folder of the `job`, to be written.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
+    # PR_SET_NO_NEW_PRIVS, without which only root may take rights away for good.
+    libc.prctl(38, 1, 0, 0, 0)
+    confined(libc, sent, job)
     # CLONE_NEWNET, and CLONE_NEWUSER where we are not root: a namespace without interfaces reaches nothing.
     alone = libc.unshare(0x40000000) == 0 or libc.unshare(0x50000000) == 0
     if not _filtered(libc) and not alone:
@@ -53,7 +64,42 @@ def _filtered(libc: ctypes.CDLL) -> bool:
     steps += [(0x06, 0, 0, allow), (0x06, 0, 0, deny)]
     program = b"".join(struct.pack("=HBBI", *step) for step in steps)
     header = struct.pack("@HP", len(steps), ctypes.addressof(held := ctypes.create_string_buffer(program)))
-    # PR_SET_NO_NEW_PRIVS, without which only root may filter; PR_SET_SECCOMP, SECCOMP_MODE_FILTER.
-    granted: bool = libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, header, 0, 0) == 0
+    # PR_SET_SECCOMP, SECCOMP_MODE_FILTER.
+    granted: bool = libc.prctl(22, 2, header, 0, 0) == 0
     del held
     return granted
+
+
+# Rights of Landlock that are taken away, by the version of its interface: all that there are, but for orders to devices.
+RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1}
+READ, LOOKED_INTO = 1 << 2, 1 << 2 | 1 << 3
+CREATE, ADD, RESTRICT = 444, 445, 446
+
+
+def confined(libc: ctypes.CDLL, sent: Path | None, job: Path | None) -> bool:
+    """Whether the kernel now keeps all files from this process but those that it needs."""
+    version = libc.syscall(CREATE, None, 0, 1)
+    if version < 1:
+        return False
+    rights = RIGHTS.get(version, (1 << 15) - 1)
+    ruleset = libc.syscall(CREATE, struct.pack("=Q", rights), 8, 0)
+    if ruleset < 0:
+        return False
+    for path, granted in (*_needed(sent), *([(job, rights)] if job else [])):
+        if path.exists():
+            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            libc.syscall(ADD, ruleset, 1, struct.pack("=Qi", granted if path.is_dir() else granted & READ, place), 0)
+            os.close(place)
+    done: bool = libc.syscall(RESTRICT, ruleset, 0) == 0
+    os.close(ruleset)
+    return done
+
+
+def _needed(sent: Path | None) -> Iterable[tuple[Path, int]]:
+    """What is read: programs and their data, ours among them but not what lies beside them, and what was sent."""
+    for place in (sys.prefix, sys.base_prefix, "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/null", "/dev/urandom"):
+        yield Path(place), LOOKED_INTO
+    yield Path(__file__).parents[1], LOOKED_INTO
+    if sent is not None:
+        # The other parts of a layer lie beside the one that was named.
+        yield (sent.parent if sent.suffix.lower() in (".shp", ".dbf", ".tab", ".mif") else sent), LOOKED_INTO

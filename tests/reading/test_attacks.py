@@ -1,6 +1,7 @@
 """Files that are built to hurt: each is refused or inert, whatever its name, and the reader stays within its bounds."""
 
 import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -41,6 +42,9 @@ def canary():
         yield listener.getsockname()[1], calls
         stop.set()
         thread.join()
+
+
+LANDLOCK = ctypes.CDLL(None).syscall(444, None, 0, 1)
 
 
 def refused(read, path, **how):
@@ -230,6 +234,48 @@ def test_the_reader_takes_600_megabytes_and_no_more():
     assert 200 < int(told.stdout) < 600
     # Not ours: the bound is the reader's own.
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY
+
+
+CONFINED = """
+import ctypes, json, sys
+from pathlib import Path
+from geo.reading import wall
+sent, job, other = map(Path, sys.argv[1:])
+told = {}
+wall.walled(0, sent, job)
+def tried(name, act):
+    try:
+        act()
+        told[name] = "done"
+    except OSError as error:
+        told[name] = type(error).__name__
+tried("sent", sent.read_bytes)
+tried("job", lambda: (job / "made").write_text("x"))
+tried("other", other.read_bytes)
+tried("passwd", Path("/etc/passwd").read_bytes)
+tried("listed", lambda: list(other.parent.iterdir()))
+tried("written", lambda: (other.parent / "made").write_text("x"))
+tried("sent written", lambda: sent.write_text("x"))
+tried("renamed", lambda: (job / "made").rename(other.parent / "made"))
+tried("linked", lambda: (other.parent / "link").symlink_to(job))
+import pyarrow.parquet, pyproj, python_calamine, pyogrio
+print(json.dumps(told))
+"""
+
+
+@pytest.mark.skipif(LANDLOCK < 1, reason="this kernel has no Landlock")
+def test_the_reader_reads_what_was_sent_and_writes_in_its_folder_alone(tmp_path):
+    for name in ("sent", "job", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "sent" / "a.csv").write_text("a")
+    (tmp_path / "other" / "secret").write_text("b")
+    places = [tmp_path / "sent" / "a.csv", tmp_path / "job", tmp_path / "other" / "secret"]
+    told = subprocess.run([sys.executable, "-c", CONFINED, *places], capture_output=True, text=True, timeout=60, cwd="/", env={"PYTHONPATH": str(wall.__file__).split("/geo/")[0]}, check=False)
+    assert told.returncode == 0, told.stderr
+    outcome = json.loads(told.stdout)
+    assert outcome.pop("sent") == outcome.pop("job") == "done"
+    assert set(outcome.values()) <= {"PermissionError", "OSError"}
+    assert list((tmp_path / "other").iterdir()) == [places[2]] and places[0].read_text() == "a"
 
 
 def test_markup_in_names_of_files_layers_and_columns_is_text(tmp_path, rows):

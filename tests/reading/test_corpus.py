@@ -32,10 +32,16 @@ def wrong(told):
         if one.refusal:
             if translated(one.refusal, "en") == one.refusal or "时间限制" in one.refusal:
                 yield one
-        elif one.path.suffix.lower() in COUNTED and len(pyogrio.list_layers(one.path)) == 1:
-            counted = pyogrio.read_info(one.path, force_feature_count=True)["features"]
-            if counted != one.rows:
-                yield one, counted
+        elif one.path.suffix.lower() in COUNTED and (counted := alike(one.path)) not in (None, one.rows):
+            yield one, counted
+
+
+def alike(path):
+    """How many rows another reader finds in a file of one layer; nothing where it finds no way in."""
+    try:
+        return pyogrio.read_info(path, force_feature_count=True)["features"] if len(pyogrio.list_layers(path)) == 1 else None
+    except pyogrio.errors.DataSourceError:
+        return None
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
