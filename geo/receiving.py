@@ -12,7 +12,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from geo import db, ends, files, intake, statements, vault
+from geo import db, ends, files, intake, secrets, statements, vault
 from geo.catalog import RESOURCES
 from geo.errors import Conflict, GeoError, Invalid, NotFound
 from geo.keys import FieldKey
@@ -217,7 +217,7 @@ def _seen(described: files.Described, proposal: Proposal) -> dict[str, Any]:
         "layers": [{"name": layer.name, "count": layer.count} for layer in described.layers],
         "evidence": [{**vars(one), "facts": dict(one.facts)} for one in described.evidence],
         "headings": list(described.columns),
-        "samples": {name: [plain(v) for v in values[:SAMPLES]] for name, values in described.columns.items() if name not in hidden},
+        "samples": {name: [None if secrets.refused(str(v)) else plain(v) for v in values[:SAMPLES]] for name, values in described.columns.items() if name not in hidden},
         "position": list(described.position_columns),
         "resources": [{"name": fit.name, "score": round(fit.score, 3), "because": vars(fit.because)} for fit in proposal.resources[:5]],
         "columns": {n: {"column": p.column, "because": vars(p.because), "sure": p.sure} for n, p in proposal.columns.items()},

@@ -60,7 +60,7 @@ BESIDE = (
         Keeping("处理本人的请求", "duty", 1095, since="finished_at"), "who handles requests", "cipher; phone as mask, cipher and keyed hash",
     ),
     Beside(
-        "load_problems", "record", "导入时没能入库的行", ("record", "reason"),
+        "load_problems", "record", "导入时没能入库的行", ("record", "reason", "value", "suggestion"),
         Keeping("补正没能入库的行", "duty", 90, since="at"), "worker", "as it came, without names and phones",
     ),
 )
@@ -241,7 +241,7 @@ def _candidates() -> Iterator[str]:
 
 def unsampled() -> Iterator[str]:
     """No statistics of what persons said: the planner's samples would keep what has been destroyed, and dumps carry them."""
-    quiet = {"changes": ["patch"], "load_problems": ["record", "reason"], "batches": ["report"]}
+    quiet = {"changes": ["patch"], "load_problems": ["record", "reason", "facts", "value", "suggestion"], "batches": ["report"]}
     for resource in RESOURCES.values():
         told = [c.name for f in resource.fields if f.secret or f.name_of_person for c in columns(f)]
         if told:

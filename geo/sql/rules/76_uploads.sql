@@ -180,7 +180,7 @@ DECLARE
     tile bytea;
 BEGIN
     IF to_regclass(staging_of(held.id)) IS NULL OR NOT EXISTS (
-        SELECT FROM pg_attribute WHERE attrelid = staging_of(held.id)::regclass AND attname = 'geom' AND NOT attisdropped) THEN
+        SELECT FROM pg_attribute WHERE attrelid = to_regclass(staging_of(held.id)) AND attname = 'geom' AND NOT attisdropped) THEN
         RETURN '';
     END IF;
     EXECUTE format(

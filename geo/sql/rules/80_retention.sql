@@ -328,7 +328,8 @@ BEGIN
             WHERE id = load.id;
         END IF;
     END LOOP;
-    UPDATE load_problems SET record = '{}', reason = '已到期销毁' WHERE batch = ANY (loads) AND record <> '{}';
+    UPDATE load_problems SET record = '{}', reason = '已到期销毁', facts = '{}', value = '', suggestion = '', lon = NULL, lat = NULL
+    WHERE batch = ANY (loads) AND (record <> '{}' OR value <> '');
     GET DIAGNOSTICS done = ROW_COUNT;
     UPDATE batches SET report = report || '{"problems": {}, "unread": {}, "notes": []}' WHERE id = ANY (loads) AND report ? 'problems';
     RETURN done;
