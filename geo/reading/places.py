@@ -63,7 +63,10 @@ def titled(title: str) -> Datum | None:
 
 WKT = re.compile(r"\s*(?:SRID=\d+;)?\s*(?:MULTI)?(?:POINT|LINESTRING|POLYGON|GEOMETRYCOLLECTION)|\s*0[01][0-9A-Fa-f]{16,}\s*$", re.I)
 SRID = re.compile(r"SRID=(\d{1,6});", re.I)
-PAIR = r"^\s*[\[(\"\uff08]?\s*(?P<x>-?\d{1,9}(?:\.\d+)?)\s*[,; \uff0c\uff1b]\s*(?P<y>-?\d{1,9}(?:\.\d+)?)\s*[\])\"\uff09]?\s*$"
+# Characters, not escapes: this is read by RE2 too.
+COMMA, SEMICOLON, OPENED, CLOSED = "\N{FULLWIDTH COMMA}", "\N{FULLWIDTH SEMICOLON}", "\N{FULLWIDTH LEFT PARENTHESIS}", "\N{FULLWIDTH RIGHT PARENTHESIS}"
+NUMBER = r"-?\d{1,9}(?:\.\d+)?"
+PAIR = rf'^\s*[\[("{OPENED}]?\s*(?P<x>{NUMBER})\s*[,; {COMMA}{SEMICOLON}]\s*(?P<y>{NUMBER})\s*[\])"{CLOSED}]?\s*$'
 
 
 def _is_wkt(column: pa.Array) -> bool:

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ WORDS = [
     b"NaN", b"1e999", b"-1e308", b"null", b"[[[[", b"]}", b'"type"', b'"Feature"', b"POLYGON ((", b"EMPTY", b",,,,", b'"', b"\n", b"\0", b"<", b"&x;",
     b"\xff\xfe", "㐂".encode("gb18030"), b"../", b"%s", b"99999999999999999999", b"=1+1", b"SRID=4326;", b"0103000000",
 ]
+VALUES = [b"0", b"-1", b"1e400", b"-1e308", b"181", b"99999999999999999999", b"2147483648", b"0.000000001", b"40548122.06", b"120.5", b"30.25"]
+NAMES = [b"Point", b"Polygon", b"MultiPolygon", b"GeometryCollection", b"null", b"true", b"POLYGON", b"CURVEPOLYGON", b"EMPTY", b"geometry", b"utf"]
 
 
 def mutated(raw: bytes, chance: random.Random) -> bytes:
@@ -32,7 +35,7 @@ def mutated(raw: bytes, chance: random.Random) -> bytes:
             break
         at = int(len(out) * chance.random() ** chance.choice((1, 3)))
         end = min(len(out), at + int(64 * chance.random() ** 2) + 1)
-        match chance.randrange(8):
+        match chance.randrange(11):
             case 0:
                 out[at] ^= 1 << chance.randrange(8)
             case 1:
@@ -50,6 +53,12 @@ def mutated(raw: bytes, chance: random.Random) -> bytes:
                 del out[at:]
             case 7:
                 out[at : at + 1] = chance.choice(WORDS)
+            case _:
+                # Another value where there was a number or a word, which leaves the grammar whole.
+                tokens = list(re.finditer(rb"-?\d+(?:\.\d+)?|[A-Za-z]{3,}", out[at : at + 400])) or [None]
+                if token := chance.choice(tokens):
+                    value = chance.choice(VALUES) if token[0][:1] in b"-0123456789" else chance.choice(NAMES)
+                    out[at + token.start() : at + token.end()] = value
     return bytes(out)
 
 
