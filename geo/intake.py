@@ -321,6 +321,10 @@ def recognised(described: "files.Described", order: Order, before: tuple[str, Ma
         raise NotFound("没有名为 {resource} 的资源。", resource=order.into, resources=list(RESOURCES))
     wanted = {name: column for name, column in order.columns.items() if column}
     without = [*order.values, *(name for name, column in order.columns.items() if not column)]
+    if sheets.ID in described.columns:
+        # An export come back: where each record lies was told by us, and is no field.
+        told = {sheets.ID, sheets.VERSION, *sheets.PLACES.values()}
+        described = dataclasses.replace(described, columns={name: values for name, values in described.columns.items() if name not in told})
     noun, known = before or ("", {})
     if order.into and order.into != noun:
         noun, known = order.into, {}
