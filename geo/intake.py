@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -236,7 +237,7 @@ def settled(
     reach = staging.reach() if resource.name == "areas" else None
     with filled(connection, resource, counts.new):
         report.stored = staging.settled(missing == "retire", expected)
-    report.changed, report.unchanged, report.unstored = counts.changed, counts.unchanged, counts.refused + counts.conflict
+    report.changed, report.unchanged, report.unstored = counts.changed, counts.unchanged, staging.refused()
     found = statements.run(connection, "problems_by_reason", batch=report.batch).all()
     report.problems = Counter({_told(resource, row.field, Said(row.reason, row.facts)): row.count for row in found})
     closed(connection, resource, report, reach)
@@ -628,13 +629,16 @@ class Desk:
         table = self._table(rows, places, good)
         self.staging.given[:] = [name for name in table.column_names if name not in ("file_row", "file_version")]
         names = ", ".join(f'"{name}"' for name in table.column_names)
-        driver = self.connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        with driver.cursor().copy(f"COPY {self.staging.table} ({names}) FROM STDIN WITH (FORMAT csv)") as copy:
+        with self._driver().cursor().copy(f"COPY {self.staging.table} ({names}) FROM STDIN WITH (FORMAT csv)") as copy:
             for part in table.to_batches(max_chunksize=50_000):
                 text = io.BytesIO()
                 pyarrow.csv.write_csv(part, text, pyarrow.csv.WriteOptions(include_header=False))
                 copy.write(text.getbuffer())
+
+    def _driver(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        driver = self.connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        return driver
 
     def _table(self, rows: Rows, places: Places | None, good: NDArray[np.intp]) -> pa.Table:
         """The good rows as the columns of the noun's table, in the text that COPY reads."""
@@ -715,9 +719,9 @@ class Desk:
                 if self.resource.geometry == "POINT":
                     rows.lon[part], rows.lat[part] = shapely.get_x(rows.shapes[part]), shapely.get_y(rows.shapes[part])
                 elif len(part):
-                    found = statements.run(
-                        self.connection, "representative_points", shapes=[bytes(s) for s in shapely.to_wkb(rows.shapes[part])]
-                    ).all()
+                    # As binary, a sixth of the time that bytes take as text.
+                    with self._driver().cursor(binary=True) as cursor:
+                        found = cursor.execute(REPRESENTATIVE, [shapely.to_wkb(rows.shapes[part]).tolist()]).fetchall()
                     rows.lon[part], rows.lat[part] = [x for x, _ in found], [y for _, y in found]
         return rows.lon, rows.lat
 
@@ -879,6 +883,10 @@ class Desk:
         return None, None
 
 
+# The point by which each polygon is placed, as the trigger sees it.
+REPRESENTATIVE = (
+    "SELECT ST_X(p), ST_Y(p) FROM unnest(%b::bytea[]) WITH ORDINALITY AS s (shape, n), ST_PointOnSurface(ST_GeomFromWKB(shape, 4326)) AS p ORDER BY n"
+)
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 REPAIRED = "{what},面积由 {before} 变为 {after} 平方米"
 

@@ -1,9 +1,3 @@
--- representative_points --
--- The point by which each polygon is placed, as the trigger sees it.
-SELECT ST_X(p), ST_Y(p)
-FROM unnest(CAST(:shapes AS bytea[])) WITH ORDINALITY AS s (shape, n), ST_PointOnSurface(ST_GeomFromWKB(shape, 4326)) AS p
-ORDER BY n;
-
 -- keep_problems --
 INSERT INTO load_problems (batch, row, field, reason, facts, value, suggestion, repaired, record, lon, lat)
 SELECT :batch, p.row, p.field, p.reason, p.facts, coalesce(p.value, ''), coalesce(p.suggestion, ''), p.repaired, p.record, p.lon, p.lat
