@@ -200,7 +200,7 @@ def _inflated(archive: zipfile.ZipFile, member: zipfile.ZipInfo, to: Path) -> No
     try:
         with archive.open(member) as inside:
             _poured(inside, to, member.file_size)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
         raise Refused(BROKEN) from error
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
-from geo.reading.source import DISGUISED, ROWS, Refused, Source
+from geo.reading.source import DISGUISED, ROWS, Refused, Source, distinct
 from geo.reading.understanding import reference
 
 BROKEN = "Parquet 文件已损坏。"
@@ -33,7 +33,7 @@ def parquet(path: Path) -> Source:
     except (pa.ArrowInvalid, OSError) as error:
         raise Refused(BROKEN) from error
     source = Source(_read(file), file.metadata.num_rows)
-    source.names = {name: name for name in file.schema_arrow.names if name not in ("__index_level_0__", "bbox")}
+    source.names = {name: name.split("\x02")[0] for name in distinct(file.schema_arrow.names) if name not in ("__index_level_0__", "bbox")}
     try:
         geo = json.loads((file.schema_arrow.metadata or {}).get(b"geo", b"{}"))
         if geo:
@@ -47,7 +47,10 @@ def parquet(path: Path) -> Source:
 
 def _read(file: Any) -> Iterator[pa.RecordBatch]:
     try:
-        yield from file.iter_batches(ROWS)
+        for part in file.iter_batches(ROWS):
+            # Text that is none, and offsets that lead nowhere.
+            part.validate(full=True)
+            yield part.rename_columns(distinct(part.schema.names)) if len({*part.schema.names}) < part.num_columns else part
     except (pa.ArrowException, OSError) as error:
         raise Refused(BROKEN, reason=str(error)[:200]) from error
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from geo.files import Layer
-from geo.reading.source import CUT, DISGUISED, ROWS, UNREADABLE, Refused, Source, chosen
+from geo.reading.source import CUT, DISGUISED, ROWS, UNREADABLE, Refused, Source, chosen, distinct
 from geo.reading.texts import text_encoding
 from geo.reading.understanding import reference
 
@@ -64,7 +64,7 @@ def opened(path: Path, order: Mapping[str, Any], encoding: str | None = None) ->
         raise
     except Exception as error:
         raise Refused(UNREADABLE, reason=str(error)[:300]) from error
-    source = Source(_alive(reader, handle), info["features"] if info["features"] >= 0 else None)
+    source = Source(_alive(reader, handle), info["features"] if info["features"] >= 0 else None, decode=_legible)
     # Without a shape GDAL names none.
     source.wkb = (meta["geometry_name"] or "wkb_geometry") if info["geometry_type"] is not None else None
     source.crs = reference(meta["crs"])
@@ -73,7 +73,8 @@ def opened(path: Path, order: Mapping[str, Any], encoding: str | None = None) ->
     if total is not None and np.isfinite(total).all():
         source.bounds = tuple(float(b) for b in total)  # type: ignore[assignment]
     source.points = info["geometry_type"] in POINTS
-    source.names = {name: name for name in meta["fields"] if kind != ".kml" or name not in KML}
+    fields = [str(name) for name in meta["fields"]]
+    source.names = {name: name.split("\x02")[0] for name in distinct(fields) if kind != ".kml" or name not in KML}
     source.layers = layers
     if len(layers) > 1:
         source.tell("layer", name, "读的是图层 {layer}", {"layer": name}, tuple(one.name for one in layers), "layer", doubtful=False)
@@ -155,8 +156,9 @@ def _well_formed(parser: "expat.XMLParserType", chunk: bytes, final: bool) -> No
     """Refuse broken XML, of which GDAL would give the rows before the break, or none, without a word."""
     try:
         parser.Parse(chunk, final)
-    except expat.ExpatError as error:
-        raise Refused("XML 在第 {line} 行断了或写错了,请重新导出后再传。", line=error.lineno, reason=expat.ErrorString(error.code)) from error
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        line = parser.CurrentLineNumber
+        raise Refused("XML 在第 {line} 行断了或写错了,请重新导出后再传。", line=line, reason=str(error)[:200]) from error
 
 
 def _beside(path: Path, job: Path, others: Sequence[str], head: bytes | None = None) -> Path:
@@ -278,8 +280,27 @@ def _tables(path: Path, pyogrio: Any) -> list[Layer]:
 def _alive(reader: Any, handle: Any) -> Iterator[pa.RecordBatch]:
     # The dataset must stay open as long as its batches are read.
     try:
-        yield from reader
+        for part in reader:
+            yield part.rename_columns(distinct(part.schema.names)) if len({*part.schema.names}) < part.num_columns else part
     except Exception as error:
         raise Refused(CUT, reason=str(error)[:300]) from error
     finally:
         handle.__exit__(None, None, None)
+
+
+def _legible(column: pa.Array) -> pa.Array:
+    """Text that GDAL took for UTF-8 and is none, as a drawing without its code page has it, as GB18030."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return pa.array([None if raw is None else _told(raw) for raw in column.cast(pa.large_binary()).to_pylist()], pa.string())
+    return column
+
+
+def _told(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("gb18030", "replace")

@@ -56,7 +56,7 @@ def shapefile(path: Path, job: Path, order: Mapping[str, Any]) -> Source:
         return pa.array(texts, pa.string()).take(encoded.indices)
 
     source.decode = decode
-    source.names = {name: _redecoded(name, taken.name) for name in source.names}
+    source.names = {name: _redecoded(shown, taken.name) for name, shown in source.names.items()}
     source.tell("encoding", taken.name, taken.because, taken.facts, ENCODINGS, "encoding", taken.doubtful)
     cut = [_redecoded(name, taken.name) for name in source.names if not _whole(name, taken.name)]
     if cut:

@@ -1,6 +1,6 @@
 """A table on its way, whatever it was read from, and why it was taken as it was."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,14 @@ class Source:
     def positioned(self) -> list[str]:
         """The columns that say where, as people wrote them."""
         return [self.names[name] for name in (self.lon, self.lat, self.wkt, self.pair) if name]
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names of columns that all differ, as Arrow wants them to be found; what people see is told apart elsewhere."""
+    out: list[str] = []
+    for number, name in enumerate(names):
+        out.append(name if name not in out else f"{name}\x02{number}")
+    return out
 
 
 def chosen(layers: list[Layer], wanted: str | None, sentence: str) -> Layer:
