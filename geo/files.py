@@ -165,7 +165,8 @@ def opened(path: Path, **how: object) -> Iterator[tuple[Described, Iterator[Batc
         raise Invalid("文件超过 2 GB。", file=path.name)
     with tempfile.TemporaryDirectory(prefix="jingwei-") as job, _Reader(path, Path(job), how) as reader:
         described = reader.described()
-        found = _compared(described, known) if known else None
+        # Also where the file states a datum: programs write one into every file, over whatever its numbers are.
+        found = _compared(described, known) if known and not how.get("datum") else None
         if found is None or found.value == _asked(described).value:
             yield replace(described, evidence=_instead(described.evidence, found)), reader.batches()
             return
@@ -179,8 +180,8 @@ def _asked(described: Described) -> Evidence:
 
 
 def _compared(described: Described, known: Known) -> Evidence | None:
-    """What the place of a file says of its datum; nothing where that needs no asking."""
-    if described.bounds is None or not any(one.aspect == "datum" and one.doubtful for one in described.evidence):
+    """What the place of a file says of its datum, where it says anything."""
+    if described.bounds is None or not any(one.aspect == "datum" for one in described.evidence):
         return None
     verdict = shifts.compared(described.sample, known(shifts.around(described.bounds)))
     if verdict is None:

@@ -3,6 +3,7 @@
 import itertools
 import re
 import zipfile
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +35,11 @@ class Sheet:
     def rows(self) -> Iterator[list[object]]:
         """The rows below the heading, what was merged filled down."""
         start = self.heading.last + 1
-        down = sorted(m for m in self.merges if m[2] > m[0] and m[2] >= start)
+        down = deque(sorted(m for m in self.merges if m[2] > m[0] and m[2] >= start))
         active: list[tuple[int, int, object]] = []
         for at, row in enumerate(self.sheet.iter_rows()):
             while down and down[0][0] <= at:
-                first, column, last, _ = down.pop(0)
+                first, column, last, _ = down.popleft()
                 if first == at and column < len(row):
                     active.append((last, column, row[column]))
             if active:

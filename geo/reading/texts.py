@@ -156,7 +156,7 @@ def _list(path: Path, encoding: str) -> Source | None:
     with _text(path, encoding) as text:
         lines = [line.strip("\r\n") for line in text]
     told = [line for line in lines if line.strip()]
-    entries = [(number, found) for number, line in enumerate(lines, 1) if (found := ENTRY.fullmatch(line)) and "\t" not in line]
+    entries = [(number, found) for number, line in enumerate(lines, 1) if len(line) < 500 and "\t" not in line and (found := ENTRY.fullmatch(line))]
     numbers = [int(found[1] or found[3]) for _, found in entries]
     # Numbers that count up; whoever deleted an entry left a hole.
     rising = sum(b > a for a, b in itertools.pairwise(numbers))

@@ -77,6 +77,16 @@ def test_shifted_points_are_read_by_what_fits_and_confirmed(points, read, eviden
     assert len(asked) == 1 and not described.confirm
 
 
+def test_a_shift_is_seen_whatever_the_file_states(tmp_path, read, evidence):
+    frame = geopandas.GeoDataFrame({"n": range(36)}, geometry=list(shifted(grid(), Datum.GCJ02)), crs=4326).to_crs(4549)
+    frame.to_file(tmp_path / "a.shp")
+    described, [batch] = read(tmp_path / "a.shp", known=lambda _: shapely.to_wkb(grid()).tolist())
+    [told] = evidence(described, "datum")
+    assert told.value == Datum.GCJ02 and told.confirm
+    assert shapely.hausdorff_distance(batch.geometry[0], grid()[0]) < 1e-6
+    assert evidence(read(tmp_path / "a.shp")[0], "datum")[0].value == Datum.CGCS2000
+
+
 def test_points_that_coincide_as_they_are_need_no_confirming(points, read):
     described, _ = read(points(Datum.CGCS2000), known=lambda _: shapely.to_wkb(grid()).tolist())
     assert not described.confirm
