@@ -70,7 +70,7 @@ def survived(seeds, kind, cases, seed):
     outcomes = json.loads(told.stdout)
     assert sum(outcomes.values()) == cases
     # Some of both, or the mutations are no test; what carries checksums and what must be well-formed is hardly ever read.
-    assert kind in ("7z", "gml", "kml") or (outcomes.get("rows") and set(outcomes) - {"rows"})
+    assert kind in ("7z", "gml", "kml", "parquet") or (outcomes.get("rows") and set(outcomes) - {"rows"})
     assert tree(seeds) == before
     assert not any((seeds / "jobs").iterdir())
     return outcomes
