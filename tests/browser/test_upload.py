@@ -130,7 +130,7 @@ def test_a_wrong_guess_is_corrected_with_the_keyboard_alone(server: Server, cont
     again.press("Enter")
     page.wait_for_load_state()
     settled(page)
-    page.get_by_role("link", name=re.compile("^新增 6")).press("Enter")
+    page.get_by_role("link", name=re.compile("^新增记录 6")).press("Enter")
     expect(page.locator("table.rowed tbody tr").first).to_contain_text("招牌0")
     page.get_by_role("link", name="看过了，下一步").press("Enter")
     page.get_by_role("button", name="入库没有问题的 6 行").press("Enter")
@@ -228,6 +228,7 @@ def test_axe_finds_nothing_on_any_step(
     page.goto(f"{server}/uploads")
     page.locator(".paste summary").click()
     looked("list")
+    page.locator("#noun").select_option("buildings")
     dropped(page, [("楼栋.csv", houses.encode())])
     address = page.url.partition("?")[0]
     for query in ("?step=2", "?step=3", "?step=4&tab=problems", "?step=4&tab=mended", "?step=4&tab=new", "?step=5"):
