@@ -29,7 +29,7 @@ from geo.catalog import RESOURCES
 from geo.db import Caller
 from geo.errors import BadQuery, GeoError, Invalid
 from geo.language import Language, Said, translated
-from geo.resource import REASONS, Resource
+from geo.resource import PRECISIONS, REASONS, Resource
 from geo.sheets import safe
 from geo.uploading import Upload
 from maps import pages as drawn
@@ -62,6 +62,7 @@ INSTEAD = {
 ALWAYS = ("encoding", "crs", "datum", "header")
 ENCODINGS = ("UTF-8", "GB18030", "BIG5")
 DATUMS = ("wgs84", "cgcs2000", "gcj02", "bd09")
+PRECISION_TITLES = {choice.code: choice.title for choice in PRECISIONS}
 REASON_CODES = {choice.code for choice in REASONS}
 Say = Callable[[str], str]
 ROWS = 50
@@ -388,6 +389,7 @@ def _matched(connection: sa.Connection, language: Language, upload: Upload, noun
     ]
     return {
         "lines": lines, "columns": [(column, _few(samples.get(column))[:24]) for column in columns], "beside": [group for group in beside if group[2]], "unread": list((told.get("unread") or {}).items()),
+        "cleared": list((told.get("cleared") or {}).items()),
     }
 
 
@@ -420,7 +422,9 @@ def _checked(
     if tab not in {name for name, *_ in tabs}:
         raise BadQuery(parameter="tab")
     after = _number(request, "after")
-    told: dict[str, Any] = {"tab": tab, "tabs": shown, "rows": [], "wrong": [], "next": None, "after": after}
+    addressed = (upload.told or {}).get("addressed") or {}
+    precisions = [(PRECISION_TITLES.get(code, "没有对上"), count) for code, count in addressed.items()]
+    told: dict[str, Any] = {"addressed": precisions, "tab": tab, "tabs": shown, "rows": [], "wrong": [], "next": None, "after": after}
     if tab == "problems":
         told |= _faults(request, connection, upload, noun, bad, after, say)
     elif tab == "mended":
