@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from api import upload_pages
 from api.app import create_app
 from api.deps import Engines
 from api.limits import Limits
@@ -20,11 +21,13 @@ from geo.cluster import Address
 from geo.keys import FieldKey
 from geo.receiving import Working
 from tests import town
-from tests.conftest import Client, Databases
+from tests.conftest import ROOT, Client, Databases
 
 PERSON = {"Accept": "text/html,*/*;q=0.8", "Authorization": f"Bearer {town.LEADER}"}
 # What a spreadsheet takes for a formula, what a browser takes for markup, and what is neither.
 HOSTILE = '=HYPERLINK("http://x.example","点我")'
+# Said to who loads from the command line alone.
+NOT_HERE = {"坐标像是偏移过的({why}),请用 --datum 确认。"}
 MARKUP = "<img src=x onerror=alert(1)>"
 
 
@@ -196,6 +199,15 @@ def test_a_refusal_says_what_to_do_in_a_form(
     assert shown and "--" not in shown[0]
     put(live_client, id, do="discard")
     assert "没有入库" in page(live_client, id)
+
+
+def test_what_is_said_instead_of_options_is_said_of_sentences_there_are() -> None:
+    said = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "geo").rglob("*.py"))
+    assert [sentence for sentence in upload_pages.INSTEAD if f'"{sentence}"' not in said] == []
+    # None of a form's own sentences speaks of options either.
+    assert [sentence for sentence in upload_pages.INSTEAD.values() if "--" in sentence] == []
+    spoken = set(re.findall(r'"([^"\n]*--(?:encoding|crs|datum|layer|header|axes|into)\b[^"\n]*)"', said))
+    assert {sentence for sentence in spoken if re.search("[\u4e00-\u9fff]", sentence)} - set(upload_pages.INSTEAD) - NOT_HERE == set()
 
 
 def test_pasted_text_is_a_file(live_client: Client, working: Working, corner: tuple[float, float]) -> None:
