@@ -137,6 +137,13 @@ def test_a_wrong_guess_is_corrected_with_the_keyboard_alone(server: Server, cont
     page.wait_for_load_state()
     settled(page)
     expect(page.get_by_role("heading", name="6 行已入库")).to_be_visible()
+    own = page.url
+    page.get_by_role("link", name="在地图上看").press("Enter")
+    page.wait_for_url(re.compile("layers="))
+    page.wait_for_load_state("networkidle")
+    page.evaluate("([lat, lng]) => map_main.setView([lat, lng], 18, {animate: false})", [SOUTH, WEST + 5 / 2000])
+    page.wait_for_function(f"({UNDER})({json.dumps([SOUTH, WEST + 5 / 2000])}).includes('facilities')")
+    page.goto(own)
     with page.expect_download() as fetching:
         page.get_by_role("link", name="下载问题清单").click()
     assert "没有这类" in fetching.value.path().read_text(encoding="utf-8-sig")
