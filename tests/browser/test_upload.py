@@ -244,10 +244,15 @@ def test_axe_finds_nothing_on_any_step(
         for summary in page.locator("main summary").all():
             summary.click()
         looked(query)
-    for name, noun, content in (("confirm", "facilities", points), ("missing", "facilities", "招牌,号牌\n甲,1\n"), ("refused", "", "a,b\n1,2\n")):
+    for name, noun, content in (
+        ("confirm.csv", "facilities", points), ("missing.csv", "facilities", "招牌,号牌\n甲,1\n"), ("refused.csv", "", "a,b\n1,2\n"),
+        ("broken.zip", "", "PK and no archive"),
+    ):
         page.goto(f"{server}/uploads")
         page.locator("#noun").select_option(noun)
-        dropped(page, [(f"{name}.csv", content.encode())])
+        dropped(page, [(name, content.encode())])
+        for summary in page.locator("main summary").all():
+            summary.click()
         looked(name)
     page.goto(address + "?step=5")
     page.locator("button[value=apply]").click()
