@@ -29,7 +29,7 @@ from geo.catalog import RESOURCES
 from geo.db import Caller
 from geo.errors import BadQuery, GeoError, Invalid
 from geo.language import Language, Said, translated
-from geo.resource import REASONS, Resource
+from geo.resource import PRECISIONS, REASONS, Resource
 from geo.sheets import safe
 from geo.uploading import Upload
 from maps import pages as drawn
@@ -39,7 +39,7 @@ STATES = {
     "queued": "排队中", "reading": "正在读取", "ready": "待核对", "refused": "读不了", "applying": "正在入库", "applied": "已入库",
     "undone": "已撤回", "failed": "已结束",
 }
-FATES = {"new": "新增", "changed": "有变化", "conflict": "冲突", "unchanged": "没有变化"}
+FATES = {"new": "新增记录", "changed": "有变化", "conflict": "冲突", "unchanged": "没有变化"}
 ASPECTS = {
     "encoding": "文字编码", "layer": "图层或工作表", "header": "表头", "totals": "合计行", "dates": "日期", "numbers": "数字", "names": "列名",
     "crs": "坐标系", "axes": "坐标次序", "datum": "坐标有没有偏移", "geometry": "图形",
@@ -55,6 +55,8 @@ INSTEAD = {
     "有多个工作表,请用 --layer 指明一个:{choices}": "有多个工作表，请选一个。",
     "按 {encoding} 读不通,请用 --encoding 指明编码。": "按 {encoding} 读不通，请选另一种文字编码。",
     "没有坐标系说明,需要用 --crs 指明。可能是:{guesses}": "没有坐标系说明，请问给您文件的人，选对的一个。可能是:{guesses}",
+    "坐标 {x}, {y} 不像经纬度,也不像中国的平面坐标,请用 --crs 指明坐标系。": "坐标 {x}, {y} 不像经纬度，也不像中国的平面坐标，请写明坐标系。",
+    "坐标系 {name} 换算不到经纬度,请用 --crs 指明。": "坐标系 {name} 换算不到经纬度，请写明坐标系。",
     "列名 {evidence} 说明坐标是偏移过的,请用 --datum {datum} 确认。": "列名 {evidence} 说明坐标是偏移过的，请确认是哪一种。",
     "文件里没有“{title}”列。请用 --map {field}=列名 指明,或用 --set {field}=值 给出。": "没有认出哪一列是“{title}”，请在下面指明。",
 }
@@ -62,6 +64,7 @@ INSTEAD = {
 ALWAYS = ("encoding", "crs", "datum", "header")
 ENCODINGS = ("UTF-8", "GB18030", "BIG5")
 DATUMS = ("wgs84", "cgcs2000", "gcj02", "bd09")
+PRECISION_TITLES = {choice.code: choice.title for choice in PRECISIONS}
 REASON_CODES = {choice.code for choice in REASONS}
 Say = Callable[[str], str]
 ROWS = 50
@@ -388,6 +391,7 @@ def _matched(connection: sa.Connection, language: Language, upload: Upload, noun
     ]
     return {
         "lines": lines, "columns": [(column, _few(samples.get(column))[:24]) for column in columns], "beside": [group for group in beside if group[2]], "unread": list((told.get("unread") or {}).items()),
+        "cleared": list((told.get("cleared") or {}).items()),
     }
 
 
@@ -420,7 +424,9 @@ def _checked(
     if tab not in {name for name, *_ in tabs}:
         raise BadQuery(parameter="tab")
     after = _number(request, "after")
-    told: dict[str, Any] = {"tab": tab, "tabs": shown, "rows": [], "wrong": [], "next": None, "after": after}
+    addressed = (upload.told or {}).get("addressed") or {}
+    precisions = [(PRECISION_TITLES.get(code, "没有对上"), count) for code, count in addressed.items()]
+    told: dict[str, Any] = {"addressed": precisions, "tab": tab, "tabs": shown, "rows": [], "wrong": [], "next": None, "after": after}
     if tab == "problems":
         told |= _faults(request, connection, upload, noun, bad, after, say)
     elif tab == "mended":

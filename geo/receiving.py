@@ -70,6 +70,7 @@ class Working:
         found |= {
             "matched": report.matched, "unread": report.unread, "taken": list(report.taken), "placing": report.placing,
             "given": staging.given, "read": report.read, "key_column": staging.key_column, "bounds": bounds,
+            "addressed": report.addressed, "cleared": report.refused,
         }
         self._moved(id, "ready", noun=report.resource, told=found, counts=asdict(counts))
 

@@ -33,30 +33,101 @@
       input.value = "";
     }
 
-    // → the address of the upload
-    function sent(files) {
+    function far(done, all) {
+      $("#sending-bar").value = (100 * done) / all;
+      $("#sending-far").textContent = (done / 1e6).toFixed(1) + " / " + (all / 1e6).toFixed(1) + " MB";
+    }
+
+    // → the finished request, whatever it was answered; nothing when the network broke
+    function asked(method, address, body, kind, done) {
       return new Promise((resolve, reject) => {
-        const body = new FormData(), request = new XMLHttpRequest(), noun = $("#noun").value;
-        if (noun) body.append("noun", noun);
-        for (const file of files) body.append("file", file);
+        const request = new XMLHttpRequest();
         running = request;
-        request.open("POST", form.action);
+        request.open(method, address);
         request.setRequestHeader("Accept", "application/json");
         request.setRequestHeader("Accept-Language", document.documentElement.lang);
-        request.upload.onprogress = (event) => {
-          if (!event.lengthComputable) return;
-          $("#sending-bar").value = (100 * event.loaded) / event.total;
-          $("#sending-far").textContent = (event.loaded / 1e6).toFixed(1) + " / " + (event.total / 1e6).toFixed(1) + " MB";
-        };
+        if (kind) request.setRequestHeader("Content-Type", kind);
+        if (done) request.upload.onprogress = (event) => event.lengthComputable && done(event.loaded, event.total);
         request.onload = () => {
-          if (request.status === 202) resolve(request.getResponseHeader("Location"));
-          else if (request.status === 401) location.reload();
-          else reject(new Error(reason(request.responseText) || words.refused));
+          if (request.status === 401) location.reload();
+          else resolve(request);
         };
-        request.onerror = () => reject(new Error(words.lost));
+        request.onerror = () => resolve(null);
         request.onabort = () => reject(null);
         request.send(body);
       });
+    }
+
+    // → the address of the upload
+    async function sent(files) {
+      if (files.length === 1 && files[0].size > Number(words.large)) return continued(files[0]);
+      const body = new FormData();
+      if ($("#noun").value) body.append("noun", $("#noun").value);
+      for (const file of files) body.append("file", file);
+      const answer = await asked("POST", form.action, body, null, far);
+      if (!answer) throw new Error(words.lost);
+      if (answer.status !== 202) throw new Error(reason(answer.responseText) || words.refused);
+      return answer.getResponseHeader("Location");
+    }
+
+    // A large file goes part by part, and on from where the network broke: now, or when the same file is chosen again.
+    async function continued(file) {
+      const key = "upload:" + [file.name, file.size, file.lastModified].join("/"), part = Number(words.part);
+      let known = remembered(key), place = known && (await placed(known)), lost = 0;
+      if (!place) {
+        const begun = await asked("POST", "/uploads/partial", JSON.stringify({ name: file.name, size: file.size }), "application/json");
+        if (!begun) throw new Error(words.lost);
+        if (begun.status !== 201) throw new Error(reason(begun.responseText) || words.refused);
+        place = JSON.parse(begun.responseText);
+        known = place.id;
+        remember(key, known);
+      }
+      while (place !== "whole" && place.taken < file.size) {
+        const from = place.taken, query = new URLSearchParams({ at: from });
+        if ($("#noun").value) query.set("noun", $("#noun").value);
+        const bytes = file.slice(from, from + part);
+        const answer = await asked("PUT", "/uploads/partial/" + known + "?" + query, bytes, "application/octet-stream", (done) => far(from + done, file.size));
+        if (answer && answer.status === 202) break;
+        if (answer && answer.status === 200) {
+          place = JSON.parse(answer.responseText);
+          lost = 0;
+          said.textContent = "";
+          continue;
+        }
+        if (answer && answer.status !== 409 && answer.status < 500) throw new Error(reason(answer.responseText) || words.refused);
+        if (++lost > 8) throw new Error(words.again);
+        said.textContent = $("#sending-far").textContent = words.waiting;
+        await new Promise((resolve) => setTimeout(resolve, Math.min(500 * Math.pow(2, lost), 15000)));
+        place = (await placed(known)) || place;
+      }
+      remember(key, null);
+      return "/uploads/" + known;
+    }
+
+    // → how much of a file the server has, "whole" when it is an upload already, nothing when it knows of none or cannot be asked
+    async function placed(id) {
+      const answer = await asked("GET", "/uploads/partial/" + id);
+      if (answer && answer.status === 200) return JSON.parse(answer.responseText);
+      if (!answer || answer.status !== 404) return null;
+      const whole = await asked("GET", "/uploads/" + id);
+      return whole && whole.status === 200 ? "whole" : null;
+    }
+
+    function remembered(key) {
+      try {
+        return localStorage.getItem(key);
+      } catch (_) {
+        return null;
+      }
+    }
+
+    function remember(key, id) {
+      try {
+        if (id) localStorage.setItem(key, id);
+        else localStorage.removeItem(key);
+      } catch (_) {
+        // Somewhere storage is forbidden: then a broken upload begins anew.
+      }
     }
 
     function reason(text) {
@@ -76,8 +147,7 @@
         for (const group of groups) {
           $("#sending").hidden = false;
           drop.hidden = true;
-          $("#sending-bar").value = 0;
-          $("#sending-far").textContent = "";
+          far(0, group.reduce((sum, file) => sum + file.size, 0));
           $("#sending-name").textContent = group[0].name;
           said.textContent = filled(words.sending, { name: group[0].name });
           last = await sent(group);
