@@ -176,7 +176,7 @@ def tile(connection: sa.Connection, id: UUID, z: int, x: int, y: int) -> bytes:
 
 def _differing(row: dict[str, Any]) -> dict[str, Any]:
     fresh, before = row.pop("fresh") or {}, row.pop("before")
-    shown = {name: value for name, value in fresh.items() if value is not None and name not in ("id", "scope", "source", "version")}
+    shown = {name: value for name, value in fresh.items() if value is not None}
     row["values"] = shown
     if before is not None:
         row["changes"] = [
