@@ -23,14 +23,13 @@ from geo import files, intake, matching, statements
 from geo.errors import Conflict, Forbidden, Invalid, NotFound
 from geo.intake import Order, Report, Rows, Seen, Told
 from geo.language import Said
-from geo.layers import AUDIENCES, FILLED, Kind, Seer
+from geo.layers import AUDIENCES, COLOR, FILLED, Kind, Seer
 from geo.staging import Counts
 from geo.values import plain
 
 NOUN = "layers"
 SHAPES: dict[Kind, str] = {"point": "POINT", "line": "MULTILINESTRING", "polygon": "MULTIPOLYGON"}
 KINDS: dict[int, Kind] = {0: "point", 4: "point", 1: "line", 2: "line", 5: "line", 3: "polygon", 6: "polygon"}  # of `shapely.get_type_id`
-COLOR = "#8A3FA0"  # of no noun
 COLUMNS, LONGEST = 200, 4000
 # What is written as a number is one, but for codes: those begin with zeros, or have more digits than a number keeps.
 NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d{1,12})?")

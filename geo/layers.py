@@ -30,7 +30,7 @@ Seer = Literal["public", "workers", "leaders"]
 # For whom a layer may be: not for residents or stewards alone, of whom nobody knows where the one of them answers.
 AUDIENCES: dict[Seer, Audience] = {"public": Audience.PUBLIC, "workers": Audience.WORKER, "leaders": Audience.LEADER}
 SEERS = {audience: seer for seer, audience in AUDIENCES.items()}
-FILLED = 0.35
+COLOR, FILLED = "#8A3FA0", 0.35  # where nothing is said; the colour of no noun
 # Features that the card of one place tells of, and how near to it they must be, in pixels of the map.
 TOLD, REACH_PIXELS = 5, 8
 
