@@ -93,8 +93,9 @@ class Told(Form):
     dates: Literal["", "restore", "keep"] | None = None
     numbers: Literal["", "drop"] | None = None
     blank: Literal["", "keep", "clear"] | None = None
-    # Of a layer of its own; without a title it is to be none.
-    layer_title: Annotated[Text, Field(max_length=80)] | None = None
+    # Of a layer of its own; asked for, and without a title, it is to be none. What is left empty in a form does not arrive at all.
+    layer_asked: bool = False
+    layer_title: Annotated[Text, Field(max_length=80)] = ""
     layer_audience: Seer = "workers"
     layer_color: Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")] | None = None
     layer_kind: Literal["", "point", "line", "polygon"] | None = None
@@ -221,7 +222,7 @@ def _chosen(upload: Upload, given: Told, before: dict[str, Any]) -> dict[str, An
     else:
         names = ("noun", "encoding", "crs", "datum", "axes", "layer", "header", "dates", "numbers", "blank")
         fresh = before | {name: said or None for name in names if (said := getattr(given, name)) is not None}
-        if given.layer_title is not None:
+        if given.layer_asked:
             fresh["as_layer"] = _layered(before.get("as_layer") or {}, given)
         if given.noun and given.noun != upload.noun:
             # What was said of the columns was said of another noun's fields.
@@ -231,7 +232,7 @@ def _chosen(upload: Upload, given: Told, before: dict[str, Any]) -> dict[str, An
 
 def _layered(before: Mapping[str, Any], given: Told) -> dict[str, Any] | None:
     """What a form says of a layer of its own; of one whose next edition the file is, the number stays."""
-    if not (given.layer_title or "").strip():
+    if not given.layer_title.strip():
         return None
     said = {"title": given.layer_title, "audience": given.layer_audience, "color": given.layer_color, "kind": given.layer_kind, "scope": given.layer_scope}
     return {name: value for name, value in {**before, **said}.items() if value}

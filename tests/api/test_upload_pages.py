@@ -273,7 +273,7 @@ def test_what_fits_nothing_becomes_a_layer_of_its_own(live_client: Client, worki
     working.read(id)
     asked = page(live_client, id)
     assert re.search(r'<details class="ends" open><summary>哪一类都不是', asked) and 'name="layer_kind"' not in asked
-    put(live_client, id, do="read", layer_title="测点", layer_audience="public", layer_color="#00aa00")
+    put(live_client, id, do="read", layer_asked="true", layer_title="测点", layer_audience="public", layer_color="#00aa00")
     working.read(id)
     checked = page(live_client, id, "?step=4&tab=new")
     assert "<th scope=\"col\">测号</th>" in checked and "<td>007</td>" in checked and "&lt;b&gt;" in checked and "自有图层" in checked
@@ -284,6 +284,6 @@ def test_what_fits_nothing_becomes_a_layer_of_its_own(live_client: Client, worki
     again = sent(live_client, f"测号,读数,经度,纬度\n007,1,{corner[0]},{corner[1]}\n".encode(), "测点.csv", noun="")
     for name in ("测点", ""):
         working.read(again)
-        put(live_client, again, do="read", layer_title=name)
+        put(live_client, again, do="read", layer_asked="true", layer_title=name)
         told = live_client.get(f"/uploads/{again}", headers={"Authorization": PERSON["Authorization"]}).json()
         assert ("as_layer" in told["choices"]) == bool(name)
