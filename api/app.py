@@ -20,6 +20,7 @@ from api import (
     entrance,
     errors,
     exports,
+    layers,
     locating,
     oidc,
     pages,
@@ -91,6 +92,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(templates.routes)
     app.include_router(upload_pages.routes)
     app.include_router(desk.routes)
+    app.include_router(layers.routes)
     app.include_router(tiles.routes)
     app.include_router(docs.routes)
     app.include_router(entrance.routes)

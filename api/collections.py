@@ -26,11 +26,12 @@ from api.deps import (
     wanted,
     witnessed,
 )
-from geo import db, query, secrets, write
+from geo import db, layers, query, secrets, write
 from geo.catalog import RESOURCES
-from geo.errors import BadQuery, Forbidden, Invalid
+from geo.errors import BadQuery, Forbidden, Invalid, NotFound
 from geo.keys import FieldKey
 from geo.language import translated
+from geo.layers import Layer
 from geo.query import Filter
 from geo.resource import Audience, Resource
 
@@ -46,19 +47,22 @@ catalogue = APIRouter(tags=["collections"])
 
 
 @catalogue.get("/collections", summary="Every collection", dependencies=[strict()])
-def collections(request: Request, who: CallerNow, language: LanguageNow) -> dict[str, Any]:
-    """The collections that the caller may know of."""
+def collections(request: Request, who: CallerNow, language: LanguageNow, connection: Connection) -> dict[str, Any]:
+    """The collections that the caller may know of, layers of people's own after the nouns."""
     listed = [described(request, r, language) for r in RESOURCES.values() if who.knows(r)]
+    listed += [own_described(request, layer) for layer in layers.listed(connection)]
     return {"links": [link(request, "/collections", "self")], "collections": listed}
 
 
 @catalogue.get("/collections/{name}", summary="One collection", dependencies=[strict()], responses={404: PROBLEM})
-def collection(name: str, request: Request, who: CallerNow, language: LanguageNow) -> dict[str, Any]:
+def collection(name: str, request: Request, who: CallerNow, language: LanguageNow, connection: Connection) -> dict[str, Any]:
     """What a collection holds, and where."""
     if name not in RESOURCES:
-        from geo.errors import NotFound
-
-        raise NotFound()
+        try:
+            id = UUID(name)
+        except ValueError as error:
+            raise NotFound() from error
+        return own_described(request, layers.told(connection, id))
     shown(RESOURCES[name], who)
     return described(request, RESOURCES[name], language)
 
@@ -76,6 +80,15 @@ def described(request: Request, resource: Resource, language: str) -> dict[str, 
             link(request, at, "self"), link(request, f"{at}/items", "items", GEOJSON),
             link(request, f"/templates/{resource.name}.xlsx", "template", XLSX),
         ],
+    }
+
+
+def own_described(request: Request, layer: Layer) -> dict[str, Any]:
+    """A layer of somebody's own as OGC API Features describes a collection. Its titles are the sender's, in one language."""
+    at = f"/layers/{layer.id}"
+    return {
+        "id": str(layer.id), "title": layer.title, "description": layer.about, "itemType": "feature", "crs": [CRS84],
+        "links": [link(request, f"/collections/{layer.id}", "self"), link(request, f"{at}/items", "items", GEOJSON)],
     }
 
 

@@ -6,9 +6,11 @@ Routes of a few lines: verbs of `geo` give plain data, `maps` makes the page.
 import gzip
 import math
 import mimetypes
+import re
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import shapely
 import sqlalchemy as sa
@@ -20,7 +22,7 @@ from api.collections import link
 from api.deps import CallerNow, Connection, LanguageNow, anyone, language, strict
 from api.guard import FOR_EVER
 from api.limits import limited
-from geo import cards, placing, tiles
+from geo import cards, layers, placing, tiles
 from geo import topology as reports
 from geo.catalog import RESOURCES
 from geo.catalog.roles import ROLES
@@ -30,10 +32,11 @@ from geo.errors import BadQuery, NotFound
 from geo.language import Language, translated
 from geo.resource import REASONS, Resource
 from maps import pages
-from maps.layer import Drawing, drawing
+from maps.layer import Drawing, drawing, own
 from maps.links import ASSETS, PREFIX, fingerprint
 
 HTML = "text/html; charset=utf-8"
+OWN = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 REASON_TITLES = {choice.code: choice.title for choice in REASONS}
 # Four of five incidents are closed: drawn, they hide what is still to be done.
 QUIET = {"incidents": frozenset({"closed"})}
@@ -123,7 +126,7 @@ def leader_page(
     return page(request, language, pages.leader(reader(request, language), view, shown, numbers))
 
 
-@routes.get("/identify", dependencies=[strict("lon", "lat", "z")])
+@routes.get("/identify", dependencies=[strict("lon", "lat", "z", "own")])
 def identify(
     request: Request,
     connection: Connection,
@@ -131,9 +134,11 @@ def identify(
     lon: Longitude,
     lat: Latitude,
     z: Zoom = 16,
+    own: Annotated[str, Query(max_length=4000, description="layers of people's own that are looked at, with commas between")] = "",
 ) -> Response:
     """The card of the area at a place: a fragment for the map, a page of its own for anybody else."""
     facts = cards.card(connection, lon, lat, language, z)
+    facts["own"] = layers.here(connection, [_number(one) for one in filter(None, own.split(","))], lon, lat, z)
     make = pages.card if request.headers.get("hx-request") else pages.card_page
     return page(request, language, make(reader(request, language), facts))
 
@@ -241,6 +246,13 @@ def refusal(request: Request, status: int, sentence: str) -> Response:
     return answer
 
 
+def _number(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise BadQuery(parameter="own") from error
+
+
 def _waiting(connection: sa.Connection) -> dict[str, int]:
     """How many records await a placing decision, by reason."""
     counts: dict[str, int] = {}
@@ -273,26 +285,34 @@ def _drawn(finding: reports.Finding, language: Language) -> dict[str, Any]:
 
 
 def drawings(
-    connection: sa.Connection, who: Caller, language: Language, layers: str | None, levels: set[str]
+    connection: sa.Connection, who: Caller, language: Language, wanted: str | None, levels: set[str]
 ) -> list[Drawing]:
-    """The layers that somebody may see, those named in `layers` shown (None: as declared), areas of `levels` only."""
+    """The layers that somebody may see, those named in `wanted` shown (None: as declared), areas of `levels` only."""
     drawn = {
         name: noun for name, noun in RESOURCES.items() if noun.geometry and who.knows(noun)
     }
-    chosen = None if layers is None else set(filter(None, layers.split(",")))
-    if chosen is not None and not chosen <= set(drawn):
+    chosen = None if wanted is None else set(filter(None, wanted.split(",")))
+    # A link to a layer that has ended since still leads to the map.
+    if chosen is not None and any(name not in drawn and not OWN.fullmatch(name) for name in chosen):
         raise BadQuery(parameter="layers")
-    versions, own = tiles.versions(connection), tiles.fingerprint(who)
-    return [
+    versions, whose = tiles.versions(connection), tiles.fingerprint(who)
+    nouns = [
         drawing(
             noun,
             _titles(connection, noun, language, levels),
             version=str(versions[name]),
-            scope=own if tiles.differs(noun, who) else "",
+            scope=whose if tiles.differs(noun, who) else "",
             shown=None if chosen is None else name in chosen,
             hidden=QUIET.get(name, frozenset()),
         )
         for name, noun in drawn.items()
+    ]
+    return nouns + [
+        own(
+            str(layer.id), layer.title, layer.kind, layer.color, layer.opacity, address=f"/layers/{layer.id}/tiles/{{z}}/{{x}}/{{y}}.mvt?{{query}}",
+            version=str(layer.version), scope="" if layer.audience == "public" else whose, shown=chosen is None or str(layer.id) in chosen,
+        )
+        for layer in layers.listed(connection)
     ]
 
 

@@ -29,6 +29,7 @@ from geo.catalog import RESOURCES
 from geo.db import Caller
 from geo.errors import BadQuery, GeoError, Invalid
 from geo.language import Language, Said, translated
+from geo.layers import COLOR, Seer
 from geo.resource import PRECISIONS, REASONS, Resource
 from geo.sheets import safe
 from geo.uploading import Upload
@@ -70,6 +71,8 @@ Say = Callable[[str], str]
 ROWS = 50
 # Of what is wrong, as much as is looked through for the filters and the repairs.
 LOOKED = 1000
+SEERS: dict[Seer, str] = {"public": "所有人", "workers": "在这片区域工作的人", "leaders": "这片区域的负责人"}
+KINDS = {"point": "点", "line": "线", "polygon": "面"}
 # Under what is staged, so that one sees where it lies.
 AROUND = "areas,compounds,buildings,roads"
 
@@ -93,6 +96,13 @@ class Told(Form):
     dates: Literal["", "restore", "keep"] | None = None
     numbers: Literal["", "drop"] | None = None
     blank: Literal["", "keep", "clear"] | None = None
+    # Of a layer of its own; asked for, and without a title, it is to be none. What is left empty in a form does not arrive at all.
+    layer_asked: bool = False
+    layer_title: Annotated[Text, Field(max_length=80)] = ""
+    layer_audience: Seer = "workers"
+    layer_color: Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")] | None = None
+    layer_kind: Literal["", "point", "line", "polygon"] | None = None
+    layer_scope: Annotated[str, Field(pattern="^[0-9A-Z]{0,15}$")] | None = None
     field: Many = Field(default_factory=list)
     column: Many = Field(default_factory=list)
     filled: Many = Field(default_factory=list)
@@ -129,7 +139,7 @@ def upload_page(
         "going": going, "step": step, "steps": STEPS, "ready": upload.state == "ready", "trouble": trouble, "noun": noun,
         "refusal": _said(upload.refusal, say) if upload.refusal else "", "counts": dict(upload.counts or {}), "fates": FATES,
         "choices": dict(upload.choices), "told": dict(upload.told or {}), "unconfirmed": unconfirmed(upload),
-        "noun_chosen": upload.choices.get("noun", ""), "place": _place(upload, noun),
+        "noun_chosen": upload.choices.get("noun", ""), "place": _place(upload, noun), "own": _own(upload, who),
         "said_notes": [_said(note, say) for note in (upload.told or {}).get("notes") or []],
         "to_review": sum(count for reason, count in ((upload.told or {}).get("placing") or {}).items() if reason in REASON_CODES),
     }
@@ -215,10 +225,20 @@ def _chosen(upload: Upload, given: Told, before: dict[str, Any]) -> dict[str, An
     else:
         names = ("noun", "encoding", "crs", "datum", "axes", "layer", "header", "dates", "numbers", "blank")
         fresh = before | {name: said or None for name in names if (said := getattr(given, name)) is not None}
+        if given.layer_asked:
+            fresh["as_layer"] = _layered(before.get("as_layer") or {}, given)
         if given.noun and given.noun != upload.noun:
             # What was said of the columns was said of another noun's fields.
             fresh |= {"columns": None, "values": None}
     return {name: value for name, value in fresh.items() if value is not None}
+
+
+def _layered(before: Mapping[str, Any], given: Told) -> dict[str, Any] | None:
+    """What a form says of a layer of its own; of one whose next edition the file is, the number stays."""
+    if not given.layer_title.strip():
+        return None
+    said = {"title": given.layer_title, "audience": given.layer_audience, "color": given.layer_color, "kind": given.layer_kind, "scope": given.layer_scope}
+    return {name: value for name, value in {**before, **said}.items() if value}
 
 
 def _columns(upload: Upload) -> dict[str, str]:
@@ -251,7 +271,7 @@ def _line(upload: Upload) -> dict[str, Any]:
     share = round(100 * upload.done / upload.expected) if upload.expected else None
     stored = (upload.told or {}).get("stored")
     return vars(upload) | {
-        "state_title": "正在撤回" if upload.undoing else STATES[upload.state], "noun_title": noun.title if noun else "",
+        "state_title": "正在撤回" if upload.undoing else STATES[upload.state], "noun_title": noun.title if noun else "自有图层" if upload.choices.get("as_layer") else "",
         "share": None if share is None else min(share, 100), "stored": stored,
     }
 
@@ -458,15 +478,30 @@ def _faults(
     }
 
 
+def _own(upload: Upload, who: Caller) -> dict[str, Any]:
+    """What is said, and may be said, of a layer of its own. Of its kind and area only where that was asked."""
+    facts = (upload.refusal or {}).get("facts") or {}
+    said = dict(upload.choices.get("as_layer") or {})
+    choices = facts.get("choices") or [] if facts.get("option") == "as_layer" else []
+    kinds = [kind for kind in KINDS if kind in choices or kind == said.get("kind")]
+    return {
+        "said": said, "audiences": SEERS, "kinds": {kind: KINDS[kind] for kind in kinds}, "color": said.get("color", COLOR),
+        "scopes": list(who.scope) if "scope" in said or (choices and not kinds) else [],
+        # Nothing fits, or something was asked of it: then it is no longer aside.
+        "open": bool(said) or facts.get("option") in ("noun", "as_layer"),
+    }
+
+
 def _place(upload: Upload, noun: Resource | None) -> str:
     """Where on the map a batch lies, with its layer shown; nothing for what has no place."""
     bounds = (upload.told or {}).get("bounds")
-    if not bounds or noun is None or not noun.geometry:
+    layer = (upload.told or {}).get("layer") or {}
+    if not bounds or not (layer or (noun and noun.geometry)):
         return ""
     west, south, east, north = bounds
     span = max(east - west, north - south, 1e-4)
-    zoom = max(noun.style.zooms[0], 10, min(18, int(math.log2(360 * 500 / 256 / span))))
-    query = {"z": zoom, "lat": f"{(south + north) / 2:.6f}", "lng": f"{(west + east) / 2:.6f}", "layers": f"areas,{noun.name}"}
+    zoom = max(noun.style.zooms[0] if noun else 0, 10, min(18, int(math.log2(360 * 500 / 256 / span))))
+    query = {"z": zoom, "lat": f"{(south + north) / 2:.6f}", "lng": f"{(west + east) / 2:.6f}", "layers": f"areas,{noun.name if noun else layer['id']}"}
     return "/?" + urlencode(query, safe=",")
 
 
@@ -491,7 +526,8 @@ def _name(record: Mapping[str, Any] | None) -> str:
 
 
 def _row(noun: Resource | None, row: Mapping[str, Any], codes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    given = [field.name for field in noun.writable] if noun else []
+    # A layer of its own has the columns of its file.
+    given = [field.name for field in noun.writable] if noun else list(row["values"])
     cells = [(name, _cell(name, row["values"][name], codes)) for name in given if name in row["values"]]
     changes = [
         {"title": _title(noun, one["field"]), "before": _cell(one["field"], one["before"], codes), "after": _cell(one["field"], one["after"], codes)}

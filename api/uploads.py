@@ -1,5 +1,6 @@
 """`/uploads`: files on their way in. Sent, read, looked at, written, taken back; each step is the worker's, and each can be asked after."""
 
+import json
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
@@ -25,6 +26,7 @@ from api.ways import see
 from geo import uploading, vault
 from geo.errors import Invalid, TooLarge
 from geo.language import translated
+from geo.layers import Kind, Seer
 from geo.uploading import Upload
 
 if TYPE_CHECKING:
@@ -40,12 +42,41 @@ PART = 16 << 20  # of a file that comes bit by bit
 Word = Annotated[models.Text, Field(max_length=200)]
 
 
+def _said(value: object) -> object:
+    """What a form carries of several parts, which it writes as JSON."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+class AsLayer(BaseModel):
+    """What the file becomes when it is none of the nouns: a layer of its own, or with `id` the next edition of that one. Who
+    answers for several areas says with `scope` whose it is; a file of points and polygons, with `kind`, which it is to hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: UUID | None = None
+    title: Annotated[models.Text, Field(max_length=80)] = ""
+    about: Annotated[models.Text, Field(max_length=2000)] = ""
+    audience: Seer = "workers"
+    color: Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")] | None = None
+    opacity: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    kind: Kind | None = None
+    scope: Annotated[str, Field(pattern="^[0-9A-Z]{1,15}$")] | None = None
+
+    @model_validator(mode="after")
+    def _called(self) -> "AsLayer":
+        if self.id is None and not self.title.strip():
+            raise ValueError("请给图层起个名字。")
+        return self
+
+
 class Choices(BaseModel):
     """How a file is to be read, where it was not understood by itself. What is not given is found out."""
 
     model_config = ConfigDict(extra="forbid")
 
     noun: Annotated[models.Text, Field(max_length=40)] | None = None
+    # Whatever noun it might be.
+    as_layer: Annotated[AsLayer, BeforeValidator(_said)] | None = None
     columns: Annotated[dict[Word, Word], Field(max_length=200)] | None = None
     values: Annotated[dict[Word, Word], Field(max_length=200)] | None = None
     encoding: Word | None = None
@@ -193,7 +224,7 @@ def one(
 def reread(id: UUID, choices: Choices, connection: Connection) -> Response:
     """The choices given take the place of those before; `null` gives one up. The file is read again."""
     upload = uploading.told(connection, id)
-    given = choices.model_dump(exclude_unset=True)
+    given = choices.model_dump(mode="json", exclude_unset=True)
     fresh = {name: value for name, value in {**upload.choices, **given}.items() if value is not None}
     uploading.moved(connection, id, "read", fresh)
     return accepted(id, "queued")
@@ -268,7 +299,7 @@ def chosen(fields: Mapping[str, str]) -> dict[str, Any]:
     """The choices that came along with a file, as a form writes them. Raises `Invalid` for one that is not known."""
     known = {name: value for name, value in fields.items() if value.strip()}
     try:
-        return Choices.model_validate(known).model_dump(exclude_none=True)
+        return Choices.model_validate(known).model_dump(mode="json", exclude_none=True)
     except ValueError as error:
         raise Invalid("表单里有不认识的项:{fields}", fields=sorted(set(known) - set(Choices.model_fields)) or sorted(known)) from error
 

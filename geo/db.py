@@ -248,6 +248,7 @@ SENTENCES = {
     "export_log_rows_check": "行数超过上限,没有导出。请缩小区域或加上条件,重新申请。",
     "export_log_age_check": "申请已超过 7 天,请重新申请。",
     "address_aliases_text_check": "地址写法为 2 至 60 个字,不能有电话、证件等号码。",
+    "layers_title_check": "图层名称为 1 至 80 个字,不能有换行等控制字符。",
     "idempotency_key": "同一个幂等键用在了内容不同的请求上。",
     "direct_logins_login_check": "数据库登录名为 2 至 40 个小写字母、数字或下划线,以字母开头,不能以 pg_ 或 jingwei_ 开头。",
     "direct_logins_path_fkey": "没有这个区域。",

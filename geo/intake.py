@@ -151,6 +151,22 @@ class Rows:
     def __len__(self) -> int:
         return len(self.number)
 
+    @classmethod
+    def of(cls, batch: "files.Batch") -> "Rows":
+        """The rows of a file, those that cannot be drawn refused, and what was repaired told."""
+        rows = cls(
+            np.asarray(batch.rows), {}, np.ones(len(batch.rows), bool), batch.lon, batch.lat,
+            None if batch.geometry is None else np.asarray(batch.geometry, dtype=object),
+        )
+        for at, reason in batch.problems.items():
+            rows.refuse(_only(at, len(rows)), "geometry", Said(reason))
+        rows.problems += [
+            Problem(at, "geometry", Said(REPAIRED, {"what": files.FAULTS.get(done.what, done.what), "before": f"{done.before:.4g}", "after": f"{done.after:.4g}"}),
+                    repaired=True, place=(done.lon, done.lat))
+            for at, done in batch.repaired.items()
+        ]
+        return rows
+
     def refuse(self, bad: NDArray[np.bool_], name: str, reason: Said) -> None:
         """Take rows out, each for the same reason."""
         self.problems += [Problem(int(at), name, reason) for at in np.flatnonzero(bad & self.good)]
@@ -204,15 +220,13 @@ def staged(
 
     `within` are the areas its sender answers for. `seen` is told what the file is taken for, before that can fail. Raises as `load`.
     """
-    near = statements.run(connection, "areas_near").one_or_none()
-    how = order.reading | ({"near": tuple(near)} if near else {})
-    with files.opened(order.file, **how, known=partial(_shapes_known, connection)) as (described, batches):
+    with files.opened(order.file, **how(connection, order)) as (described, batches):
         proposal = recognised(described, order, before(list(described.columns)))
         if seen is not None:
             seen(described, proposal)
         words = _worded(proposal, described)
         resource, match, values = matched(proposal, described, order, words[0])
-        report = opened(connection, resource, order, batch)
+        report = opened(connection, resource.name, order, batch)
         _named(report, proposal, match, described)
         staging = Staging(connection, resource, report.batch, tuple(within), order.blank, key_column=match.get(resource.known_by or ""))
         staging.made()
@@ -220,12 +234,18 @@ def staged(
         placer = Placer.ready(connection, cache) if resource.place is Place.POINT else None
         for part in batches:
             report.read += len(part.rows)
-            rows = desk.parsed(part if proposal.counted else desk.cleared(part))
+            rows = desk.parsed(part if proposal.counted else cleared(part, report))
             desk.stored(rows, desk.placed(rows, placer))
             told("", report.read, described.count)
     staging.checked()
     staging.compared()
     return staging, report
+
+
+def how(connection: sa.Connection, order: Order) -> dict[str, object]:
+    """How a file is to be read: as ordered, and knowing what is where."""
+    near = statements.run(connection, "areas_near").one_or_none()
+    return order.reading | ({"near": tuple(near)} if near else {}) | {"known": partial(_shapes_known, connection)}
 
 
 def settled(
@@ -243,30 +263,35 @@ def settled(
     closed(connection, resource, report, reach)
 
 
-def opened(connection: sa.Connection, resource: Resource, order: Order, batch: uuid.UUID | None = None) -> Report:
+def opened(connection: sa.Connection, noun: str, order: Order, batch: uuid.UUID | None = None) -> Report:
     """A batch, open in this transaction; one that was read before begins anew."""
     source = order.name or order.file.name
-    given = statements.run(connection, "batch_opened", batch=batch, noun=resource.name, source=source).scalar_one()
+    given = statements.run(connection, "batch_opened", batch=batch, noun=noun, source=source).scalar_one()
     connection.execute(sa.text("DELETE FROM load_problems WHERE batch = :batch"), {"batch": given})
-    return Report(given, resource.name, source)
+    return Report(given, noun, source)
 
 
 def closed(
     connection: sa.Connection, resource: Resource, report: Report, reach: tuple[float, float, float, float] | None = None
 ) -> None:
     """Journal the batch as one change, keep its report, and settle what new areas have moved."""
+    journalled(connection, report)
+    if resource.name == "areas":
+        _settled(connection, report, reach)
+    if resource.name in ("areas", "buildings", "units"):
+        _derived(connection, report)
+
+
+def journalled(connection: sa.Connection, report: Report) -> None:
+    """One change for the whole batch, and what became of its rows."""
     connection.execute(
         sa.text("SELECT batch_journalled(:noun, :batch, :rows)"),
-        {"noun": resource.name, "batch": report.batch, "rows": report.stored},
+        {"noun": report.resource, "batch": report.batch, "rows": report.stored},
     )
     connection.execute(
         sa.text("UPDATE batches SET report = CAST(:report AS jsonb) WHERE id = :batch"),
         {"batch": report.batch, "report": json.dumps(vars(report), ensure_ascii=False, default=str)},
     )
-    if resource.name == "areas":
-        _settled(connection, report, reach)
-    if resource.name in ("areas", "buildings", "units"):
-        _derived(connection, report)
 
 
 def _derived(connection: sa.Connection, report: Report) -> None:
@@ -427,21 +452,6 @@ class Desk:
             )
             self.known = {row[0]: row[1] for row in held}
 
-    def cleared(self, batch: "files.Batch") -> "files.Batch":
-        """The batch without the cells that tell what is taken in from nobody: not even the list of what is wrong has them."""
-        columns = dict(batch.columns)
-        for name, column in batch.columns.items():
-            if name in self.report.dropped or not pa.types.is_string(column.type):
-                continue
-            hinted = pc.fill_null(pc.match_substring_regex(column, secrets.HINT), False)
-            if not pc.any(hinted).as_py():
-                continue
-            told = np.array([bool(hint and secrets.refused(text)) for hint, text in zip(hinted.to_pylist(), column.to_pylist(), strict=True)])
-            if told.any():
-                columns[name] = pc.if_else(pa.array(told), pa.scalar(None, column.type), column)
-                self.report.refused[name] += int(told.sum())
-        return dataclasses.replace(batch, columns=columns)
-
     def _recognised(self, rows: Rows, batch: "files.Batch") -> None:
         """Which records rows are: by the number that an export gave them, else by the key."""
         rows.ids = [None] * len(rows)
@@ -467,14 +477,9 @@ class Desk:
 
     def parsed(self, batch: "files.Batch") -> Rows:
         """The batch's columns as the values of fields. What cannot be one takes its row out, with the reason."""
-        rows = Rows(
-            np.asarray(batch.rows), {}, np.ones(len(batch.rows), bool), batch.lon, batch.lat,
-            None if batch.geometry is None else np.asarray(batch.geometry, dtype=object),
-        )
+        rows = Rows.of(batch)
         rows.examples = self._examples(batch)
         rows.good &= ~rows.examples
-        for at, reason in batch.problems.items():
-            rows.refuse(_only(at, len(rows)), "geometry", Said(reason))
         for declared in self.resource.writable:
             if declared.name in self.match:
                 rows.columns[declared.name] = self._column(rows, declared, batch.columns[self.match[declared.name]])
@@ -496,15 +501,11 @@ class Desk:
         if self.resource.name not in BARE:
             kept |= rows.raw
         if kept:
-            rows.columns["extras"] = _extras(kept)
+            rows.columns["extras"] = as_json(kept)
         self._unique(rows)
         self._drawn(rows)
-        rows.problems += [
-            Problem(at, "geometry", Said(REPAIRED, {"what": files.FAULTS.get(done.what, done.what), "before": f"{done.before:.4g}", "after": f"{done.after:.4g}"}),
-                    repaired=True, place=(done.lon, done.lat))
-            for at, done in batch.repaired.items()
-        ]
-        self._kept(rows, batch)
+        hidden = {self.match[f.name] for f in self.resource.writable if (f.secret or f.name_of_person) and f.name in self.match}
+        problems_kept(self.connection, self.report.batch, rows, {n: c for n, c in batch.columns.items() if n not in hidden and n not in self.report.dropped})
         return rows
 
     def _examples(self, batch: "files.Batch") -> NDArray[np.bool_]:
@@ -628,12 +629,7 @@ class Desk:
             return
         table = self._table(rows, places, good)
         self.staging.given[:] = [name for name in table.column_names if name not in ("file_row", "file_version")]
-        names = ", ".join(f'"{name}"' for name in table.column_names)
-        with self._driver().cursor().copy(f"COPY {self.staging.table} ({names}) FROM STDIN WITH (FORMAT csv)") as copy:
-            for part in table.to_batches(max_chunksize=50_000):
-                text = io.BytesIO()
-                pyarrow.csv.write_csv(part, text, pyarrow.csv.WriteOptions(include_header=False))
-                copy.write(text.getbuffer())
+        copied(self.connection, self.staging.table, table)
 
     def _driver(self) -> "psycopg.Connection[tuple[Any, ...]]":
         driver = self.connection.connection.driver_connection
@@ -670,7 +666,7 @@ class Desk:
 
     def _ids(self, rows: Rows, good: NDArray[np.intp]) -> list[str]:
         """The id of each good row: that of the record it is known to be, or a new one."""
-        return [rows.ids[at] or fresh for at, fresh in zip(good.tolist(), _uuids(len(good), self.now), strict=True)]
+        return [rows.ids[at] or fresh for at, fresh in zip(good.tolist(), uuids(len(good), self.now), strict=True)]
 
     def _housed(self, rows: Rows, take: pa.Array) -> dict[str, pa.Array]:
         """Where rows are that lie in houses: asked of the database, once for each place in a house."""
@@ -842,7 +838,7 @@ class Desk:
         else:
             missing = shapely.is_missing(rows.shapes) | shapely.is_empty(rows.shapes)
             rows.shapes[missing] = None
-            rows.shapes = _as(wanted, rows.shapes)
+            rows.shapes = drawn_as(wanted, rows.shapes)
             wrong = ~missing & shapely.is_missing(rows.shapes)
             rows.refuse(wrong, "geometry", Said("几何类型不对"))
         if needed:
@@ -855,32 +851,60 @@ class Desk:
         ]
         return {name: pa.array([_hex(row[name]) for row in told], pa.string()) for name in told[0]}
 
-    def _kept(self, rows: Rows, batch: "files.Batch") -> None:
-        """Keep what is wrong with rows, or was repaired. Of columns that look personal nothing is kept."""
-        if not rows.problems:
-            return
-        examples = rows.examples
-        hidden = {self.match[f.name] for f in self.resource.writable if (f.secret or f.name_of_person) and f.name in self.match}
-        shown = [column for column in batch.columns if column not in hidden and column not in self.report.dropped]
-        told = []
-        for problem in (one for one in rows.problems if not examples[one.at]):
-            record = {} if problem.repaired else {column: _shown(batch.columns[column][problem.at].as_py()) for column in shown}
-            lon, lat = problem.place or self._where(rows, problem.at)
-            told.append({
-                "row": int(rows.number[problem.at]), "field": problem.field, "reason": problem.reason.sentence, "facts": problem.reason.facts,
-                "value": _shown(problem.value), "suggestion": problem.suggestion, "repaired": problem.repaired, "record": record, "lon": lon, "lat": lat,
-            })
-        statements.run(self.connection, "keep_problems", batch=self.report.batch, problems=json.dumps(told, ensure_ascii=False, default=str))
 
-    @staticmethod
-    def _where(rows: Rows, at: int) -> tuple[float | None, float | None]:
-        """Where a row lies, for the map to go there."""
-        if rows.lon is not None and rows.lat is not None and np.isfinite(rows.lon[at]) and np.isfinite(rows.lat[at]):
-            return float(rows.lon[at]), float(rows.lat[at])
-        if rows.shapes is not None and rows.shapes[at] is not None and not shapely.is_empty(rows.shapes[at]):
-            west, south, east, north = shapely.bounds(rows.shapes[at])
-            return (west + east) / 2, (south + north) / 2
-        return None, None
+
+def cleared(batch: "files.Batch", report: Report) -> "files.Batch":
+    """The batch without the cells that tell what is taken in from nobody: not even the list of what is wrong has them."""
+    columns = dict(batch.columns)
+    for name, column in batch.columns.items():
+        if name in report.dropped or not pa.types.is_string(column.type):
+            continue
+        hinted = pc.fill_null(pc.match_substring_regex(column, secrets.HINT), False)
+        if not pc.any(hinted).as_py():
+            continue
+        told = np.array([bool(hint and secrets.refused(text)) for hint, text in zip(hinted.to_pylist(), column.to_pylist(), strict=True)])
+        if told.any():
+            columns[name] = pc.if_else(pa.array(told), pa.scalar(None, column.type), column)
+            report.refused[name] += int(told.sum())
+    return dataclasses.replace(batch, columns=columns)
+
+
+def problems_kept(connection: sa.Connection, of_batch: uuid.UUID, rows: Rows, shown: Mapping[str, pa.Array]) -> None:
+    """Keep what is wrong with rows, or was repaired, beside the columns that may be `shown`: nothing that looks personal."""
+    told = []
+    for problem in rows.problems:
+        if len(rows.examples) and rows.examples[problem.at]:
+            continue
+        record = {} if problem.repaired else {name: _shown(column[problem.at].as_py()) for name, column in shown.items()}
+        lon, lat = problem.place or _where(rows, problem.at)
+        told.append({
+            "row": int(rows.number[problem.at]), "field": problem.field, "reason": problem.reason.sentence, "facts": problem.reason.facts,
+            "value": _shown(problem.value), "suggestion": problem.suggestion, "repaired": problem.repaired, "record": record, "lon": lon, "lat": lat,
+        })
+    if told:
+        statements.run(connection, "keep_problems", batch=of_batch, problems=json.dumps(told, ensure_ascii=False, default=str))
+
+
+def _where(rows: Rows, at: int) -> tuple[float | None, float | None]:
+    """Where a row lies, for the map to go there."""
+    if rows.lon is not None and rows.lat is not None and np.isfinite(rows.lon[at]) and np.isfinite(rows.lat[at]):
+        return float(rows.lon[at]), float(rows.lat[at])
+    if rows.shapes is not None and rows.shapes[at] is not None and not shapely.is_empty(rows.shapes[at]):
+        west, south, east, north = shapely.bounds(rows.shapes[at])
+        return (west + east) / 2, (south + north) / 2
+    return None, None
+
+
+def copied(connection: sa.Connection, table: str, rows: pa.Table) -> None:
+    """COPY columns of text into the columns of a table that have their names."""
+    names = ", ".join(f'"{name}"' for name in rows.column_names)
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    with driver.cursor().copy(f"COPY {table} ({names}) FROM STDIN WITH (FORMAT csv)") as copy:
+        for part in rows.to_batches(max_chunksize=50_000):
+            text = io.BytesIO()
+            pyarrow.csv.write_csv(part, text, pyarrow.csv.WriteOptions(include_header=False))
+            copy.write(text.getbuffer())
 
 
 # The point by which each polygon is placed, as the trigger sees it.
@@ -912,7 +936,8 @@ def _repeated(one: pa.Array, count: int) -> pa.Array:
     return one.take(pa.array(np.zeros(count, np.int32)))
 
 
-def _extras(columns: Mapping[str, pa.Array]) -> pa.Array:
+def as_json(columns: Mapping[str, pa.Array]) -> pa.Array:
+    """A JSON object of texts for each row, without what is blank."""
     parts = [[plain(value) for value in column.to_pylist()] for column in columns.values()]
     return pa.array([
         json.dumps({n: v.replace("\0", "") for n, v in zip(columns, row, strict=True) if v is not None}, ensure_ascii=False)
@@ -920,7 +945,7 @@ def _extras(columns: Mapping[str, pa.Array]) -> pa.Array:
     ])
 
 
-def _as(wanted: str, shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+def drawn_as(wanted: str, shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     """Shapes as the noun keeps them: parts as multi, points out of single multipoints; None for another kind."""
     out = np.full(len(shapes), None, object)
     kinds = shapely.get_type_id(shapes)
@@ -962,7 +987,7 @@ def _ewkb(x: NDArray[np.float64], y: NDArray[np.float64]) -> pa.Array:
     return pc.if_else(pa.array(np.isnan(x) | np.isnan(y)), pa.scalar(None, pa.string()), flat)
 
 
-def _uuids(count: int, now: datetime) -> list[str]:
+def uuids(count: int, now: datetime) -> list[str]:
     """UUIDv7 for a batch: the millisecond of the load, then random; ascending within the batch, as keyset paging likes."""
     stamp = int(now.astimezone(UTC).timestamp() * 1000)
     random = np.random.default_rng().integers(0, 256, (count, 10), dtype=np.uint8)

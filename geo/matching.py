@@ -156,15 +156,29 @@ def proposed(
         fits = tuple(sorted(ranked, key=lambda fit: -fit.score))
     chosen = fits[0].name if fits[0].score >= FITS else None
     if chosen is None:
-        dropped = {name: told for name, values in usable.items() if (told := _dropped(name, values))}
-        extras = {name: Said("没有合适的资源,可作为自有图层的一列") for name in usable if name not in dropped}
-        return Proposal(None, fits, {}, extras, dropped, refused, (), cells=_kept(cells, dropped), counted=counted)
+        return alone(described, fits)
     proposal = _told(RESOURCES[chosen], matches[chosen], usable, fits, called, given)
     return replace(proposal, refused=refused, cells=_kept(cells, proposal.dropped), counted=counted)
 
 
 def _kept(cells: Mapping[str, Said], dropped: Mapping[str, Said]) -> dict[str, Said]:
     return {name: why for name, why in cells.items() if name not in dropped}
+
+
+def alone(described: Described, fits: tuple[Fit, ...] = ()) -> Proposal:
+    """The file as a layer of its own, whatever noun it may fit: every column is taken but what is refused or looks personal."""
+    columns = {name: values for name, values in described.columns.items() if name not in described.position_columns}
+    counted = _counts(columns)
+    refused, cells = _refused(columns, counted)
+    usable = {name: values for name, values in columns.items() if name not in refused}
+    dropped = {name: told for name, values in usable.items() if (told := _dropped(name, values))}
+    extras = {name: Said("没有合适的资源,可作为自有图层的一列") for name in usable if name not in dropped}
+    return Proposal(None, fits, {}, extras, dropped, refused, (), cells=_kept(cells, dropped), counted=counted)
+
+
+def left_out(title: str, values: Sequence[object], counted: bool) -> Said | None:
+    """Why a column is not taken into a layer of its own, if it is not: refused whole, or personal."""
+    return _refused({title: values}, counted)[0].get(title) or _dropped(title, values)
 
 
 def _told(

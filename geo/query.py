@@ -113,7 +113,7 @@ def conditions(resource: Resource, want: Filter, audience: Audience) -> list[sa.
     found += [expression(resource, filterable(resource, name, audience)) == value for name, value in want.equals.items()]
     found += [t.c[f"{lookable(resource, name, audience).name}_hash"].in_(hashes) for name, hashes in want.lookups.items()]
     if want.bbox and resource.geometry:
-        found.append(_inside(place(resource, audience), want.bbox))
+        found.append(inside(place(resource, audience), want.bbox))
     if want.within:
         found += [t.c.scope >= want.within, t.c.scope < f"{want.within}~"]
     if want.after:
@@ -231,7 +231,8 @@ def _columns(resource: Resource, audience: Audience) -> tuple[sa.ColumnElement[A
     return tuple(found)
 
 
-def _inside(geometry: sa.ColumnElement[Any], bbox: Bbox) -> sa.ColumnElement[bool]:
+def inside(geometry: sa.ColumnElement[Any], bbox: Bbox) -> sa.ColumnElement[bool]:
+    """Whether a geometry touches a box; one whose west is east of its east goes round the back of the globe."""
     west, south, east, north = bbox
     boxes = [(west, south, east, north)] if west <= east else [(west, south, 180, north), (-180, south, east, north)]
     # The envelope of a diagonal, because a polygon without extent would intersect nothing.

@@ -12,10 +12,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from geo import db, ends, files, intake, secrets, statements, vault
+from geo import db, ends, files, intake, layering, secrets, statements, vault
 from geo.catalog import RESOURCES
 from geo.errors import Conflict, GeoError, Invalid, NotFound
 from geo.keys import FieldKey
+from geo.layering import Edition, Wish
 from geo.matching import Proposal
 from geo.staging import Counts, Staging
 from geo.uploading import State, file_of, headings
@@ -59,20 +60,31 @@ class Working:
         try:
             with db.translated(), self.engine.begin() as connection:
                 self._as(connection, upload)
-                before = partial(self._known, connection, upload["account"])
-                staging, report = intake.staged(connection, order, self.key, self.home / "cache", told, id, upload["within"], seen, before)
-                counts = staging.counts()
-                bounds = staging.reach() if "geom" in staging.given else None
+                if wish := upload["choices"].get("as_layer"):
+                    edition, report = layering.staged(connection, order, Wish(**wish), told, id, upload["within"], seen)
+                    counts, bounds = edition.counts(), edition.reach()
+                    found |= {"layer": edition.told, "dropped": found["dropped"] | {name: vars(why) for name, why in edition.personal.items()}}
+                    found |= {part: {n: v for n, v in found[part].items() if n not in edition.personal} for part in ("extras", "samples")}
+                else:
+                    staging, report = self._staged_rows(connection, order, upload, told, seen)
+                    counts, bounds = staging.counts(), staging.reach() if "geom" in staging.given else None
+                    found |= {"given": staging.given, "key_column": staging.key_column}
                 told("", report.read, report.read)
         except GeoError as error:
             self._moved(id, "refused", told=found, refusal=_told(error))
             return
         found |= {
             "matched": report.matched, "unread": report.unread, "taken": list(report.taken), "placing": report.placing,
-            "given": staging.given, "read": report.read, "key_column": staging.key_column, "bounds": bounds,
+            "read": report.read, "bounds": bounds,
             "addressed": report.addressed, "cleared": report.refused,
         }
         self._moved(id, "ready", noun=report.resource, told=found, counts=asdict(counts))
+
+    def _staged_rows(
+        self, connection: sa.Connection, order: intake.Order, upload: sa.RowMapping, told: intake.Told, seen: intake.Seen
+    ) -> tuple[Staging, intake.Report]:
+        before = partial(self._known, connection, upload["account"])
+        return intake.staged(connection, order, self.key, self.home / "cache", told, upload["id"], upload["within"], seen, before)
 
     def _order(self, upload: sa.RowMapping, file: Path) -> intake.Order:
         """What the sender chose, as the intake is told."""
@@ -106,15 +118,20 @@ class Working:
             raise Invalid("有一处要先由您确认:{options}。", options=unsaid, option=unsaid[0])
         if not choices.get("valid_only", False) and shown.refused + shown.conflict:
             raise Invalid("还有 {count} 行有问题:改好再传,或选择“只入库没有问题的行”。", count=shown.refused + shown.conflict)
-        staging = self._staging(connection, upload)
-        if staging.sealed_before(self.key.ring.current):
-            raise Conflict("密钥在读取之后换过,请重新读取一次。", option="read")
         report = intake.Report(upload["id"], upload["noun"], upload["name"], read=upload["told"].get("read", 0))
-        intake.settled(connection, staging, report, choices.get("missing", "keep"), shown)
+        staging: Edition | Staging
+        if layer := upload["told"].get("layer"):
+            staging = layering.again(connection, upload["id"], layer)
+            layering.settled(connection, staging, Wish(**choices["as_layer"]), layer["version"], report)
+        else:
+            staging = self._staging(connection, upload)
+            if staging.sealed_before(self.key.ring.current):
+                raise Conflict("密钥在读取之后换过,请重新读取一次。", option="read")
+            intake.settled(connection, staging, report, choices.get("missing", "keep"), shown)
         staging.dropped()
         told = dict(upload["told"]) | {"notes": [*upload["told"].get("notes", []), *report.notes], "stored": report.stored}
         self._set(connection, upload["id"], "applied", told=told)
-        if choices.get("remember", True):
+        if choices.get("remember", True) and not layer:
             self._remembered(connection, upload)
 
     def undo(self, id: UUID) -> None:
@@ -187,9 +204,13 @@ class Working:
 
     def _compared_again(self, upload: sa.RowMapping) -> None:
         with db.translated(), self.engine.begin() as connection:
-            staging = self._staging(connection, upload)
+            layer = upload["told"].get("layer")
+            staging = layering.again(connection, upload["id"], layer) if layer else self._staging(connection, upload)
             staging.compared()
-            statements.run(connection, "upload_counted", id=upload["id"], counts=json.dumps(asdict(staging.counts())))
+            told = {"layer": staging.told} if isinstance(staging, Edition) else {}
+            statements.run(
+                connection, "upload_counted", id=upload["id"], counts=json.dumps(asdict(staging.counts())), told=json.dumps(told, ensure_ascii=False),
+            )
 
     def _known(self, connection: sa.Connection, account: UUID, columns: Sequence[str]) -> tuple[str, dict[str, str]] | None:
         """What this sender settled of the last file with these headings."""

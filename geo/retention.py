@@ -124,6 +124,8 @@ UNTOUCHED = {
     "direct_logins": "logins and paths",
     "mappings": "headings of sheets",
     "partial_uploads": "names of files",
+    "layers": "titles, and headings of sheets",
+    "layer_features": "of things: a column that looks personal is left out before anything is staged",
     "tallies": "counts",
     "tally_changes": "counts",
     "layer_versions": "names of layers",

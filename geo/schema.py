@@ -21,7 +21,7 @@ from geo import codes, db, jobs, retention, rights_requests, sealing
 from geo.catalog import ACTIONS, CODE_LISTS, RESOURCES
 from geo.catalog.roles import ROLES
 from geo.resource import Audience, Field, Place, Resource
-from geo.spine import READABLE, RETENTION_RULES, RIGHTS_MOVES
+from geo.spine import LAYERS, READABLE, RETENTION_RULES, RIGHTS_MOVES
 from geo.tables import TABLES, columns, metadata
 
 CODES = Path(__file__).parents[1] / "data" / "codes"
@@ -46,6 +46,7 @@ CALLED = {
         "handed_over", "sessions_told", "session_ended", "sessions_ended", "token_made", "token_ended", "tokens_told", "roles_offered",
         "account_named", "appointments_told",
         "upload_made", "partial_begun", "partial_held", "partial_taken", "upload_moved", "upload_discarded", "uploads_told", "upload_problems", "upload_rows", "upload_tile",
+        "layer_shown", "layer_changed",
         "rights_received", "rights_followed", "retention_told", "certificates_told", "trail_told",
         "unmaskings_told", "unmaskings_waiting", "unmasking_reviewed", "exports_told", "export_moved",
         "names_addressed", "aliases_addressed", "address_aliased", "address_alias_ended",
@@ -74,7 +75,7 @@ CALLED = {
         "acting_chosen", "slip_asked", "slip_used", "password_changed", "subject_linked", "totp_set", "totp_used",
     ),
     "jingwei_trail": ("trail_appended",),
-    "jingwei_direct": ("uuid_v7", "metric_srid", "direct_lo", "direct_hi", "features_here"),
+    "jingwei_direct": ("uuid_v7", "metric_srid", "direct_lo", "direct_hi", "features_here", "layer_shown"),
 }
 
 # The bare range by which an index is used; on a connection that has not been told a caller both ends are '' or NULL.
@@ -507,14 +508,16 @@ def row_shown() -> str:
     return f"""
 CREATE OR REPLACE FUNCTION row_shown(of_noun text, full_row jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = jingwei, public, pg_temp AS $$
-    SELECT CASE of_noun{cases}
-    END - ARRAY['geom', 'geom_coarse', 'label_point', 'placement', 'batch', 'file_row', 'fate', 'file_version', 'seen_version', 'retired_at']
+    SELECT CASE WHEN of_noun = 'layers' THEN full_row -> 'properties' ELSE CASE of_noun{cases}
+    END - ARRAY['geom', 'geom_coarse', 'label_point', 'placement', 'batch', 'file_row', 'fate', 'file_version', 'seen_version', 'retired_at', 'placing_reason', 'nearest_area', 'nearest_m',
+        'id', 'scope', 'source', 'version'] END
 $$;
 """
 
 
 def spine_policies() -> Iterator[str]:
-    """Who may see which rows of the spine: shares with the feature they are of, replies with who was answered."""
+    """Who may see which rows of the spine: shares with the feature they are of, replies with who was answered, what is on a
+    layer of somebody's own with the layer, in the edition that it shows."""
     shared = [r.name for r in RESOURCES.values() if r.place is Place.SHARES]
     visible = " ".join(f"WHEN '{name}' THEN feature IN (SELECT id FROM {name})" for name in shared)
     own = "actor = current_setting('jingwei.actor', true)"
@@ -523,6 +526,9 @@ def spine_policies() -> Iterator[str]:
         ("area_shares", "SELECT", f"{EVERYBODY}, jingwei_direct", f"USING (CASE noun {visible} END)"),
         ("idempotency", "SELECT", writers, f"USING ({own})"),
         ("idempotency", "INSERT", writers, f"WITH CHECK ({own})"),
+        # Layers are few: a function may be asked of each, where of records it would cost the index.
+        ("layers", "SELECT", f"{EVERYBODY}, jingwei_direct", "USING (retired_at IS NULL AND layer_shown(audience, scope))"),
+        ("layer_features", "SELECT", f"{EVERYBODY}, jingwei_direct", "USING (edition IN (SELECT edition FROM layers))"),
     ):
         name = f"{table}_{'seen' if verb == 'SELECT' else 'added'}"
         yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
@@ -689,6 +695,14 @@ def _spine_grants() -> Iterator[str]:
     )
     yield "GRANT INSERT, UPDATE ON mappings TO jingwei_loader"
     yield "GRANT SELECT, DELETE ON partial_uploads TO jingwei_loader"
+    # Whoever made a layer is known to the trail.
+    seen = ", ".join(c.name for c in LAYERS.c if c.name != "account")
+    for role in (*EVERYBODY.split(", "), "jingwei_direct", "jingwei_loader"):
+        yield f"REVOKE ALL ON layers, layer_features FROM {role}"
+    yield f"GRANT SELECT ({seen}) ON layers TO {EVERYBODY}, jingwei_direct"
+    yield f"GRANT SELECT ON layer_features TO {EVERYBODY}, jingwei_direct"
+    yield "GRANT SELECT, INSERT, UPDATE ON layers TO jingwei_loader"
+    yield "GRANT SELECT, INSERT ON layer_features TO jingwei_loader"
 
 
 def _roles(connection: sa.Connection) -> None:

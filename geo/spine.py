@@ -5,9 +5,11 @@ written down is lost, and a path that was given out twice is wrong for ever.
 """
 
 import sqlalchemy as sa
+from geoalchemy2 import Geometry
 from sqlalchemy.dialects import postgresql as pg
 
-from geo.tables import Code, Moment, metadata
+from geo.crs import SRID
+from geo.tables import SOUND, Code, Moment, metadata
 
 NOW = sa.text("now()")
 
@@ -530,6 +532,57 @@ RIGHTS_LOG = sa.Table(
         "grounds IN ('identity', 'statutory', 'others', 'unfounded', 'infeasible')", name="grounds"
     ),
     comment="请求走过的每一步。哪一步允许由 rights_moves 的外键定,先到的一步算数。",
+)
+
+LAYERS = sa.Table(
+    "layers",
+    metadata,
+    # That of the upload that made it.
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("version", sa.Integer, nullable=False, server_default=sa.text("1")),
+    sa.Column("scope", Code, nullable=False, comment="the path of the area for which it was made"),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("about", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("audience", sa.Integer, nullable=False),
+    sa.Column("color", sa.Text, nullable=False),
+    sa.Column("opacity", sa.Float, nullable=False),
+    sa.Column("columns", pg.JSONB, nullable=False, comment="[{name, type}] in the order of the file"),
+    sa.Column("rows", sa.Integer, nullable=False),
+    # A later file takes the place of the one before it, which stays: taking the later one back is a change of this column.
+    sa.Column("edition", pg.UUID(), sa.ForeignKey("batches.id"), nullable=False, index=True, comment="the batch that is shown"),
+    sa.Column("batch", pg.UUID(), sa.ForeignKey("batches.id"), index=True, comment="the batch that made it"),
+    sa.Column("account", pg.UUID(), sa.ForeignKey("accounts.id"), nullable=False, index=True),
+    sa.Column("at", Moment, nullable=False, server_default=NOW),
+    sa.Column("retired_at", Moment),
+    sa.CheckConstraint("version >= 1", name="version"),
+    sa.CheckConstraint("scope <> ''", name="scope"),
+    sa.CheckConstraint("length(btrim(title)) BETWEEN 1 AND 80 AND title !~ '[[:cntrl:]]'", name="title"),
+    sa.CheckConstraint("length(about) <= 2000", name="about"),
+    sa.CheckConstraint("kind IN ('point', 'line', 'polygon')", name="kind"),
+    sa.CheckConstraint("audience IN (0, 2, 3)", name="audience"),
+    sa.CheckConstraint("color ~ '^#[0-9A-F]{6}$'", name="color"),
+    sa.CheckConstraint("opacity BETWEEN 0 AND 1", name="opacity"),
+    sa.CheckConstraint("jsonb_typeof(columns) = 'array'", name="columns"),
+    sa.CheckConstraint("rows > 0", name="rows"),
+    comment="自有图层:没有合适资源的文件,自成一层。",
+)
+
+LAYER_FEATURES = sa.Table(
+    "layer_features",
+    metadata,
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("edition", pg.UUID(), sa.ForeignKey("batches.id"), nullable=False),
+    sa.Column("geom", Geometry("GEOMETRY", srid=SRID, spatial_index=False), nullable=False),
+    sa.Column("properties", pg.JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.CheckConstraint(
+        "CASE GeometryType(geom) " + " ".join(f"WHEN '{kind}' THEN {sound.format('geom')}" for kind, sound in SOUND.items()) + " ELSE false END",
+        name="geom",
+    ),
+    sa.CheckConstraint("jsonb_typeof(properties) = 'object'", name="properties"),
+    sa.Index("layer_features_edition_id_idx", "edition", "id"),
+    sa.Index("layer_features_edition_geom_idx", "edition", "geom", postgresql_using="gist"),
+    comment="自有图层里的图形和属性;写入之后不再改动。",
 )
 
 # Spine tables that the rights roles may read; the rest is reached through functions only.

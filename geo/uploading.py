@@ -21,7 +21,6 @@ import sqlalchemy as sa
 from geo import statements, vault
 from geo.errors import Conflict, Invalid, NotFound
 from geo.keys import FieldKey
-from geo.staging import PLACED
 
 State = Literal["queued", "reading", "ready", "refused", "applying", "applied", "undone", "failed"]
 Step = Literal["read", "apply", "undo"]
@@ -177,7 +176,7 @@ def tile(connection: sa.Connection, id: UUID, z: int, x: int, y: int) -> bytes:
 
 def _differing(row: dict[str, Any]) -> dict[str, Any]:
     fresh, before = row.pop("fresh") or {}, row.pop("before")
-    shown = {name: value for name, value in fresh.items() if value is not None and name not in ("id", "source", "version", *PLACED)}
+    shown = {name: value for name, value in fresh.items() if value is not None}
     row["values"] = shown
     if before is not None:
         row["changes"] = [

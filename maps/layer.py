@@ -5,10 +5,10 @@ so that a grey print and a red-green-blind reader lose nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from geo.resource import Resource
+from geo.resource import Field, Place, Resource, Shape, Style
 
 # Outlines in a box of ±10, drawn by the canvas (`Path2D`) and by the legend (`<path>`) from the same text.
 SYMBOLS = {
@@ -78,6 +78,8 @@ class Drawing:
     shown: bool = True
     scope: str = ""  # the fingerprint of who is drawn their own; empty for what everybody is drawn
     counts: Mapping[str, int] = field(default_factory=dict)
+    own: bool = False  # somebody's own, whose title is in no dictionary
+    address: str = ""  # of its tiles, where it is not among those of the nouns: with `{z} {x} {y} {query}` to fill in
 
     @property
     def name(self) -> str:
@@ -117,6 +119,7 @@ class Drawing:
             "version": self.version,
             "path": self.path,
             "query": self.query,
+            "url": self.address or None,
             "on": self.shown,
             "points": self.points,
             "gathered": self.gathered,
@@ -165,6 +168,19 @@ def drawing(
         shown=style.shown if shown is None else shown,
         scope=scope,
     )
+
+
+KINDS: Mapping[str, Shape] = {"point": "POINT", "line": "MULTILINESTRING", "polygon": "MULTIPOLYGON"}
+
+
+def own(
+    name: str, title: str, kind: str, color: str, opacity: float, *, address: str, version: str, scope: str, shown: bool
+) -> Drawing:
+    """A layer of somebody's own, drawn as a noun whose things all look alike: above the ground, below what people must see."""
+    style = Style(color=color, fill=opacity, zooms=(6, 21), order=30)
+    noun = Resource(name, title, "", (Field("name", str, title),), "物", geometry=KINDS[kind], place=Place.SHARES, style=style)
+    drawn = drawing(noun, {}, version=version, scope=scope, shown=shown)
+    return replace(drawn, address=address, own=True)
 
 
 def _look(resource: Resource, value: str | None, place: int) -> Look:

@@ -28,7 +28,7 @@ ACCEPTED: Mapping[str, tuple[str, str]] = {
     "SEC015": (r"public\.st_estimatedextent", "PostGIS's own, revoked from PUBLIC"),
     "SEC016": (r"jingwei_(definer|sealer|loader)", "the owner of our functions and the one who changes keys, neither of whom logs in, and the one who loads files (0008, 0022)"),
     "SEC017": (r"public\.geometry_overlaps", "compares the floats of two boxes, cannot raise; measured (0009)"),
-    "SEC022": (r"jingwei\.area_shares", "written by triggers alone"),
+    "SEC022": (r"jingwei\.(area_shares|layers|layer_features)", "written by triggers, the loader or a function alone"),
     "SEC027": (r"jingwei\.(land_parcels|parts)", "`owner` there is the body that owns the ground, no account"),
     "SEC030": (r"jingwei\.incidents", "most incidents are nobody's; `=` and never IS NOT DISTINCT FROM"),
     "SEC035": (r"jingwei\.incidents \(incidents_number_key\)", "a number that is taken is taken everywhere (0027)"),

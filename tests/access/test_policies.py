@@ -149,6 +149,9 @@ def due(table: str, columns: set[str]) -> Iterator[Privilege]:
         if table in OPEN or table == "area_shares":
             readers = [role for role in (*RIGHTS, *SEVERAL, "jingwei_direct") if (role, table) != ("jingwei_direct", "code_schemes")]
             yield from ((role, table, column, "SELECT") for role in readers for column in columns)
+        if table in ("layers", "layer_features"):
+            # Who made a layer is for the trail to tell.
+            yield from ((role, table, column, "SELECT") for role in (*RIGHTS, *SEVERAL, "jingwei_direct") for column in columns - {"account"})
         if table == "idempotency":
             writers = [role for role in (*RIGHTS, *SEVERAL) if any(word in role for word in ("area", "leader", "organisation"))]
             yield from ((role, table, column, command) for role in writers for column in columns for command in ("SELECT", "INSERT"))

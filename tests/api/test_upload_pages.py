@@ -182,7 +182,7 @@ def test_what_must_be_confirmed_is_asked_first_and_keeps_the_door_shut(
     ("content", "name", "noun", "said"),
     [
         ("招牌,号牌\n甲,1\n", "表.csv", "facilities", ['name="field" value="name"', 'value="招牌"', "每一行"]),
-        ("a,b\n1,2\n", "杂.csv", "", ['<select id="noun" name="noun" required']),
+        ("a,b\n1,2\n", "杂.csv", "", ['<select id="noun" name="noun">', 'name="layer_title"']),
         ("名称,类别,gcj02_lng,gcj02_lat\n甲店,hospital,120.1,30.1\n", "店.csv", "facilities", ['name="datum" value="gcj02" required', "请确认是哪一种"]),
     ],
 )
@@ -313,3 +313,22 @@ def test_english_is_complete(live_client: Client, working: Working, corner: tupl
         assert re.findall(r"[\u4e00-\u9fff]+", body) in ([], ["经纬"]), query
 
 
+def test_what_fits_nothing_becomes_a_layer_of_its_own(live_client: Client, working: Working, corner: tuple[float, float]) -> None:
+    id = sent(live_client, f"测号,读数,经度,纬度\n007,<b>,{corner[0]},{corner[1]}\n".encode(), "测点.csv", noun="")
+    working.read(id)
+    asked = page(live_client, id)
+    assert re.search(r'<details class="ends" open><summary>哪一类都不是', asked) and 'name="layer_kind"' not in asked
+    put(live_client, id, do="read", layer_asked="true", layer_title="测点", layer_audience="public", layer_color="#00aa00")
+    working.read(id)
+    checked = page(live_client, id, "?step=4&tab=new")
+    assert "<th scope=\"col\">测号</th>" in checked and "<td>007</td>" in checked and "&lt;b&gt;" in checked and "自有图层" in checked
+    put(live_client, id, do="apply")
+    working.apply(id)
+    assert f"layers=areas,{id}" in page(live_client, id)
+    # Without a name it is to be no layer.
+    again = sent(live_client, f"测号,读数,经度,纬度\n007,1,{corner[0]},{corner[1]}\n".encode(), "测点.csv", noun="")
+    for name in ("测点", ""):
+        working.read(again)
+        put(live_client, again, do="read", layer_asked="true", layer_title=name)
+        told = live_client.get(f"/uploads/{again}", headers={"Authorization": PERSON["Authorization"]}).json()
+        assert ("as_layer" in told["choices"]) == bool(name)

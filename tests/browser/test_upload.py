@@ -87,6 +87,42 @@ def test_a_shapefile_is_dropped_and_becomes_a_layer(server: Server, contexts: Co
     expect(page.get_by_role("heading", name="这一批已撤回")).to_be_visible()
 
 
+def test_what_is_none_of_the_nouns_becomes_a_layer_of_its_own(server: Server, contexts: Contexts, states: States) -> None:
+    lines = "".join(f"{i:03},{MARKUP},{WEST + i / 2000},{SOUTH}\n" for i in range(5))
+    page = contexts(storage_state=states("street")).new_page()
+    page.goto(f"{server}/uploads")
+    dropped(page, [("测点.csv", f"测号,读数说明,经度,纬度\n{lines}".encode())])
+    title = "{{ 7*7191 }}" + MARKUP
+    page.get_by_label("图层名称").fill(title)
+    page.get_by_label("谁可以看").select_option("public")
+    page.get_by_label("没有偏移（GPS").check()
+    page.get_by_role("button", name="重新读取").click()
+    page.wait_for_load_state()
+    settled(page)
+    expect(page.locator(".of-new dd")).to_have_text("5")
+    expect(page.locator("tr[data-row='1']")).to_contain_text(MARKUP)
+    page.get_by_role("link", name="看过了，下一步").click()
+    page.get_by_role("button", name="入库 5 行").click()
+    settled(page)
+    own = page.url
+    page.get_by_role("link", name="在地图上看").click()
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_label(title)).to_be_checked()
+    page.evaluate("([lat, lng]) => map_main.setView([lat, lng], 18, {animate: false})", [SOUTH, WEST])
+    page.wait_for_load_state("networkidle")
+    box = page.locator("#map_main").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.locator("#card .own h3")).to_have_text(title)
+    expect(page.locator("#card .own dd")).to_have_text(["000", MARKUP])
+    assert page.locator("img[src=x]").count() == 0 and page.evaluate("() => window.__x") is None
+    page.goto(own)
+    page.get_by_text("撤回这一批").click()
+    page.get_by_role("button", name="确认撤回").click()
+    settled(page)
+    expect(page.get_by_role("heading", name="这一批已撤回")).to_be_visible()
+
+
 def drawn(page: Page) -> float:
     """How much of the canvas of what is staged is painted, in per cent."""
     page.wait_for_load_state("networkidle")
@@ -206,7 +242,7 @@ def test_it_works_without_scripts(server: Server, contexts: Contexts, states: St
     # Loaded anew every two seconds, by the page itself.
     expect(page.locator("#going")).to_have_count(0, timeout=PATIENCE)
     # A list without a name says neither what it is of nor which coordinates it has: both are asked at once.
-    page.locator("#noun[required]").select_option("facilities")
+    page.locator("#noun").select_option("facilities")
     page.get_by_label("没有偏移（GPS").check()
     page.get_by_role("button", name="重新读取").click()
     expect(page.locator("#going")).to_have_count(0, timeout=PATIENCE)

@@ -117,6 +117,7 @@ class Examples:
             "k": 5,
             "path": [{"name": text}, {"name": text}],
             "findings": [],
+            "own": [{"id": "7", "title": text, "properties": {text: text}}],
         }
         if not found:
             return away | {

@@ -43,7 +43,7 @@ UPDATE uploads SET state = :state, moved_at = now(), undoing = false, noun = coa
 WHERE id = CAST(:id AS uuid);
 
 -- upload_counted --
-UPDATE uploads SET counts = CAST(:counts AS jsonb) WHERE id = CAST(:id AS uuid);
+UPDATE uploads SET counts = CAST(:counts AS jsonb), told = told || CAST(:told AS jsonb) WHERE id = CAST(:id AS uuid);
 
 -- upload_progress --
 UPDATE uploads SET done = :done, expected = coalesce(:expected, expected) WHERE id = CAST(:id AS uuid);

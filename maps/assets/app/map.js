@@ -82,6 +82,8 @@
     const query = new URLSearchParams({ lon: at.lng.toFixed(6), lat: at.lat.toFixed(6), z: map.getZoom() });
     const lang = new URLSearchParams(location.search).get("lang");
     if (lang) query.set("lang", lang);
+    const own = all("[data-own]").filter((box) => box.checked).map((box) => box.dataset.layer);
+    if (own.length) query.set("own", own.join(","));
     vectors.select(null, at);
     card.setAttribute("aria-busy", "true");
     window.htmx.ajax("GET", "/identify?" + query, { target: card, swap: "innerHTML" }).then(() => {

@@ -164,7 +164,7 @@
       for (const name in this.options.symbols) this._symbols[name] = new Path2D(this.options.symbols[name]);
     },
 
-    // source: {name, order, zooms: [from, to], starts: [zoom], native, by, version, path, query, on, look, looks: {value: look}, hidden: [value],
+    // source: {name, order, zooms: [from, to], starts: [zoom], native, by, version, path, query, url (of its own), on, look, looks: {value: look}, hidden: [value],
     //          labels: {from, size, weight, color, rank, below, apart}, points, gathered, ground}
     add: function (source) {
       source.hidden = new Set(source.hidden || []);
@@ -317,7 +317,7 @@
     _fetch: function (key, { source, z, x, y }) {
       const tile = { source, layers: null, abort: new AbortController() };
       this._tiles.set(key, tile);
-      const url = L.Util.template(this.options.url, { path: source.path, z, x, y, query: source.query });
+      const url = L.Util.template(source.url || this.options.url, { path: source.path, z, x, y, query: source.query });
       fetch(url, { signal: tile.abort.signal, credentials: "same-origin" })
         .then((answer) => {
           if (!answer.ok) throw new Error(answer.status);
