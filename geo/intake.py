@@ -200,7 +200,7 @@ def load(engine: sa.Engine, order: Order, key: FieldKey, cache: Path | None = No
 
     def seen(described: "files.Described", _: Proposal) -> None:
         # That positions are shifted is concluded: who loads says so, or says what they are.
-        shifted = next((one for one in described.evidence if one.confirm and Datum(one.value).shifted), None)
+        shifted = next((one for one in described.evidence if one.confirm and one.aspect == "datum" and Datum(one.value).shifted), None)
         if shifted is not None and order.datum is None:
             raise Invalid("坐标像是偏移过的({why}),请用 --datum 确认。", why=str(shifted), option="--datum", choices=list(shifted.choices))
 
