@@ -176,7 +176,7 @@ TALLIES = sa.Table(
     comment="每个区域各有多少:由改动累加,不必每次重数。",
 )
 
-TALLY_CHANGES = sa.Table(
+UPLOADS = sa.Table(
     "uploads",
     metadata,
     # The number of its batch too, once it is read.
@@ -239,7 +239,7 @@ MAPPINGS = sa.Table(
     comment="同一个人再送同样表头的文件时,沿用上次的对应。",
 )
 
-CHANGES = sa.Table(
+TALLY_CHANGES = sa.Table(
     "tally_changes",
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
