@@ -40,7 +40,7 @@ STATES = {
     "queued": "排队中", "reading": "正在读取", "ready": "待核对", "refused": "读不了", "applying": "正在入库", "applied": "已入库",
     "undone": "已撤回", "failed": "已结束",
 }
-FATES = {"new": "新增记录", "changed": "有变化", "conflict": "冲突", "unchanged": "没有变化"}
+FATES = {"new": "新增记录", "changed": "有变化", "conflict": "冲突", "unchanged": "没有变化", "missing": "文件里没有"}
 ASPECTS = {
     "encoding": "文字编码", "layer": "图层或工作表", "header": "表头", "totals": "合计行", "dates": "日期", "numbers": "数字", "names": "列名",
     "crs": "坐标系", "axes": "坐标次序", "datum": "坐标有没有偏移", "geometry": "图形",

@@ -242,7 +242,7 @@ def problems(
 
 @routes.get("/uploads/{id}/difference", summary="What it would change", dependencies=[able("load"), strict("fate", "after", "limit")])
 def difference(
-    id: UUID, connection: Connection, fate: Literal["new", "changed", "unchanged", "conflict"] | None = None,
+    id: UUID, connection: Connection, fate: Literal["new", "changed", "unchanged", "conflict", "missing"] | None = None,
     after: Annotated[int, Query(ge=-1, le=2**31 - 1)] = -1, limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Response:
     """Rows with their fate; of a changed one, each field before and after."""

@@ -38,7 +38,7 @@ from geo.language import Said, translated
 from geo.matching import BARE, Proposal
 from geo.placing import Placer, Places, replace
 from geo.resource import PRECISIONS, REASONS, SEAT, Field, Place, Resource
-from geo.staging import Blank, Counts, Missing, Staging
+from geo.staging import Blank, Missing, Staging
 from geo.terminal import said, spoken
 from geo.values import UNQUOTED, Reader, plain
 from geo.write import sealed
@@ -249,14 +249,14 @@ def how(connection: sa.Connection, order: Order) -> dict[str, object]:
 
 
 def settled(
-    connection: sa.Connection, staging: Staging, report: Report, missing: Missing = "keep", expected: Counts | None = None
+    connection: sa.Connection, staging: Staging, report: Report, missing: Missing = "keep"
 ) -> None:
     """Write what is staged, as one batch. Raises `Conflict` when what is there is no longer what it was compared with."""
     resource = staging.resource
     counts = staging.counts()
     reach = staging.reach() if resource.name == "areas" else None
     with filled(connection, resource, counts.new):
-        report.stored = staging.settled(missing == "retire", expected)
+        report.stored = staging.settled(missing == "retire")
     report.changed, report.unchanged, report.unstored = counts.changed, counts.unchanged, staging.refused()
     found = statements.run(connection, "problems_by_reason", batch=report.batch).all()
     report.problems = Counter({_told(resource, row.field, Said(row.reason, row.facts)): row.count for row in found})

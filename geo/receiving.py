@@ -127,7 +127,7 @@ class Working:
             staging = self._staging(connection, upload)
             if staging.sealed_before(self.key.ring.current):
                 raise Conflict("密钥在读取之后换过,请重新读取一次。", option="read")
-            intake.settled(connection, staging, report, choices.get("missing", "keep"), shown)
+            intake.settled(connection, staging, report, choices.get("missing", "keep"))
         staging.dropped()
         told = dict(upload["told"]) | {"notes": [*upload["told"].get("notes", []), *report.notes], "stored": report.stored}
         self._set(connection, upload["id"], "applied", told=told)

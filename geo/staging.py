@@ -20,9 +20,10 @@ from geo.resource import Place, Resource
 from geo.tables import TABLES
 
 # What becomes of a row: it is new, it changes one that is there, it says what is there already, or somebody changed that since
-# the file was made.
-Fate = Literal["new", "changed", "unchanged", "conflict"]
-FATES: tuple[Fate, ...] = ("new", "changed", "unchanged", "conflict")
+# the file was made. A record that is there and the file does not name is staged too, to be looked at before it ends.
+Fate = Literal["new", "changed", "unchanged", "conflict", "missing"]
+# Where rows of that last fate are numbered from; the file's own come before.
+BEYOND = 1_000_000_000
 Blank = Literal["keep", "clear"]
 Missing = Literal["keep", "retire"]
 
@@ -102,6 +103,7 @@ class Staging:
         """Give every row its fate. Rows of others are refused: who sends a file changes nothing outside their areas."""
         noun, key = self.resource.name, self.key
         joined = f"FROM {noun} AS t WHERE t.id = s.id"
+        self._run(f"DELETE FROM {self.table} WHERE fate = 'missing'")
         if self.within != ("",):
             self._refuse(f"EXISTS (SELECT {joined} AND NOT ({_held('t.scope')}))", key or "id", "这条记录在您负责的区域以外", within=list(self.within))
             if self.resource.place in (Place.POINT, Place.INHERITS):
@@ -115,6 +117,7 @@ class Staging:
             f" WHEN s.file_version <> t.version THEN 'conflict' ELSE 'changed' END {joined}"
         )
         self._recognised()
+        self._missing()
 
     def counts(self) -> Counts:
         """How many rows have which fate."""
@@ -122,28 +125,30 @@ class Staging:
         for fate, count in self._run(f"SELECT fate, count(*) FROM {self.table} GROUP BY fate"):
             setattr(told, fate, count)
         told.refused = self.refused()
-        told.missing = len(self.missing())
         return told
 
     def refused(self) -> int:
         """How many rows are kept as work."""
         return int(self._run("SELECT count(DISTINCT row) FROM load_problems WHERE batch = :batch AND NOT repaired", batch=self.batch).scalar_one())
 
-    def missing(self) -> list[UUID]:
-        """The records that the file does not name and would, had they still been there: of the communities that it speaks of,
+    def _missing(self) -> None:
+        """Stage the records that the file does not name and would, had they still been there: of the communities that it speaks of,
         inside the sender's areas. None of a noun without a key."""
         if self.key is None or self.key not in self.given:
-            return []
+            return
         width = WIDTHS["community"]
-        found = self._run(
-            f"SELECT t.id FROM {self.resource.name} AS t WHERE t.retired_at IS NULL AND t.{self.key} IS NOT NULL"
+        told = [c for c in self.given if c not in (*SPINE, *PLACED) and not c.endswith(("_masked", "_cipher", "_hash"))]
+        columns, values = ", ".join(f'"{c}"' for c in told), ", ".join(f't."{c}"' for c in told)
+        self._run(
+            f"INSERT INTO {self.table} (file_row, fate, id, seen_version, {columns})"
+            f" SELECT {BEYOND} + row_number() OVER (ORDER BY t.{self.key}), 'missing', t.id, t.version, {values}"
+            f" FROM {self.resource.name} AS t WHERE t.retired_at IS NULL AND t.{self.key} IS NOT NULL"
             f" AND left(t.scope, {width}) IN (SELECT DISTINCT left(scope, {width}) FROM {self.table} WHERE length(scope) >= {width})"
             f" AND ({_held('t.scope')}) AND NOT EXISTS (SELECT FROM {self.table} AS s WHERE s.id = t.id)"
             # A row that was refused still names its record.
             f" AND NOT EXISTS (SELECT FROM load_problems AS p WHERE p.batch = :batch AND NOT p.repaired AND p.record ->> :title = t.{self.key})",
             within=list(self.within), batch=self.batch, title=self.key_column or "",
         )
-        return list(found.scalars())
 
     def sealed_before(self, number: int) -> bool:
         """Whether secrets were staged under another key than that of this number: written now, they would be left behind."""
@@ -162,7 +167,7 @@ class Staging:
         ).one_or_none()
         return None if box is None else (box[0], box[1], box[2], box[3])
 
-    def settled(self, retire: bool = False, expected: Counts | None = None) -> int:
+    def settled(self, retire: bool = False) -> int:
         """Write it: what is new, what changes, and with `retire` the end of what the file no longer names. Returns how many rows.
 
         Raises `Conflict` when what is there has changed since it was compared with: then nothing is written.
@@ -171,11 +176,11 @@ class Staging:
         self._refuse("s.fate = 'conflict'", self.key or "id", "文件导出之后,这条记录被人改过")
         self._run("SELECT set_config('jingwei.batch', :batch, true)", batch=str(self.batch))
         moved = self._run(
-            f"SELECT count(*) FROM {self.table} AS s JOIN {noun} AS t ON t.id = s.id WHERE t.version IS DISTINCT FROM s.seen_version"
+            f"SELECT count(*) FROM {self.table} AS s JOIN {noun} AS t ON t.id = s.id"
+            " WHERE t.version IS DISTINCT FROM s.seen_version AND (s.fate <> 'missing' OR :retire)", retire=retire,
         ).scalar_one()
-        gone = self.missing() if retire else []
-        if moved or (retire and expected is not None and len(gone) != expected.missing):
-            raise Conflict("核对之后,有 {count} 条记录被别人改过:请再看一遍差异。", count=moved or abs(len(gone) - (expected.missing if expected else 0)))
+        if moved:
+            raise Conflict("核对之后,有 {count} 条记录被别人改过:请再看一遍差异。", count=moved)
         if not self.given:
             return 0  # no row was good
         columns, values = ", ".join(f'"{c}"' for c in self.given), ", ".join(self._fresh(c) for c in self.given)
@@ -192,8 +197,8 @@ class Staging:
                 raise
             self.checked(shapes=True)
             written = sum(self._run(statement).rowcount for statement in statements)
-        if gone:
-            written += self._run(f"UPDATE {noun} SET retired_at = now() WHERE id = ANY (:gone)", gone=gone).rowcount
+        if retire:
+            written += self._run(f"UPDATE {noun} SET retired_at = now() WHERE id IN (SELECT id FROM {self.table} WHERE fate = 'missing')").rowcount
         if self.within != ("",):
             self._kept_within()
         self._run("SELECT set_config('jingwei.batch', '', true)")

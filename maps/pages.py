@@ -176,6 +176,7 @@ STAGED = {
         fill="#B3261E", opacity=0.15, hatch="#B3261E", stroke="#B3261E", width=2.2, casing="#FFFFFF", symbol="triangle", size=8.0, place=1
     ),
     "unchanged": Look(fill="#6B7682", opacity=0.15, stroke="#6B7682", width=1.2, symbol="square", size=6.0, place=4),
+    "missing": Look(fill="#FFFFFF", opacity=0.4, hatch="#46525F", stroke="#46525F", width=1.6, dash=(2, 4), symbol="cross", size=8.0, place=5),
 }
 
 

@@ -92,6 +92,8 @@ def test_a_file_is_sent_read_looked_at_written_and_taken_back(live_client, live_
     assert told(live_client, second)["counts"] == {"new": 1, "changed": 1, "unchanged": 0, "conflict": 0, "refused": 0, "missing": 1}
     (changed,) = ask(live_client, f"/uploads/{second}/difference?fate=changed")["rows"]
     assert changed["changes"] == [{"field": "capacity", "before": 10, "after": 11}]
+    (gone,) = ask(live_client, f"/uploads/{second}/difference?fate=missing")["rows"]
+    assert gone["values"]["name"] == "乙店"
     live_client.post(f"/uploads/{second}/apply", json={"missing": "retire"})
     working.apply(second)
     assert told(live_client, second)["state"] == "applied", told(live_client, second)

@@ -64,7 +64,7 @@ WHERE file_key_cipher IS NOT NULL AND CASE WHEN CAST(:id AS uuid) IS NULL
 SELECT id FROM uploads WHERE file_key_cipher IS NOT NULL UNION ALL SELECT id FROM partial_uploads;
 
 -- uploads_forgotten --
-UPDATE uploads SET file_key_cipher = NULL, told = told - 'samples', state = CASE WHEN state IN ('ready', 'refused') THEN 'failed' ELSE state END
+UPDATE uploads SET file_key_cipher = NULL, told = told - 'samples' - 'evidence' - 'notes', state = CASE WHEN state IN ('ready', 'refused') THEN 'failed' ELSE state END
 WHERE id = ANY (CAST(:ids AS uuid[]));
 
 -- mapping_remembered --

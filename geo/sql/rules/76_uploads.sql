@@ -161,7 +161,7 @@ BEGIN
         'SELECT s.file_row, s.fate, CASE WHEN s.fate <> ''new'' THEN s.id END, row_shown(%1$L, to_jsonb(s)),'
         ' CASE WHEN s.fate IN (''changed'', ''conflict'') AND $4 THEN row_shown(%1$L, to_jsonb(t)) END, %4$s'
         ' FROM %2$s AS s LEFT JOIN %3$I AS t ON t.id = s.id'
-        ' WHERE ($1 IS NULL OR s.fate = $1) AND s.file_row > $2 ORDER BY s.file_row LIMIT $3',
+        ' WHERE ($1 IS NULL OR s.fate = $1) AND (s.fate <> ''missing'' OR $4) AND s.file_row > $2 ORDER BY s.file_row LIMIT $3',
         held.noun, staging_of(held.id), held.noun, shape)
     USING of_fate, after_row, most, caller_right() <> 'public';
 END
@@ -186,9 +186,9 @@ BEGIN
     EXECUTE format(
         'SELECT ST_AsMVT(q, ''staged'') FROM ('
         ' SELECT s.file_row AS id, s.fate, ST_AsMVTGeom(ST_Transform(s.geom, 3857), ST_TileEnvelope($1, $2, $3)) AS geom'
-        ' FROM %s AS s WHERE s.geom && ST_Transform(ST_TileEnvelope($1, $2, $3), 4326) AND s.file_row %% $4 = 0'
+        ' FROM %s AS s WHERE s.geom && ST_Transform(ST_TileEnvelope($1, $2, $3), 4326) AND s.file_row %% $4 = 0 AND (s.fate <> ''missing'' OR $5)'
         ') AS q WHERE geom IS NOT NULL', staging_of(held.id))
-    INTO tile USING z, x, y, 1 + coalesce(held.expected, 0) / 20000;
+    INTO tile USING z, x, y, 1 + coalesce(held.expected, 0) / 20000, caller_right() <> 'public';
     RETURN tile;
 END
 $$;
