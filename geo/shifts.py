@@ -41,11 +41,13 @@ def compared(shapes: NDArray[np.object_], known: Sequence[bytes]) -> Verdict | N
     """Which datum brings `shapes` (degrees, as the file has them) onto known polygons; None where that is not clear.
 
     Points count by whether they fall into one, polygons by how much they share with the one that fits best (area in common by
-    area in either).
+    area in either). Lines say nothing.
     """
     there = shapely.from_wkb(np.asarray(known, object), on_invalid="ignore") if len(known) else np.empty(0, object)
     there = there[shapely.is_valid(there) & ~shapely.is_missing(there)]
-    mine = shapes[shapely.is_valid(shapes) & ~shapely.is_empty(shapes) & ~shapely.is_missing(shapes)]
+    # A road lies between houses: under a wrong datum it crosses them, and that would speak for the wrong one.
+    told = shapely.is_valid(shapes) & ~shapely.is_empty(shapes) & ~shapely.is_missing(shapes) & (shapely.get_dimensions(shapes) != 1)
+    mine = shapes[told]
     if len(mine) < FEWEST or not len(there):
         return None
     tree = shapely.STRtree(there)
