@@ -152,7 +152,7 @@ class Bounded:
 
 
 def _a_file(scope: Any) -> bool:
-    return (scope["method"], scope["path"]) == ("POST", "/uploads") or (scope["method"] == "PUT" and scope["path"].startswith("/uploads/partial/"))
+    return (scope["method"], scope["path"]) == ("POST", "/uploads") or (scope["method"] == "PUT" and scope["path"].startswith("/partial_uploads/"))
 
 
 def _too_large(request: Request) -> Response:

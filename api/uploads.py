@@ -147,23 +147,23 @@ def _made(
         return uploading.made(connection, key, id, name, sealing, repeat, choices)
 
 
-@routes.post("/uploads/partial", summary="Begin a file that comes bit by bit", status_code=201, dependencies=[limited("upload"), able("load"), strict()])
+@routes.post("/partial_uploads", summary="Begin a file that comes bit by bit", status_code=201, dependencies=[limited("upload"), able("load"), strict()])
 def begin(begun: Begun, connection: Connection, key: Key) -> Response:
     """For large files and bad networks: send the bytes by `PUT`, from where `taken` says, in parts of a multiple of `piece`."""
     if begun.size > settings().upload_bytes:
         raise TooLarge("文件超过 {most} MB。", most=settings().upload_bytes // 1_000_000)
     made = uploading.begun(connection, key, uuid4(), uploading.plain(begun.name), begun.size)
-    return JSONResponse(_partial(made), 201, PRIVATE | {"Location": f"/uploads/partial/{made.id}"})
+    return JSONResponse(_partial(made), 201, PRIVATE | {"Location": f"/partial_uploads/{made.id}"})
 
 
-@routes.get("/uploads/partial/{id}", summary="How much of it has come", dependencies=[able("load"), strict()])
+@routes.get("/partial_uploads/{id}", summary="How much of it has come", dependencies=[able("load"), strict()])
 def so_far(id: UUID, connection: Connection) -> Response:
     """`taken` bytes; after the last there is no partial file any more, but an upload of the same number."""
     return JSONResponse(_partial(uploading.partial(connection, id)), headers=PRIVATE)
 
 
 @routes.put(
-    "/uploads/partial/{id}", summary="The next bytes of it", dependencies=[able("load"), strict("at", "noun")],
+    "/partial_uploads/{id}", summary="The next bytes of it", dependencies=[able("load"), strict("at", "noun")],
     openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
     responses={202: {"description": "It is whole, and is being read"}},
 )

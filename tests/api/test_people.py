@@ -344,8 +344,8 @@ def test_a_sheet_makes_people_all_or_none(visitors: Visitors, connection: sa.Con
     ("content", "name", "sentence"),
     [
         (sheet(("x", "y"), head=("姓名", "角色")), "people.xlsx", "表里没有“登录名”这一列。请下载模板填写。"),
-        (b"not a sheet at all", "people.xlsx", "表格读不出来,可能已损坏或有密码。"), (sheet(*ROWS), "people.exe", "请上传 XLSX 表格。"),
-        (sheet(), "people.xlsx", "文件是空的,一行也没有。"),
+        (b"not a sheet at all", "people.xlsx", "只有表头,下面一行数据也没有。"), (sheet(*ROWS), "people.exe", "请上传 XLSX 表格。"),
+        (sheet(), "people.xlsx", "只有表头,下面一行数据也没有。"),
         (sheet(*[(f"w{n}",) for n in range(enrolling.MOST + 1)]), "people.xlsx", "一次最多 500 行,请分成几个文件。"),
     ],
 )  # fmt: skip
@@ -364,7 +364,7 @@ def test_the_template_is_what_the_import_reads(visitors: Visitors, chief: str, l
     answer = visitors(chief).get(f"/accounts/template.xlsx?lang={language}")
     assert answer.headers["content-disposition"] == 'attachment; filename="accounts.xlsx"'
     # Empty as it is, it is read as far as saying that nobody is in it.
-    with pytest.raises(Invalid, match="文件是空的"):
+    with pytest.raises(Invalid, match="只有表头"):
         enrolling.read(answer.content)
     with zipfile.ZipFile(io.BytesIO(answer.content)) as book:
         texts = re.findall(r"<t[^>]*>([^<]+)</t>", book.read("xl/sharedStrings.xml").decode())

@@ -169,18 +169,18 @@ def test_parts_of_a_shapefile_come_together(live_client, working, tmp_path, box)
 def test_a_large_file_goes_on_where_the_network_broke(live_client, live_engine, working, box):
     lines = [f"店{n}{'x' * 90},P{n},hospital,1" for n in range(15_000)]
     content = sheet(box, *lines)
-    begun = live_client.post("/uploads/partial", json={"name": "大.csv", "size": len(content)}).json()
+    begun = live_client.post("/partial_uploads", json={"name": "大.csv", "size": len(content)}).json()
     id, piece = begun["id"], begun["piece"]
     assert len(content) > piece
-    first = live_client.put(f"/uploads/partial/{id}?at=0", content=content[:piece])
+    first = live_client.put(f"/partial_uploads/{id}?at=0", content=content[:piece])
     assert first.status_code == 200 and first.json()["taken"] == piece
-    assert ask(live_client, f"/uploads/partial/{id}")["taken"] == piece
-    lost = live_client.put(f"/uploads/partial/{id}?at=0", content=content[:piece])
+    assert ask(live_client, f"/partial_uploads/{id}")["taken"] == piece
+    lost = live_client.put(f"/partial_uploads/{id}?at=0", content=content[:piece])
     assert lost.status_code == 409 and lost.json()["taken"] == piece
-    assert live_client.put(f"/uploads/partial/{id}?at={piece}", content=b"short").status_code == 422
-    last = live_client.put(f"/uploads/partial/{id}?at={piece}&noun=facilities", content=content[piece:])
+    assert live_client.put(f"/partial_uploads/{id}?at={piece}", content=b"short").status_code == 422
+    last = live_client.put(f"/partial_uploads/{id}?at={piece}&noun=facilities", content=content[piece:])
     assert last.status_code == 202, last.text
-    assert live_client.get(f"/uploads/partial/{id}", headers={"Authorization": f"Bearer {town.LEADER}"}).status_code == 404
+    assert live_client.get(f"/partial_uploads/{id}", headers={"Authorization": f"Bearer {town.LEADER}"}).status_code == 404
     working.read(id)
     assert told(live_client, id)["counts"]["new"] == 15_000, told(live_client, id)["refusal"]
 

@@ -224,7 +224,7 @@ def test_a_large_file_goes_on_where_the_network_broke(server: Server, contexts: 
         else:
             route.continue_()
 
-    page.route("**/uploads/partial/**", broken)
+    page.route("**/partial_uploads/**", broken)
     page.locator("#noun").select_option("facilities")
     dropped(page, [("大.csv", content.encode())])
     assert len(lost) == 1

@@ -75,7 +75,7 @@
       const key = "upload:" + [file.name, file.size, file.lastModified].join("/"), part = Number(words.part);
       let known = remembered(key), place = known && (await placed(known)), lost = 0;
       if (!place) {
-        const begun = await asked("POST", "/uploads/partial", JSON.stringify({ name: file.name, size: file.size }), "application/json");
+        const begun = await asked("POST", "/partial_uploads", JSON.stringify({ name: file.name, size: file.size }), "application/json");
         if (!begun) throw new Error(words.lost);
         if (begun.status !== 201) throw new Error(reason(begun.responseText) || words.refused);
         place = JSON.parse(begun.responseText);
@@ -86,7 +86,7 @@
         const from = place.taken, query = new URLSearchParams({ at: from });
         if ($("#noun").value) query.set("noun", $("#noun").value);
         const bytes = file.slice(from, from + part);
-        const answer = await asked("PUT", "/uploads/partial/" + known + "?" + query, bytes, "application/octet-stream", (done) => far(from + done, file.size));
+        const answer = await asked("PUT", "/partial_uploads/" + known + "?" + query, bytes, "application/octet-stream", (done) => far(from + done, file.size));
         if (answer && answer.status === 202) break;
         if (answer && answer.status === 200) {
           place = JSON.parse(answer.responseText);
@@ -106,7 +106,7 @@
 
     // → how much of a file the server has, "whole" when it is an upload already, nothing when it knows of none or cannot be asked
     async function placed(id) {
-      const answer = await asked("GET", "/uploads/partial/" + id);
+      const answer = await asked("GET", "/partial_uploads/" + id);
       if (answer && answer.status === 200) return JSON.parse(answer.responseText);
       if (!answer || answer.status !== 404) return null;
       const whole = await asked("GET", "/uploads/" + id);
