@@ -290,7 +290,7 @@ def journalled(connection: sa.Connection, report: Report) -> None:
     )
     connection.execute(
         sa.text("UPDATE batches SET report = CAST(:report AS jsonb) WHERE id = :batch"),
-        {"batch": report.batch, "report": json.dumps(vars(report), ensure_ascii=False, default=str)},
+        {"batch": report.batch, "report": statements.document(vars(report))},
     )
 
 
@@ -882,7 +882,7 @@ def problems_kept(connection: sa.Connection, of_batch: uuid.UUID, rows: Rows, sh
             "value": _shown(problem.value), "suggestion": problem.suggestion, "repaired": problem.repaired, "record": record, "lon": lon, "lat": lat,
         })
     if told:
-        statements.run(connection, "keep_problems", batch=of_batch, problems=json.dumps(told, ensure_ascii=False, default=str))
+        statements.run(connection, "keep_problems", batch=of_batch, problems=statements.document(told))
 
 
 def _where(rows: Rows, at: int) -> tuple[float | None, float | None]:

@@ -183,7 +183,7 @@ class Working:
     def _set(self, connection: sa.Connection, id: UUID, state: State, **what: Any) -> None:
         known = dict.fromkeys(("noun", "told", "counts", "refusal")) | what
         statements.run(connection, "upload_set", id=id, state=state, **{
-            name: value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            name: value if value is None or isinstance(value, str) else statements.document(value)
             for name, value in known.items()
         })
 
@@ -209,7 +209,7 @@ class Working:
             staging.compared()
             told = {"layer": staging.told} if isinstance(staging, Edition) else {}
             statements.run(
-                connection, "upload_counted", id=upload["id"], counts=json.dumps(asdict(staging.counts())), told=json.dumps(told, ensure_ascii=False),
+                connection, "upload_counted", id=upload["id"], counts=json.dumps(asdict(staging.counts())), told=statements.document(told),
             )
 
     def _known(self, connection: sa.Connection, account: UUID, columns: Sequence[str]) -> tuple[str, dict[str, str]] | None:
@@ -221,7 +221,7 @@ class Working:
         columns = upload["told"].get("matched", {})
         statements.run(
             connection, "mapping_remembered", account=upload["account"], headings=headings(upload["told"].get("headings", [])),
-            noun=upload["noun"], columns=json.dumps(columns, ensure_ascii=False),
+            noun=upload["noun"], columns=statements.document(columns),
         )
 
     def _file_key(self, upload: sa.RowMapping) -> bytes:

@@ -1,5 +1,6 @@
 """The named statements in `geo/sql/queries`, found by name and run with bound values."""
 
+import json
 import re
 from functools import cache
 from importlib.resources import files
@@ -27,3 +28,9 @@ def statements() -> dict[str, sa.TextClause]:
 def run(connection: sa.Connection, name: str, **values: object) -> sa.CursorResult[*tuple[Any, ...]]:
     """Run the statement called `name`."""
     return connection.execute(statements()[name], values)
+
+
+def document(value: object) -> str:
+    """A value as JSON that PostgreSQL holds: text without NUL and without halves of characters; what JSON does not know, as text."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return re.sub(r"(?<!\\)((?:\\\\)*)\\u0000", r"\1", text).encode("utf-8", "replace").decode()

@@ -185,6 +185,14 @@ def test_a_large_file_goes_on_where_the_network_broke(live_client, live_engine, 
     assert told(live_client, id)["counts"]["new"] == 15_000, told(live_client, id)["refusal"]
 
 
+def test_text_that_no_database_holds_is_told_without_it(live_client, working, box):
+    content = sheet(box, "甲\0店,F\0,hospital,1", "乙店,F2,没\0有,2").replace("编码".encode(), "编\0码".encode())
+    id = send(live_client, content).json()["id"]
+    working.read(id)
+    assert told(live_client, id)["state"] in ("ready", "refused"), told(live_client, id)
+    assert live_client.get(f"/uploads/{id}/problems", headers={"Authorization": f"Bearer {town.LEADER}"}).status_code == 200
+
+
 @pytest.mark.parametrize("body", [b"", b"--x\r\n", b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\nabc", b"nonsense" * 1000])
 def test_a_broken_form_leaves_nothing(live_client, body):
     answer = live_client.post("/uploads", content=body, headers={"Content-Type": "multipart/form-data; boundary=x"})

@@ -4,9 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyogrio
 import pytest
+import sqlalchemy as sa
 
 from bench import uploads
-from geo import files
+from geo import db, files, intake
+from geo.errors import GeoError
 from geo.language import translated
 
 DATA = uploads.corpora()
@@ -59,3 +61,27 @@ def test_all_are_read_or_refused_in_words(known, monkeypatch):
     told = outcomes(MEMBERS, known)
     assert list(wrong(told)) == []
     assert len(told) > 700 and sum(not one.refusal for one in told) > 350
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_all_go_through_the_intake_or_leave_nothing(live, live_engine, key, tmp_path):
+    loader = db.engine(live.url("jingwei_loader"), pool=1)
+    counted = "SELECT (SELECT count(*) FROM batches), (SELECT count(*) FROM load_problems), (SELECT count(*) FROM changes), (SELECT count(*) FROM pg_tables WHERE schemaname = 'staging')"
+
+    def held():
+        with live_engine.connect() as connection:
+            return connection.execute(sa.text(counted)).one()
+
+    before, taken = held(), 0
+    for path in MEMBERS:
+        for into in ("", "parts"):
+            try:
+                with db.translated(), loader.connect() as connection, connection.begin() as all_of_it:
+                    intake.staged(connection, intake.Order(path, into), key, tmp_path / "cache")[0].counts()
+                    all_of_it.rollback()
+                taken += 1
+            except GeoError as refusal:
+                assert type(refusal) is not GeoError, path
+    loader.dispose()
+    assert taken > 100 and held() == before
