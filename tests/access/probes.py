@@ -237,6 +237,41 @@ def spine(desk: Desk) -> None:
             desk.held(actor, f"reads {table}", REFUSED, lambda c, t=table: c.scalar(sa.text(f"SELECT count(*) FROM {t}")))  # type: ignore[misc]
 
 
+def layers(desk: Desk) -> None:
+    """A layer of somebody's own, and what is in it, is seen by those for whom it is: everybody, or who works in its area, above it or in
+    a part of it, or of these who leads."""
+    run = desk.connection.execute
+    account = run(sa.text("SELECT id FROM accounts ORDER BY id LIMIT 1")).scalar_one()
+    kept: list[tuple[str, int, str]] = []
+    for scope in (rows.STREET, rows.ONE, rows.A, rows.TWO):
+        for audience in (0, 2, 3):
+            for ended in ("NULL", "now()"):
+                batch = run(sa.text("INSERT INTO batches (noun, source, actor) VALUES ('layers', '', '') RETURNING id")).scalar_one()
+                id = run(
+                    sa.text(
+                        "INSERT INTO layers (scope, title, kind, audience, color, opacity, columns, rows, edition, account, retired_at)"
+                        f" VALUES (:scope, 't', 'point', :audience, '#000000', 1, '[]', 1, :batch, :account, {ended}) RETURNING id"
+                    ), {"scope": scope, "audience": audience, "batch": batch, "account": account},
+                ).scalar_one()
+                run(sa.text("INSERT INTO layer_features (edition, geom) VALUES (:batch, ST_SetSRID(ST_Point(1, 1), 4326))"), {"batch": batch})
+                if ended == "NULL":
+                    kept.append((scope, audience, f"{id} {batch}"))
+    for actor in desk.people:
+        near = {scope for scope, _, _ in kept if any(scope.startswith(area) or area.startswith(scope) for area in actor.areas)}
+        most = {"leader": 3, "area": 2, "direct": 2}.get(actor.right, 0)
+        due = {tuple(ids.split()) for scope, audience, ids in kept if audience == 0 or (audience <= most and scope in near)}
+        desk.held(actor, "reads layers", {one[0] for one in due}, lambda c: {str(id) for id in c.scalars(sa.text("SELECT id FROM layers WHERE title = 't'"))})
+        for scope, audience, ids in kept:
+            holds = any(scope.startswith(area) for area in actor.areas) and actor.right == "leader" and audience <= most
+            changes = actor.standing != "stale" and "load" in actor.may and (holds or actor.right == "public")
+            asked = {"id": ids.split()[0]}
+            desk.held(
+                actor, f"changes the layer of {scope} for {audience}", 1 if changes else REFUSED,
+                lambda c, a=asked: c.scalar(sa.text("SELECT layer_changed(CAST(:id AS uuid), 1, '{}')"), a),  # type: ignore[misc]
+            )
+        desk.held(actor, "reads layer_features", {one[1] for one in due}, lambda c: {str(e) for e in c.scalars(sa.text("SELECT edition FROM layer_features"))})
+
+
 # Functions that answer with more rights than their caller
 
 

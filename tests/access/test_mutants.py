@@ -40,6 +40,7 @@ REDUNDANT = {
 }
 
 SPINE = ("area_shares", "idempotency")
+LAYERS = ("layers", "layer_features", "layer_shown", "layer_changed")
 POLICIES = """
 SELECT policyname AS name, tablename AS "table", permissive = 'PERMISSIVE' AS permissive, qual, with_check
 FROM pg_policies WHERE schemaname = 'jingwei' ORDER BY tablename, policyname
@@ -110,6 +111,8 @@ def noticed(desk: Desk, mutant: Mutant) -> str | None:
             probes.nouns(desk, [mutant.about])
         elif mutant.about in SPINE:
             probes.spine(desk)
+        elif mutant.about in LAYERS:
+            probes.layers(desk)
         else:
             probes.functions(desk, mutant.about)
             probes.nouns(desk, ["zones", "incidents"])
@@ -126,6 +129,7 @@ def noticed(desk: Desk, mutant: Mutant) -> str | None:
 def test_the_probes_find_nothing_wrong(desk: Desk) -> None:
     probes.nouns(desk)
     probes.spine(desk)
+    probes.layers(desk)
     probes.functions(desk)
     print(f"\n{desk.asked:,} probes of {len(desk.people)} actors")
     assert desk.wrong == []
