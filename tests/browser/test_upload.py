@@ -145,7 +145,7 @@ def test_a_wrong_guess_is_corrected_with_the_keyboard_alone(server: Server, cont
     page.locator("#noun").press("Tab")
     assert page.evaluate("() => document.activeElement.id") == "file"
     with page.expect_file_chooser() as choosing:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     choosing.value.set_files([{"name": "设施.csv", "mimeType": "text/csv", "buffer": content}])
     page.wait_for_url(UPLOAD)
     settled(page)
