@@ -395,7 +395,9 @@ def plain(value: object) -> str | None:
 
 def alike(text: str) -> str:
     """What two spellings of one title share: full and half width, case, blanks and brackets aside."""
-    return re.sub(r"[\s_\-()\[\]【】〔〕<>《》·.,、:;/\\*#\"'“”‘’]+", "", unicodedata.normalize("NFKC", text)).casefold()
+    plain = re.sub(r"[\s_\-()\[\]【】〔〕<>《》·.,、:;/\\*#\"'“”‘’]+", "", unicodedata.normalize("NFKC", text))
+    # An accent that stood on a blank joins the letter before it when the blank has gone.
+    return plain.casefold() if plain.isascii() else unicodedata.normalize("NFKC", plain.casefold())
 
 
 def bare(text: str) -> str:

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -461,7 +462,9 @@ def _raw(client: TestClient, path: str, headers: list[tuple[bytes, bytes]]) -> t
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "path": path, "raw_path": path.encode(), "root_path": "",
         "query_string": b"", "scheme": "http", "headers": [(b"host", b"testserver"), *headers], "client": ("testclient", 1), "server": ("testserver", 80),
     }
-    anyio.run(client.app, scope, receive, send)
+    # In a thread of its own: a browser's driver leaves a loop running in this one.
+    with ThreadPoolExecutor(1) as apart:
+        apart.submit(anyio.run, client.app, scope, receive, send).result()
     return told[0]["status"], told[0]["headers"], b"".join(part.get("body", b"") for part in told[1:])
 
 
