@@ -252,7 +252,7 @@ def test_it_works_without_scripts(server: Server, contexts: Contexts, states: St
     expect(page.locator("table.uploads tbody tr").first).to_contain_text("已结束")
 
 
-@pytest.mark.parametrize(("size", "language"), [("desktop", "zh"), ("phone", "en")])
+@pytest.mark.parametrize(("size", "language"), [("desktop", "zh"), pytest.param("phone", "en", marks=pytest.mark.long)])
 def test_axe_finds_nothing_on_any_step(
     server: Server, contexts: Contexts, states: States, axe: str, size: str, language: str
 ) -> None:
