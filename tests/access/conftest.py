@@ -85,12 +85,18 @@ def undone(world: World, matrix: Matrix) -> Iterator[Callable[[], Around]]:
     """The server on one transaction that is never committed; what a request did within what this makes is taken back."""
     engine = db.engine(world.address.url(), pool=1)
     with engine.connect() as connection:
-        outer = connection.begin()
+        outer, asked = connection.begin(), 0
         within = Engines(*(Within(connection, login) for login in ("jingwei_web", "jingwei_door", "jingwei_trail")))  # type: ignore[arg-type]
         with on(matrix, within):
 
             @contextmanager
             def around() -> Iterator[sa.Connection]:
+                nonlocal outer, asked
+                asked += 1
+                if asked % 2_000 == 0:
+                    # A transaction keeps its locks to the end: after 12,700 requests there was no memory for another.
+                    outer.rollback()
+                    outer = connection.begin()
                 save = connection.begin_nested()
                 yield connection
                 save.rollback()
