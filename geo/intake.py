@@ -228,7 +228,7 @@ def staged(
         resource, match, values = matched(proposal, described, order, words[0])
         report = opened(connection, resource.name, order, batch)
         _named(report, proposal, match, described)
-        staging = Staging(connection, resource, report.batch, tuple(within), order.blank, key_column=match.get(resource.known_by or ""))
+        staging = Staging(connection, report.batch, resource, tuple(within), order.blank, key_column=match.get(resource.known_by or ""))
         staging.made()
         desk = Desk(connection, resource, match, values, order, report, key, staging, words)
         placer = Placer.ready(connection, cache) if resource.place is Place.POINT else None
@@ -442,38 +442,37 @@ class Desk:
             # stairwells change lists themselves in the end, so their load is alone from the beginning.
             lock = "pg_advisory_xact_lock" + ("" if resource.name == "units" else "_shared")
             connection.execute(sa.text(f"SELECT {lock}(hashtext('houses'))"))
-        # Who carries which key now: a row that carries it too is that record, whose secrets are sealed for it alone.
-        self.known: dict[str, str] = {}
         self.seen: set[str] = set()
-        if resource.known_by:
-            living = "retired_at IS NULL" + (" AND (valid_to IS NULL OR valid_to > now())" if resource.name == "areas" else "")
-            held = connection.execute(
-                sa.text(f"SELECT {resource.known_by}, id::text FROM {resource.name} WHERE {living} AND {resource.known_by} IS NOT NULL")
-            )
-            self.known = {row[0]: row[1] for row in held}
 
     def _recognised(self, rows: Rows, batch: "files.Batch") -> None:
-        """Which records rows are: by the number that an export gave them, else by the key."""
+        """Which records rows are: by the number that an export gave them, else by the key. What is secret in a row is sealed for that
+        record alone, so this is asked before anything is stored; of a batch, as a table may hold a million records."""
         rows.ids = [None] * len(rows)
         key = self.resource.known_by
-        if key in rows.columns and self.known:
-            rows.ids = [self.known.get(name) for name in rows.columns[key].to_pylist()]
-        if "valid_from" in rows.columns and self.resource.name == "areas":
-            # From when on it is said: another version, not a change of the one that is there.
-            since = rows.columns["valid_from"].is_valid().to_pylist()
-            rows.ids = [None if said else id for id, said in zip(rows.ids, since, strict=True)]
+        if key in rows.columns:
+            named = rows.columns[key].to_pylist()
+            if "valid_from" in rows.columns and self.resource.name == "areas":
+                # From when on it is said: another version, not a change of the one that is there.
+                since = rows.columns["valid_from"].is_valid().to_pylist()
+                named = [None if said else name for name, said in zip(named, since, strict=True)]
+            in_force = " AND (valid_to IS NULL OR valid_to > now())" if self.resource.name == "areas" else ""
+            known = self._living(f"{key} = ANY (:told){in_force}", key, [name for name in named if name is not None])
+            rows.ids = [known.get(name) for name in named]
         numbered = next((name for name in (sheets.ID, "id") if name in batch.columns), None)
         if numbered is None:
             return
         told = [str(value).strip().lower() for value in batch.columns[numbered].to_pylist()]
-        query = sa.text(f"SELECT id FROM {self.resource.name} WHERE retired_at IS NULL AND id = ANY (CAST(:ids AS uuid[]))")
-        found = self.connection.execute(query, {"ids": [one for one in set(told) if UUID.fullmatch(one)]})
-        living = {str(id) for id in found.scalars()}
-        rows.ids = [one if one in living else id for one, id in zip(told, rows.ids, strict=True)]
+        living = self._living("id = ANY (CAST(:told AS uuid[]))", "id::text", [one for one in told if UUID.fullmatch(one)])
+        rows.ids = [living.get(one, id) for one, id in zip(told, rows.ids, strict=True)]
         versioned = next((name for name in (sheets.VERSION, "version") if name in batch.columns), None)
         if versioned is not None:
             seen = [plain(value) for value in batch.columns[versioned].to_pylist()]
             rows.versions = pa.array([int(v) if v and v.isdecimal() and len(v) < 9 and one in living else None for v, one in zip(seen, told, strict=True)], pa.int32())
+
+    def _living(self, condition: str, named: str, told: Sequence[str]) -> dict[str, str]:
+        """The ids of living records, by how they are `named`."""
+        query = f"SELECT {named}, id::text FROM {self.resource.name} WHERE retired_at IS NULL AND {condition}"
+        return {row[0]: row[1] for row in self.connection.execute(sa.text(query), {"told": list(set(told))})} if told else {}
 
     def parsed(self, batch: "files.Batch") -> Rows:
         """The batch's columns as the values of fields. What cannot be one takes its row out, with the reason."""
@@ -550,9 +549,7 @@ class Desk:
             without = np.isnan(rows.lon) | np.isnan(rows.lat)
         else:
             without = np.ones(len(rows), bool)
-        key = self.resource.known_by
-        there = [text in self.known for text in rows.columns[key].to_pylist()] if key in rows.columns else [False] * len(rows)
-        nowhere: NDArray[np.bool_] = without & ~np.array(there, bool)
+        nowhere: NDArray[np.bool_] = without & np.array([id is None for id in rows.ids], bool)
         return nowhere
 
     def _pointed(self, rows: Rows, found: Mapping[int, Found], texts: Sequence[str | None]) -> None:

@@ -6,11 +6,15 @@ about is. It names an upload and nothing else: what to do with it is read when i
 
 import importlib.metadata
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-import procrastinate
 import sqlalchemy as sa
 
 from geo import db
+
+if TYPE_CHECKING:
+    # At run time it is imported by the worker alone: it costs 0.1 s, which every command would pay.
+    import procrastinate
 
 SCHEMA = "jobs"
 
@@ -44,8 +48,10 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".")[:3]]
 
 
-def app(url: sa.URL) -> procrastinate.App:
+def app(url: sa.URL) -> "procrastinate.App":
     """Where jobs are taken from, by a login that may (the loader's)."""
+    import procrastinate
+
     conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
     options = f"-csearch_path={SCHEMA},public"
     return procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=conninfo, kwargs={"options": options}, min_size=1, max_size=3))

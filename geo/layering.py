@@ -24,7 +24,7 @@ from geo.errors import Conflict, Forbidden, Invalid, NotFound
 from geo.intake import Order, Report, Rows, Seen, Told
 from geo.language import Said
 from geo.layers import AUDIENCES, COLOR, FILLED, Kind, Seer
-from geo.staging import Counts
+from geo.staging import Counts, Table
 from geo.values import plain
 
 NOUN = "layers"
@@ -52,21 +52,14 @@ class Wish:
 
 
 @dataclass
-class Edition:
+class Edition(Table):
     """The staged rows of one file, and the layer whose next edition they are; None for a new one."""
 
-    connection: sa.Connection
-    batch: UUID
     scope: str
     held: sa.RowMapping | None = None
     kind: Kind | None = None
     columns: list[dict[str, str]] = field(default_factory=list)
     personal: dict[str, Said] = field(default_factory=dict)  # columns of which only later rows have told what they are
-
-    @property
-    def table(self) -> str:
-        """Its qualified name, made of the upload's number alone."""
-        return f'staging."u_{self.batch.hex}"'
 
     @property
     def told(self) -> dict[str, Any]:
@@ -84,18 +77,10 @@ class Edition:
             " geom geometry(Geometry, 4326) NOT NULL, properties jsonb NOT NULL)"
         )
 
-    def dropped(self) -> None:
-        """Nothing is left of it."""
-        self._run(f"DROP TABLE IF EXISTS {self.table}")
-
     def checked(self) -> None:
         """Refuse what the table of features would: as PostGIS sees it, whose GEOS is not that of the reading process."""
         rule = self._run("SELECT pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE conname = 'layer_features_geom_check'").scalar_one()
-        self._run(
-            f"WITH bad AS (DELETE FROM {self.table} WHERE NOT ({rule}) RETURNING file_row, properties)"
-            " INSERT INTO load_problems (batch, row, field, reason, record) SELECT :batch, file_row, 'geometry', :reason, properties FROM bad"
-            " ON CONFLICT DO NOTHING", batch=self.batch, reason="图形无效",
-        )
+        self._kept_aside(f"NOT ({rule})", "properties", "geometry", "图形无效")
 
     def without(self, names: Sequence[str]) -> None:
         """Nothing is left of some columns, neither in what is staged nor beside what is wrong."""
@@ -122,10 +107,7 @@ class Edition:
 
     def counts(self) -> Counts:
         """How many rows are new, as before, refused, and how many of before are not in the file."""
-        told = Counts()
-        for fate, count in self._run(f"SELECT fate, count(*) FROM {self.table} GROUP BY fate"):
-            setattr(told, fate, count)
-        told.refused = self._run("SELECT count(DISTINCT row) FROM load_problems WHERE batch = :batch AND NOT repaired", batch=self.batch).scalar_one()
+        told = super().counts()
         told.missing = max(0, self.held["rows"] - told.unchanged) if self.held else 0
         return told
 
@@ -135,9 +117,6 @@ class Edition:
             f"SELECT ST_XMin(e), ST_YMin(e), ST_XMax(e), ST_YMax(e) FROM (SELECT ST_Extent(geom) AS e FROM {self.table}) AS q WHERE e IS NOT NULL"
         ).one_or_none()
         return None if box is None else (box[0], box[1], box[2], box[3])
-
-    def _run(self, statement: str, **values: Any) -> "sa.CursorResult[*tuple[Any, ...]]":
-        return self.connection.execute(sa.text(statement), values)
 
 
 def staged(
@@ -195,10 +174,8 @@ def settled(connection: sa.Connection, edition: Edition, wish: Wish, version: in
             audience=AUDIENCES[wish.audience], color=(wish.color or COLOR).upper(), opacity=opacity,
         )
     else:
-        # The change is of this batch: taken back, the layer shows what it showed before.
-        connection.execute(sa.text("SELECT set_config('jingwei.batch', :batch, true)"), {"batch": str(edition.batch)})
-        moved = statements.run(connection, "layer_moved", **told, id=edition.held["id"], version=version).rowcount
-        connection.execute(sa.text("SELECT set_config('jingwei.batch', '', true)"))
+        with edition.journalled():
+            moved = statements.run(connection, "layer_moved", **told, id=edition.held["id"], version=version).rowcount
         if not moved:
             raise Conflict("核对之后,这个图层被别人改过:请再看一遍差异。")
     report.stored = rows

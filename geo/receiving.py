@@ -198,7 +198,7 @@ class Working:
 
     def _staging(self, connection: sa.Connection, upload: sa.RowMapping) -> Staging:
         return Staging(
-            connection, RESOURCES[upload["noun"]], upload["id"], tuple(upload["within"]), upload["choices"].get("blank", "keep"),
+            connection, upload["id"], RESOURCES[upload["noun"]], tuple(upload["within"]), upload["choices"].get("blank", "keep"),
             list(upload["told"]["given"]), upload["told"].get("key_column"),
         )
 

@@ -6,7 +6,8 @@ everywhere. All statements are sets: half a million rows are one statement as on
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
@@ -48,36 +49,72 @@ class Counts:
     missing: int = 0
 
 
-@dataclass(frozen=True)
-class Staging:
-    """The staged rows of one upload, and how they are to be taken."""
+@dataclass
+class Table:
+    """The staged rows of one upload, whatever they are of."""
 
     connection: sa.Connection
-    resource: Resource
     batch: UUID
-    within: Sequence[str] = ("",)
-    blank: Blank = "keep"
-    given: list[str] = field(default_factory=list)  # the columns of the noun that the file fills
-    key_column: str | None = None  # the file's heading of the key
 
     @property
     def table(self) -> str:
         """Its qualified name, made of the upload's number alone."""
         return f'staging."u_{self.batch.hex}"'
 
+    def dropped(self) -> None:
+        """Nothing is left of it."""
+        self._run(f"DROP TABLE IF EXISTS {self.table}")
+
+    def counts(self) -> Counts:
+        """How many rows have which fate."""
+        told = Counts(refused=self.refused())
+        for fate, count in self._run(f"SELECT fate, count(*) FROM {self.table} GROUP BY fate"):
+            setattr(told, fate, count)
+        return told
+
+    def refused(self) -> int:
+        """How many rows are kept as work."""
+        return int(self._run("SELECT count(DISTINCT row) FROM load_problems WHERE batch = :batch AND NOT repaired", batch=self.batch).scalar_one())
+
+    @contextmanager
+    def journalled(self) -> Iterator[None]:
+        """Whatever is changed meanwhile is told as a change of this batch: taken back, all is as it was."""
+        told = "SELECT set_config('jingwei.batch', :batch, true)"
+        self._run(told, batch=str(self.batch))
+        yield
+        self._run(told, batch="")
+
+    def _kept_aside(self, condition: str, record: str, name: str, reason: str, **values: Any) -> None:
+        """Take rows out of the table `s`, each kept as work with its `record` and the sentence that says why."""
+        self._run(
+            f"WITH bad AS (DELETE FROM {self.table} AS s WHERE {condition} RETURNING file_row, {record} AS record)"
+            " INSERT INTO load_problems (batch, row, field, reason, record) SELECT :batch, file_row, :field, :reason, record FROM bad"
+            " ON CONFLICT DO NOTHING", batch=self.batch, field=name, reason=reason, **values,
+        )
+
+    def _run(self, statement: str, **values: Any) -> "sa.CursorResult[*tuple[Any, ...]]":
+        return self.connection.execute(sa.text(statement), values)
+
+
+@dataclass
+class Staging(Table):
+    """The staged rows of a noun, and how they are to be taken."""
+
+    resource: Resource
+    within: Sequence[str] = ("",)
+    blank: Blank = "keep"
+    given: list[str] = field(default_factory=list)  # the columns of the noun that the file fills
+    key_column: str | None = None  # the file's heading of the key
+
     def made(self) -> None:
         """An empty table; one that was there before is gone."""
-        self._run(f"DROP TABLE IF EXISTS {self.table}")
+        self.dropped()
         self._run(f"CREATE UNLOGGED TABLE {self.table} AS SELECT * FROM {self.resource.name} WITH NO DATA")
         self._run(
             f"ALTER TABLE {self.table} ADD file_row integer NOT NULL, ADD fate text NOT NULL DEFAULT 'new',"
             # The version that the file was made from, where it says so, and the one that it was compared with.
             " ADD file_version integer, ADD seen_version integer, ALTER retired_at DROP DEFAULT"
         )
-
-    def dropped(self) -> None:
-        """Nothing is left of it."""
-        self._run(f"DROP TABLE IF EXISTS {self.table}")
 
     def checked(self, shapes: bool = False) -> None:
         """Refuse the rows that break a rule of the noun: one statement a rule, with its sentence.
@@ -118,18 +155,6 @@ class Staging:
         )
         self._recognised()
         self._missing()
-
-    def counts(self) -> Counts:
-        """How many rows have which fate."""
-        told = Counts()
-        for fate, count in self._run(f"SELECT fate, count(*) FROM {self.table} GROUP BY fate"):
-            setattr(told, fate, count)
-        told.refused = self.refused()
-        return told
-
-    def refused(self) -> int:
-        """How many rows are kept as work."""
-        return int(self._run("SELECT count(DISTINCT row) FROM load_problems WHERE batch = :batch AND NOT repaired", batch=self.batch).scalar_one())
 
     def _missing(self) -> None:
         """Stage the records that the file does not name and would, had they still been there: of the communities that it speaks of,
@@ -174,7 +199,6 @@ class Staging:
         """
         noun = self.resource.name
         self._refuse("s.fate = 'conflict'", self.key or "id", "文件导出之后,这条记录被人改过")
-        self._run("SELECT set_config('jingwei.batch', :batch, true)", batch=str(self.batch))
         moved = self._run(
             f"SELECT count(*) FROM {self.table} AS s JOIN {noun} AS t ON t.id = s.id"
             " WHERE t.version IS DISTINCT FROM s.seen_version AND (s.fate <> 'missing' OR :retire)", retire=retire,
@@ -183,6 +207,17 @@ class Staging:
             raise Conflict("核对之后,有 {count} 条记录被别人改过:请再看一遍差异。", count=moved)
         if not self.given:
             return 0  # no row was good
+        with self.journalled():
+            written = self._written()
+            if retire:
+                gone = f"UPDATE {noun} SET retired_at = now() WHERE id IN (SELECT id FROM {self.table} WHERE fate = 'missing')"
+                written += self._run(gone).rowcount
+        if self.within != ("",):
+            self._kept_within()
+        return written
+
+    def _written(self) -> int:
+        noun = self.resource.name
         columns, values = ", ".join(f'"{c}"' for c in self.given), ", ".join(self._fresh(c) for c in self.given)
         fresh = ", ".join(f'"{c}" = {self._value(c)}' for c in self.given if c not in ("id", "batch"))
         statements = (
@@ -191,18 +226,12 @@ class Staging:
         )
         try:
             with self.connection.begin_nested():
-                written = sum(self._run(statement).rowcount for statement in statements)
+                return sum(self._run(statement).rowcount for statement in statements)
         except sa.exc.IntegrityError as error:
             if not isinstance(error.orig, CheckViolation) or error.orig.diag.constraint_name != f"{noun}_geom_check":
                 raise
-            self.checked(shapes=True)
-            written = sum(self._run(statement).rowcount for statement in statements)
-        if retire:
-            written += self._run(f"UPDATE {noun} SET retired_at = now() WHERE id IN (SELECT id FROM {self.table} WHERE fate = 'missing')").rowcount
-        if self.within != ("",):
-            self._kept_within()
-        self._run("SELECT set_config('jingwei.batch', '', true)")
-        return int(written)
+        self.checked(shapes=True)
+        return sum(self._run(statement).rowcount for statement in statements)
 
     @property
     def key(self) -> str | None:
@@ -266,11 +295,7 @@ class Staging:
     def _refuse(self, condition: str, name: str, reason: str, **values: Any) -> None:
         """Take rows out, each kept as work with the sentence that says why, and without what is secret of it."""
         shown = ", ".join(f"'{f.title}', s.{f.name}" for f in self.resource.writable if f.name in self.given and not (f.secret or f.name_of_person))
-        self._run(
-            f"WITH bad AS (DELETE FROM {self.table} AS s WHERE {condition} RETURNING file_row, jsonb_strip_nulls(jsonb_build_object({shown})) AS record)"
-            " INSERT INTO load_problems (batch, row, field, reason, record) SELECT :batch, file_row, :field, :reason, record FROM bad"
-            " ON CONFLICT DO NOTHING", batch=self.batch, field=name, reason=reason, **values,
-        )
+        self._kept_aside(condition, f"jsonb_strip_nulls(jsonb_build_object({shown}))", name, reason, **values)
 
     def _kept_within(self) -> None:
         """Look once more at what triggers have placed, where it now is. Raises `Forbidden` for a row beyond the sender's areas."""
@@ -281,13 +306,9 @@ class Staging:
         if beyond:
             raise Forbidden("有 {count} 行不在您负责的区域内,这一批没有入库。", count=beyond)
 
-    def _run(self, statement: str, **values: Any) -> "sa.CursorResult[*tuple[Any, ...]]":
-        return self.connection.execute(sa.text(statement), values)
-
 
 def _held(column: str) -> str:
     return (
         f'EXISTS (SELECT FROM unnest(CAST(:within AS text[])) AS held (lo) WHERE {column} COLLATE "C" >= held.lo'
         f' AND {column} COLLATE "C" < held.lo || \'~\')'
     )
-

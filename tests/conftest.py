@@ -320,3 +320,25 @@ def _listed(address: Address) -> list[str]:
 def _postgres(address: Address) -> "psycopg.Connection[tuple[str]]":
     url = address.url(database="postgres").set(drivername="postgresql")
     return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
+
+
+@pytest.fixture
+def canary() -> Iterator[tuple[int, list[Any]]]:
+    """A port that must never be called, and who has called it."""
+    calls: list[Any] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        stop = threading.Event()
+
+        def listen() -> None:
+            while not stop.is_set():
+                try:
+                    calls.append(listener.accept())
+                except OSError:
+                    continue
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        yield listener.getsockname()[1], calls
+        stop.set()
+        thread.join()

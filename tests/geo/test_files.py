@@ -4,11 +4,9 @@ import errno
 import gzip
 import json
 import os
-import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 from pathlib import Path
@@ -381,28 +379,6 @@ def test_every_real_package_is_read_right_or_refused_with_a_reason():
         if found != outcome:
             wrong[path.name] = found
     assert not wrong
-
-
-@pytest.fixture
-def canary():
-    """A port that must never be called."""
-    calls = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(0.2)
-        stop = threading.Event()
-
-        def listen():
-            while not stop.is_set():
-                try:
-                    calls.append(listener.accept())
-                except OSError:
-                    continue
-
-        thread = threading.Thread(target=listen)
-        thread.start()
-        yield listener.getsockname()[1], calls
-        stop.set()
-        thread.join()
 
 
 @pytest.mark.parametrize("ending", ["geojson", "gpkg", "kml", "shp", "geojsonl"])

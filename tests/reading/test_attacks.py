@@ -5,11 +5,9 @@ import ctypes
 import json
 import os
 import resource
-import socket
 import struct
 import subprocess
 import sys
-import threading
 import zipfile
 
 import geopandas
@@ -20,29 +18,6 @@ import xlsxwriter
 
 from geo.errors import Invalid
 from geo.reading import layers, wall
-
-
-@pytest.fixture
-def canary():
-    """A port that must never be called."""
-    calls = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(0.2)
-        stop = threading.Event()
-
-        def listen():
-            while not stop.is_set():
-                try:
-                    calls.append(listener.accept())
-                except OSError:
-                    continue
-
-        thread = threading.Thread(target=listen)
-        thread.start()
-        yield listener.getsockname()[1], calls
-        stop.set()
-        thread.join()
-
 
 LANDLOCK = ctypes.CDLL(None).syscall(444, None, 0, 1)
 
