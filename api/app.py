@@ -20,6 +20,7 @@ from api import (
     entrance,
     errors,
     exports,
+    incidents,
     layers,
     locating,
     oidc,
@@ -86,6 +87,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(rights_requests.routes)
     app.include_router(retention.routes)
     app.include_router(reporting.routes)
+    app.include_router(incidents.routes)
     app.include_router(unmasking.routes)
     app.include_router(exports.routes)
     app.include_router(uploads.routes)

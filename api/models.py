@@ -138,7 +138,7 @@ def spec(field: Field, required: bool) -> tuple[Any, Any]:
 @cache
 def feature(resource: Resource, partial: bool = False) -> type[BaseModel]:
     """A GeoJSON feature to add or replace; `partial` for a merge patch, where every member may be left out."""
-    fields: dict[str, Any] = {f.name: spec(f, f.required and not partial) for f in resource.writable}
+    fields: dict[str, Any] = {f.name: spec(f, f.required and not partial) for f in resource.edited}
     properties = create_model(
         f"{'Patch' if partial else 'New'}{resource.name.title().replace('_', '')}Properties",
         __config__=ConfigDict(extra="forbid"),

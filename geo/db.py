@@ -249,13 +249,27 @@ SENTENCES = {
     "export_log_age_check": "申请已超过 7 天,请重新申请。",
     "address_aliases_text_check": "地址写法为 2 至 60 个字,不能有电话、证件等号码。",
     "layers_title_check": "图层名称为 1 至 80 个字,不能有换行等控制字符。",
+    "incident_log_pkey": "这件事刚刚有人动过,请刷新后再看。",
+    "incident_log_move_fkey": "这件事现在不在这一步,请刷新后再看。",
+    "incident_log_opinion_check": "请写明意见(2 至 2,000 字)。",
+    "incident_log_second_person_check": "须由另一个人做:办的人不能自己核查,申请的人不能自己批准。",
+    "incident_log_asked_check": "没有人申请过,不能直接批准。请先由主办或受理员申请。",
+    "incident_log_extension_check": "最多延期两次,且只能在超时之前。",
+    "incident_log_suspension_check": "只能挂账一次,须写明到哪一天,最长一年。",
+    "incident_log_objection_check": "结案已超过 15 天,不能再提异议。可以重新上报。",
+    "incident_log_rating_check": "请给出 1 至 5 的满意度。",
+    "incidents_route_check": "责任清单里没有这个事项在这里由谁主办,请写明派给谁。",
+    "incidents_lead_area_check": "没有这个区域。",
+    "incidents_grade_check": "请选一个分级。",
+    "incidents_duplicate_of_check": "请给出并入哪一件:要看得到、没有并入别的,也没有别的并入了这一件。",
+    "duty_items_one_lead_excl": "同一事项在同一区域、同一时期已有主办的一条;请先写明那一条到何时为止。",
     "idempotency_key": "同一个幂等键用在了内容不同的请求上。",
     "direct_logins_login_check": "数据库登录名为 2 至 40 个小写字母、数字或下划线,以字母开头,不能以 pg_ 或 jingwei_ 开头。",
     "direct_logins_path_fkey": "没有这个区域。",
 }
 
 # State machines: foreign keys of logs on the moves that there are. Of two who move at once, the loser meets one of them.
-STEPS = frozenset({"rights_log_kind_source_target_fkey", "export_log_export_source_fkey", "export_log_source_target_fkey"})
+STEPS = frozenset({"incident_log_move_fkey", "rights_log_kind_source_target_fkey", "export_log_export_source_fkey", "export_log_source_target_fkey"})
 
 
 def run_script(connection: sa.Connection, script: str) -> None:

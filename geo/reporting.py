@@ -7,7 +7,6 @@ nobody ought to have written into it is taken out before it is stored, and named
 import base64
 import hashlib
 import hmac
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
+from psycopg.errors import NoDataFound
 
 from geo import crs, secrets, write
 from geo.catalog.incidents import CALLED_BACK, INCIDENTS
@@ -24,7 +24,7 @@ from geo.db import TIME_ZONE
 from geo.door import new_code, spelled
 from geo.errors import NotFound
 from geo.keys import FieldKey
-from geo.statements import run
+from geo.statements import document, run
 
 TEXTS = ("title", "description", "address")
 NOTICE = (
@@ -32,11 +32,6 @@ NOTICE = (
     "请不要写身份证号、别人的姓名和电话、病情等个人情况。"
 )
 KEPT_DAYS = CALLED_BACK.days
-LEFT_OUT = {
-    secrets.Personal.ID_NUMBER: "证件号码", secrets.Personal.PHONE: "电话号码", secrets.Personal.REFUSED: "不收的个人情况",
-}
-GAP = "〔略〕"
-
 
 @dataclass(frozen=True)
 class Report:
@@ -94,7 +89,7 @@ def report(connection: sa.Connection, told: Report, key: FieldKey, again: Again 
     texts, left_out = dict[str, str | None](), dict[str, tuple[str, ...]]()
     for name in TEXTS:
         given = getattr(told, name)
-        texts[name], out = (None, ()) if given is None else redacted(given)
+        texts[name], out = (None, ()) if given is None else secrets.redacted(given)
         if out:
             left_out[name] = out
     id = connection.scalar(sa.select(sa.func.uuid_v7()))
@@ -123,24 +118,21 @@ def follow(connection: sa.Connection, ticket: str, code: str, key: FieldKey) -> 
     return dict(found)
 
 
-def redacted(text: str) -> tuple[str, tuple[str, ...]]:
-    """A text without what is not taken in from anybody, or has a place of its own; and what that was."""
-    out: list[str] = []
-
-    def without(kind: secrets.Personal, pattern: re.Pattern[str], text: str) -> str:
-        def instead(found: re.Match[str]) -> str:
-            if kind is secrets.Personal.ID_NUMBER and not secrets.identity(found[0]):
-                return found[0]
-            if LEFT_OUT[kind] not in out:
-                out.append(LEFT_OUT[kind])
-            return GAP
-
-        return pattern.sub(instead, text)
-
-    text = without(secrets.Personal.ID_NUMBER, secrets.ID_NUMBER, text)
-    text = without(secrets.Personal.PHONE, secrets.MOBILE, text)
-    text = without(secrets.Personal.REFUSED, secrets.STATES, text)
-    return text, tuple(out)
+def move(
+    connection: sa.Connection, ticket: str, code: str, key: FieldKey, action: str, opinion: str = "", rating: int | None = None
+) -> dict[str, Any]:
+    """A step by who reported it: where the case stands now. Raises as `follow`, and `Conflict` for a step that there is not from there."""
+    given = {"opinion": secrets.redacted(opinion)[0]} | ({} if rating is None else {"rating": rating})
+    hashes = key.fingerprints(_about(spelled(code)))
+    try:
+        made = run(
+            connection, "move_report", ticket=ticket.strip().upper(), hashes=hashes, action=action, given=document(given), moment=None,
+        ).mappings().one()
+    except sa.exc.DBAPIError as error:
+        if isinstance(error.orig, NoDataFound):
+            raise NotFound("回执号或查询码不对。") from error
+        raise
+    return dict(made)
 
 
 def _ticket() -> str:

@@ -92,6 +92,7 @@ class Field:
     refers: str | None = None  # a resource (by id), or "area_paths" (by path)
     aliases: tuple[str, ...] = ()
     writable: bool = True
+    moved: bool = False  # set by verbs, and by a load of what was done elsewhere; never by hand
     audience: Audience = Audience.PUBLIC
     secret: bool = False  # kept as masked, cipher and keyed hash; never as plain text
     hashed: bool = False  # secret, and of it the keyed hash alone: found again, read by nobody
@@ -206,6 +207,7 @@ class Resource:
     # What is summed for every area, beside the number of rows: a name, and SQL over the row.
     tallied: tuple[tuple[str, str], ...] = ()
     category: str | None = None  # the field by which departments are given theirs
+    led: str | None = None  # the field that names the body whose it is: that body sees it whatever its category
     owned: bool = False  # a resident may have reported it, and then follows it
     drawn_rows: str | None = None  # SQL: the rows a map shows, where not all
     rules: tuple[Rule, ...] = ()
@@ -284,5 +286,10 @@ class Resource:
 
     @property
     def writable(self) -> tuple[Field, ...]:
-        """The fields a caller may give."""
+        """The fields a file may give."""
         return tuple(field for field in self.all_fields if field.writable and field.stored)
+
+    @property
+    def edited(self) -> tuple[Field, ...]:
+        """The fields a caller may give by hand: what verbs move is moved by them alone."""
+        return tuple(field for field in self.writable if not field.moved)

@@ -18,7 +18,8 @@ from psycopg import sql
 from sqlalchemy.dialects.postgresql import insert
 
 from geo import codes, db, jobs, retention, rights_requests, sealing
-from geo.catalog import ACTIONS, CODE_LISTS, RESOURCES
+from geo.casework import INCIDENT_MOVES, INCIDENT_STATES
+from geo.catalog import ACTIONS, CODE_LISTS, RESOURCES, workflow
 from geo.catalog.roles import ROLES
 from geo.resource import Audience, Field, Place, Resource
 from geo.spine import LAYERS, READABLE, RETENTION_RULES, RIGHTS_MOVES
@@ -50,6 +51,7 @@ CALLED = {
         "rights_received", "rights_followed", "retention_told", "certificates_told", "trail_told",
         "unmaskings_told", "unmaskings_waiting", "unmasking_reviewed", "exports_told", "export_moved",
         "names_addressed", "aliases_addressed", "address_aliased", "address_alias_ended",
+        "caller_organisation", "incident_moved", "incident_moves_told", "incident_log_told", "incident_routed", "report_moved", "inbox_told",
     ),
     "jingwei_area, jingwei_area_several, jingwei_organisation, jingwei_organisation_several": (
         "unmasked", "export_asked", "export_allowed", "export_opened", "export_taken",
@@ -301,6 +303,10 @@ def policies(resource: Resource) -> Iterator[str]:
             to = f"ON {name} FOR {{}} TO jingwei_organisation{several} USING ({theirs})"
             yield f"CREATE POLICY {name}_organisation{several} {to.format('SELECT')}"
             yield f"CREATE POLICY {name}_organisation_change{several} {to.format('UPDATE')} WITH CHECK ({theirs})"
+        if resource.led:
+            # Asked once a statement, so that the index is used.
+            body = f"{resource.led} = (SELECT caller_organisation())"
+            yield f"CREATE POLICY {name}_led{several} ON {name} FOR SELECT TO jingwei_organisation{several} USING ({body})"
     if not resource.personal:
         yield f"CREATE POLICY {name}_direct ON {name} FOR SELECT TO jingwei_direct USING ({DIRECT}{touching})"
         yield f"CREATE POLICY {name}_direct_add ON {name} FOR INSERT TO jingwei_direct WITH CHECK ({DIRECT})"
@@ -318,7 +324,7 @@ def grants(resource: Resource) -> Iterator[str]:
         yield f"GRANT SELECT ({', '.join(columns_seen(resource, Audience.PUBLIC))}) ON {name} TO {', '.join(looking)}"
     if resource.audience <= Audience.PARTNER:
         yield f"GRANT SELECT ({', '.join(columns_seen(resource, Audience.PARTNER))}) ON {name} TO jingwei_partner, jingwei_partner_several"
-    written = [*(c for f in resource.writable for c in stored_columns(f)), "id", "source", "extras", "retired_at"]
+    written = [*(c for f in resource.edited for c in stored_columns(f)), "id", "source", "extras", "retired_at"]
     if resource.geometry:
         written.append("geom")
     allowed = ", ".join(c for c in written if c in every)
@@ -758,7 +764,7 @@ def _code_lists(connection: sa.Connection) -> None:
 
 def _declared(connection: sa.Connection) -> None:
     """What follows from declarations and is asked for in SQL: what is kept how long, and the steps of requests."""
-    for table, rows in ((RETENTION_RULES, retention.rules()), (RIGHTS_MOVES, rights_requests.moves())):
+    for table, rows in ((RETENTION_RULES, retention.rules()), (RIGHTS_MOVES, rights_requests.moves()), (INCIDENT_STATES, workflow.states()), (INCIDENT_MOVES, workflow.moves())):
         keys = [c.name for c in table.primary_key]
         staying = sa.tuple_(*(table.c[key] for key in keys)).in_([tuple(row[key] for key in keys) for row in rows])
         connection.execute(sa.delete(table).where(sa.not_(staying)))

@@ -262,6 +262,32 @@ HINT = (
 )
 
 
+LEFT_OUT = {
+    Personal.ID_NUMBER: "证件号码", Personal.PHONE: "电话号码", Personal.REFUSED: "不收的个人情况",
+}
+GAP = "〔略〕"
+
+
+def redacted(text: str) -> tuple[str, tuple[str, ...]]:
+    """A text without what is not taken in from anybody, or has a place of its own; and what that was."""
+    out: list[str] = []
+
+    def without(kind: Personal, pattern: re.Pattern[str], text: str) -> str:
+        def instead(found: re.Match[str]) -> str:
+            if kind is Personal.ID_NUMBER and not identity(found[0]):
+                return found[0]
+            if LEFT_OUT[kind] not in out:
+                out.append(LEFT_OUT[kind])
+            return GAP
+
+        return pattern.sub(instead, text)
+
+    text = without(Personal.ID_NUMBER, ID_NUMBER, text)
+    text = without(Personal.PHONE, MOBILE, text)
+    text = without(Personal.REFUSED, STATES, text)
+    return text, tuple(out)
+
+
 def looks_personal(title: str, values: Iterable[object]) -> Personal | None:
     """What a column seems to tell about persons, by its header and a sample of its values; None for nothing.
 

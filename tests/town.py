@@ -181,14 +181,14 @@ def value(field: Field) -> object:
 
 def example(resource: Resource, **given: object) -> dict[str, Any]:
     """A feature of `resource` with everything it must have, and `given`; what it refers to is for `needs` to make."""
-    properties = {f.name: value(f) for f in resource.writable if f.required and f.refers in (None, "area_paths")}
+    properties = {f.name: value(f) for f in resource.edited if f.required and f.refers in (None, "area_paths")}
     properties |= {**BEYOND.get(resource.name, {}), **given}
     return {"type": "Feature", "geometry": SHAPES[resource.geometry] if resource.geometry else None, "properties": properties}
 
 
 def full(resource: Resource, **given: object) -> dict[str, Any]:
     """The same with every field that may be given."""
-    every = {f.name: value(f) for f in resource.writable if f.refers in (None, "area_paths")}
+    every = {f.name: value(f) for f in resource.edited if f.refers in (None, "area_paths")}
     return example(resource, **{**every, **BEYOND.get(resource.name, {}), **given})
 
 
@@ -197,7 +197,8 @@ BEYOND: Mapping[str, Mapping[str, object]] = {
     "areas": {"level": "community", "theme": "governance", "valid_from": "2026-01-01T00:00:00+08:00", "valid_to": None},
     "activations": {"opened_at": "2026-03-05T08:00:00+08:00", "closed_at": None},
     "posts": {"holder": "张三", "starts_at": "2026-01-01T00:00:00+08:00", "ends_at": "2046-01-01T00:00:00+08:00"},
-    "incidents": {"reported_at": "2026-03-05T08:00:00+08:00", "closed_at": "2026-03-06T08:00:00+08:00"},
+    "incidents": {"reported_at": "2026-03-05T08:00:00+08:00"},
+    "duty_items": {"by": "grid", "starts_at": "2026-01-01T00:00:00+08:00", "ends_at": "2046-01-01T00:00:00+08:00"},
     "zones": {
         "state": "active", "legal_basis": "突发事件应对法", "deciding_organ": "区政府", "document_number": "1号", "measures": "绕行",
         "starts_at": "2026-03-05T08:00:00+08:00", "planned_end": "2046-03-05T08:00:00+08:00", "help_phone": "0580-1234567",

@@ -2,6 +2,7 @@
 
 from geo.catalog.actions import ACTIONS
 from geo.catalog.control import CHECKPOINTS, ZONES
+from geo.catalog.duties import DUTY_ITEMS
 from geo.catalog.incidents import INCIDENTS
 from geo.catalog.people import HOUSEHOLDS, ORGANISATIONS, POSTS, RESIDENTS
 from geo.catalog.places import (
@@ -25,7 +26,7 @@ RESOURCES: dict[str, Resource] = {
     resource.name: resource
     for resource in (
         AREAS, COMPOUNDS, ENTRANCES, BUILDINGS, UNITS, DWELLINGS, ACTIVATIONS, HOUSEHOLDS, RESIDENTS, LAND_PARCELS, ROADS,
-        FACILITIES, PARTS, ORGANISATIONS, POSTS, INCIDENTS, ZONES, CHECKPOINTS,
+        FACILITIES, PARTS, ORGANISATIONS, POSTS, DUTY_ITEMS, INCIDENTS, ZONES, CHECKPOINTS,
     )
 }
 

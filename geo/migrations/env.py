@@ -6,6 +6,7 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from geoalchemy2 import alembic_helpers
 
+import geo.casework
 import geo.disclosure
 import geo.identity
 import geo.spine  # noqa: F401  (their tables are part of the metadata)

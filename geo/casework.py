@@ -1,0 +1,98 @@
+"""The tables of the case machine: what may follow what, and what has.
+
+A move is a row of the log, and the log is held together by keys: its move is one that there is, for the capacity in which
+it was taken; it begins where the one before it ended; and where the case stands is where the log ends. Of several who move
+a case at once, one finds the place of the next row free.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from geo.spine import NOW
+from geo.tables import TABLES, Code, Moment, metadata
+
+INCIDENT_STATES = sa.Table(
+    "incident_states",
+    metadata,
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text),
+    sa.Column("over", sa.Boolean, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    comment="事件的状态,各属一个环节:受理、分流、处置、结案、反馈。由声明写入。",
+)
+
+INCIDENT_MOVES = sa.Table(
+    "incident_moves",
+    metadata,
+    sa.Column("action", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, primary_key=True, comment="a role, or lead, reporter, system"),
+    sa.Column("reasoned", sa.Boolean, nullable=False, comment="an opinion has to be given"),
+    sa.UniqueConstraint("action", "source", "target", "role", "reasoned", name="incident_moves_reasoned_key"),
+    comment="事件允许的步骤,和谁可以走:数据而非程序。由声明写入。",
+)
+
+INCIDENT_LOG = sa.Table(
+    "incident_log",
+    metadata,
+    sa.Column("incident", pg.UUID(), sa.ForeignKey("incidents.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("previous", sa.Integer, sa.Computed("nullif(number - 1, 0)", persisted=True)),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("reasoned", sa.Boolean, nullable=False),
+    sa.Column("at", Moment, nullable=False, server_default=NOW),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("acting_as", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("scope", Code, nullable=False, comment="who answered for the place then"),
+    sa.Column("opinion", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("facts", pg.JSONB, nullable=False, server_default=sa.text("'{}'"), comment="to whom, until when, into what, why by the list"),
+    sa.Column("key", sa.Text, comment="Idempotency-Key of whoever moved it"),
+    sa.UniqueConstraint("incident", "number", "target", name="incident_log_incident_number_target_key"),
+    sa.UniqueConstraint("actor", "key", name="incident_log_actor_key_key"),
+    sa.ForeignKeyConstraint(
+        ("action", "source", "target", "role", "reasoned"),
+        [f"incident_moves.{c}" for c in ("action", "source", "target", "role", "reasoned")], name="incident_log_move_fkey",
+    ),
+    sa.ForeignKeyConstraint(
+        ("incident", "previous", "source"), [f"incident_log.{c}" for c in ("incident", "number", "target")], name="incident_log_previous_fkey",
+    ),
+    sa.CheckConstraint("number >= 1 AND (number = 1) = (source = '')", name="number"),
+    sa.CheckConstraint("NOT reasoned OR length(btrim(opinion)) BETWEEN 2 AND 2000", name="opinion"),
+    sa.CheckConstraint("length(opinion) <= 2000", name="opinion_length"),
+    sa.CheckConstraint("length(key) BETWEEN 1 AND 200", name="key"),
+    sa.CheckConstraint("jsonb_typeof(facts) = 'object'", name="facts"),
+    sa.Index("incident_log_at_idx", "at"),
+    sa.Index("incident_log_action_idx", "action", "at"),
+    comment="事件走过的每一步:只能追加。哪一步允许、谁可以走,由外键定。",
+)  # fmt: skip
+
+# Of what was loaded and has not moved since there is no log, and nothing to hold it to.
+_INCIDENTS = TABLES["incidents"]
+_INCIDENTS.append_column(sa.Column("steps", sa.Integer, comment="the number of the last row of its log"))
+_INCIDENTS.append_constraint(
+    sa.ForeignKeyConstraint(
+        ("id", "steps", "state"), [f"incident_log.{c}" for c in ("incident", "number", "target")],
+        name="incidents_steps_fkey", deferrable=True, initially="DEFERRED", use_alter=True,
+    )
+)  # fmt: skip
+
+# Never two who lead: on somebody's premises one, and one for everywhere else.
+TABLES["duty_items"].append_constraint(
+    pg.ExcludeConstraint(
+        ("matter", "="), ("area", "="), (sa.text("((by = 'owner')::integer)"), "="), (sa.text("tstzrange(starts_at, ends_at)"), "&&"),
+        name="duty_items_one_lead_excl", where=sa.text("retired_at IS NULL AND part = 'lead'"),
+    )
+)  # fmt: skip
+
+APPOINTMENT_BODIES = sa.Table(
+    "appointment_bodies",
+    metadata,
+    sa.Column("appointment", pg.UUID(), sa.ForeignKey("appointments.id"), primary_key=True),
+    sa.Column("organisation", pg.UUID(), sa.ForeignKey("organisations.id"), nullable=False, index=True),
+    comment="任职所代表的单位:派给这个单位的事件由它办理。",
+)

@@ -1,0 +1,333 @@
+-- The case machine. Nobody writes the state of a case: a move is a row of the log, whose foreign keys say which there are and in
+-- which capacity one may take them (geo/casework.py); these functions find out who asks, and carry what a move brings with it.
+
+-- The body that the caller stands for, where their appointment names one.
+CREATE OR REPLACE FUNCTION caller_organisation() RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT organisation FROM appointment_bodies WHERE appointment = (caller_appointment()).id
+$$;
+
+-- Whether the caller works with a case: by its place, by its matter, or because it is theirs.
+CREATE OR REPLACE FUNCTION incident_in_hand(thing incidents) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT coalesce(CASE caller_right()
+        WHEN 'owner' THEN true
+        WHEN 'area' THEN caller_holds(thing.scope)
+        WHEN 'leader' THEN caller_holds(thing.scope)
+        WHEN 'organisation' THEN thing.lead = caller_organisation()
+            OR (caller_holds(thing.scope) AND thing.matter = ANY (string_to_array(current_setting('jingwei.categories', true), ',')))
+        ELSE false END, false)
+$$;
+
+-- Whether it is the caller's to act on. A body without anybody who could sign in is acted for by those above the place; what was
+-- loaded without saying whose it is, is whoever's works with it. Those at the desk (acceptor, dispatcher, checker) lead nothing.
+CREATE OR REPLACE FUNCTION incident_led(thing incidents) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT coalesce(CASE
+        WHEN caller_right() NOT IN ('area', 'leader', 'organisation')
+            OR (caller_right() = 'area' AND (caller_appointment()).role NOT IN ('grid_worker', 'grid_leader')) THEN false
+        WHEN thing.lead IS NOT NULL THEN thing.lead = caller_organisation()
+            OR (caller_right() = 'leader' AND caller_holds(thing.scope) AND NOT EXISTS (
+                SELECT FROM appointment_bodies AS b JOIN appointments AS a ON a.id = b.appointment WHERE b.organisation = thing.lead AND in_office(a)))
+        WHEN thing.lead_area IS NOT NULL THEN caller_right() IN ('area', 'leader') AND caller_holds(thing.lead_area)
+        ELSE incident_in_hand(thing) END, false)
+$$;
+
+-- In which capacities the caller may move a case, the plainest first.
+CREATE OR REPLACE FUNCTION incident_capacities(thing incidents) RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT array_remove(ARRAY[
+        CASE WHEN incident_led(thing) THEN 'lead' END,
+        CASE WHEN caller_right() = 'owner' THEN 'system' WHEN caller_right() IN ('area', 'leader', 'organisation') THEN (caller_appointment()).role END,
+        CASE WHEN thing.owner = caller_account() THEN 'reporter' END], NULL)
+$$;
+
+-- What the responsibility list says of a case, the line that decides first: on somebody's premises before by territory, the
+-- smaller area before the larger, the matter itself before its class; as the list was when it was reported. Nobody leads what is
+-- reported against them. Premises are those of
+-- the compound that the place lies in, and its property company's, by name.
+CREATE OR REPLACE FUNCTION incident_routes(thing incidents)
+RETURNS TABLE (item uuid, part text, by text, organisation uuid, area text, matter text, within text, duties text, legal_basis text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    WITH told AS (
+        SELECT d.*, CASE d.by
+            WHEN 'organisation' THEN d.organisation
+            WHEN 'owner' THEN (SELECT o.id FROM compounds AS c
+                JOIN organisations AS o ON o.name = c.property_company AND o.kind = 'property_company' AND o.retired_at IS NULL
+                WHERE c.retired_at IS NULL AND ST_Covers(c.geom, thing.geom) ORDER BY c.id, o.id LIMIT 1)
+            END AS body,
+            CASE WHEN d.by NOT IN ('organisation', 'owner') AND length(thing.scope) >= path_width(d.by)
+                THEN left(thing.scope, path_width(d.by)) END AS place
+        FROM duty_items AS d
+        WHERE d.retired_at IS NULL AND thing.scope COLLATE "C" >= d.area AND thing.scope COLLATE "C" < d.area || '~'
+          AND d.matter IN (thing.matter, (SELECT m.parent FROM matters AS m WHERE m.code = thing.matter))
+          AND d.starts_at <= coalesce(thing.reported_at, now()) AND (d.ends_at IS NULL OR d.ends_at > coalesce(thing.reported_at, now()))
+    )
+    SELECT told.id, told.part, told.by, told.body, told.place, told.matter, told.area, told.duties, told.legal_basis
+    FROM told WHERE num_nonnulls(told.body, told.place) = 1 AND (thing.against IS NULL OR told.body IS DISTINCT FROM thing.against)
+    ORDER BY told.part = 'lead' DESC, told.by = 'owner' DESC, length(told.area) DESC, told.matter = thing.matter DESC, told.id
+$$;
+
+-- The same, for whoever works with it.
+CREATE OR REPLACE FUNCTION incident_routed(of_incident uuid)
+RETURNS TABLE (item uuid, part text, by text, organisation uuid, area text, matter text, within text, duties text, legal_basis text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT r.* FROM incidents AS i, incident_routes(i) AS r WHERE i.id = of_incident AND i.retired_at IS NULL AND incident_in_hand(i)
+$$;
+
+-- The first row of the log of what was just reported, or loaded as it stood elsewhere.
+CREATE OR REPLACE FUNCTION incident_begun() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    INSERT INTO incident_log (incident, number, action, source, target, role, reasoned, at, actor, acting_as, scope)
+    VALUES (NEW.id, 1, CASE NEW.state WHEN 'reported' THEN 'report' ELSE 'load' END, '', NEW.state,
+            CASE NEW.state WHEN 'reported' THEN 'reporter' ELSE 'system' END, false, coalesce(least(NEW.reported_at, now()), now()),
+            acting(), acting_as(), NEW.scope);
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION incident_stamped() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    NEW.steps := 1;
+    NEW.reported_at := coalesce(NEW.reported_at, now());
+    RETURN NEW;
+END
+$$;
+
+-- The loader's rows begin their log when they first move: a row more for each of a million cost a load as much again.
+CREATE OR REPLACE TRIGGER a_stamped BEFORE INSERT ON incidents FOR EACH ROW WHEN (current_user <> 'jingwei_loader') EXECUTE FUNCTION incident_stamped();
+CREATE OR REPLACE TRIGGER y_begun AFTER INSERT ON incidents FOR EACH ROW WHEN (current_user <> 'jingwei_loader') EXECUTE FUNCTION incident_begun();
+
+-- One step of a case whose row is locked, in the first of some capacities in which there is one.
+CREATE OR REPLACE FUNCTION incident_stepped(
+    thing incidents, wanted text, given jsonb, expected integer, again text, capacities text[], moment timestamptz
+) RETURNS incident_log
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    taken timestamptz := moment_told(moment);
+    step incident_moves;
+    asked incident_log;
+    facts jsonb := jsonb_strip_nulls(given - 'opinion');
+    route record;
+    into_ incidents;
+    made incident_log;
+BEGIN
+    IF thing.steps IS NULL THEN
+        INSERT INTO incident_log (incident, number, action, source, target, role, reasoned, at, actor, scope)
+        VALUES (thing.id, 1, 'load', '', thing.state, 'system', false, coalesce(least(thing.reported_at, taken), taken), 'load', thing.scope);
+        thing.steps := 1;
+    END IF;
+    IF expected IS DISTINCT FROM thing.steps AND expected IS NOT NULL THEN
+        RAISE unique_violation USING MESSAGE = 'moved meanwhile', TABLE = 'incident_log', CONSTRAINT = 'incident_log_pkey';
+    END IF;
+    SELECT greatest(taken, l.at) INTO taken FROM incident_log AS l WHERE l.incident = thing.id AND l.number = thing.steps;
+    SELECT m.* INTO step FROM incident_moves AS m
+    WHERE m.action = wanted AND m.source = thing.state AND m.role = ANY (capacities)
+      AND (wanted <> 'unmerge' OR m.target = (
+          SELECT l.source FROM incident_log AS l WHERE l.incident = thing.id AND l.action = 'merge' ORDER BY l.number DESC LIMIT 1))
+    ORDER BY array_position(capacities, m.role) LIMIT 1;
+    IF NOT FOUND THEN
+        IF EXISTS (SELECT FROM incident_moves AS m WHERE m.action = wanted AND m.source = thing.state) THEN
+            PERFORM refuse('no right to this step');
+        END IF;
+        RAISE foreign_key_violation USING MESSAGE = 'no such step from here', TABLE = 'incident_log', CONSTRAINT = 'incident_log_move_fkey';
+    END IF;
+    -- What was asked for, by whom, since the case was last given to somebody.
+    SELECT l.* INTO asked FROM incident_log AS l
+    WHERE l.incident = thing.id AND l.action = CASE wanted
+        WHEN 'pass' THEN 'handle' WHEN 'fail' THEN 'handle' WHEN 'extend' THEN 'ask_extension' WHEN 'suspend' THEN 'ask_suspension'
+        WHEN 'exempt' THEN 'appeal' WHEN 'force' THEN 'ask_force' END
+      AND NOT EXISTS (SELECT FROM incident_log AS later WHERE later.incident = l.incident AND later.number > l.number
+                      AND later.action IN ('dispatch', 'rule', 'reopen', 'object'))
+    ORDER BY l.number DESC LIMIT 1;
+    IF asked.actor = acting() AND step.role <> 'system' THEN
+        PERFORM broken('incident_log_second_person_check');
+    ELSIF wanted IN ('force', 'exempt') AND asked.incident IS NULL THEN
+        PERFORM broken('incident_log_asked_check');
+    END IF;
+
+    CASE wanted
+        WHEN 'dispatch', 'rule' THEN
+            thing.lead := (given ->> 'lead')::uuid;
+            thing.lead_area := given ->> 'lead_area';
+            IF num_nonnulls(thing.lead, thing.lead_area) = 0 THEN
+                SELECT * INTO route FROM incident_routes(thing) AS r WHERE r.part = 'lead' LIMIT 1;
+                IF NOT FOUND THEN
+                    PERFORM broken('incidents_route_check');
+                END IF;
+                thing.lead := route.organisation;
+                thing.lead_area := route.area;
+                facts := facts || jsonb_build_object('item', route.item);
+            END IF;
+            IF thing.lead_area IS NOT NULL THEN
+                IF NOT EXISTS (SELECT FROM areas AS a WHERE a.path = thing.lead_area AND area_holds(a, taken)) THEN
+                    PERFORM broken('incidents_lead_area_check');
+                END IF;
+                -- Of what has no place, the area that is to act is the smallest that is sure.
+                IF thing.lead_area COLLATE "C" >= thing.scope AND thing.lead_area COLLATE "C" < thing.scope || '~' THEN
+                    thing.scope := thing.lead_area;
+                END IF;
+            END IF;
+            facts := facts || jsonb_strip_nulls(jsonb_build_object('lead', thing.lead, 'lead_area', thing.lead_area));
+        WHEN 'return' THEN
+            thing.returns := thing.returns + 1;
+            facts := facts || jsonb_strip_nulls(jsonb_build_object('lead', thing.lead, 'lead_area', thing.lead_area));
+        WHEN 'extend' THEN
+            IF (SELECT count(*) >= 2 FROM incident_log AS l WHERE l.incident = thing.id AND l.action = 'extend') OR thing.due_at <= taken THEN
+                PERFORM broken('incident_log_extension_check');
+            END IF;
+        WHEN 'suspend' THEN
+            thing.suspended_until := (given ->> 'until')::timestamptz;
+            IF thing.suspended_until IS NULL OR thing.suspended_until <= taken OR thing.suspended_until > taken + interval '366 days'
+               OR EXISTS (SELECT FROM incident_log AS l WHERE l.incident = thing.id AND l.action = 'suspend') THEN
+                PERFORM broken('incident_log_suspension_check');
+            END IF;
+        WHEN 'resume' THEN
+            thing.suspended_until := NULL;
+        WHEN 'close', 'force' THEN
+            thing.closed_at := taken;
+            thing.forced := wanted = 'force';
+            thing.suspended_until := NULL;
+        WHEN 'object', 'reopen' THEN
+            IF wanted = 'object' AND taken > thing.closed_at + interval '15 days' THEN
+                PERFORM broken('incident_log_objection_check');
+            END IF;
+            IF num_nonnulls(thing.lead, thing.lead_area) = 0 THEN
+                thing.lead_area := thing.scope;
+            END IF;
+            thing.closed_at := NULL;
+            thing.forced := false;
+            facts := facts || jsonb_strip_nulls(jsonb_build_object('lead', thing.lead, 'lead_area', thing.lead_area));
+        WHEN 'rate' THEN
+            thing.rating := (given ->> 'rating')::integer;
+            IF thing.rating IS NULL THEN
+                PERFORM broken('incident_log_rating_check');
+            END IF;
+        WHEN 'grade' THEN
+            thing.grade := given ->> 'grade';
+            IF thing.grade IS NULL THEN
+                PERFORM broken('incidents_grade_check');
+            END IF;
+        WHEN 'supervise' THEN
+            thing.supervised := true;
+        WHEN 'merge' THEN
+            SELECT * INTO into_ FROM incidents WHERE id = (given ->> 'into')::uuid AND retired_at IS NULL FOR SHARE;
+            -- One that is merged itself leads on to another, and a ring of them to none.
+            IF NOT FOUND OR into_.id = thing.id OR into_.state = 'merged' OR NOT incident_in_hand(into_)
+               OR EXISTS (SELECT FROM incidents WHERE duplicate_of = thing.id AND state = 'merged') THEN
+                PERFORM broken('incidents_duplicate_of_check');
+            END IF;
+            thing.duplicate_of := into_.id;
+        WHEN 'unmerge' THEN
+            thing.duplicate_of := NULL;
+        ELSE NULL;
+    END CASE;
+
+    INSERT INTO incident_log (incident, number, action, source, target, role, reasoned, at, actor, acting_as, scope, opinion, facts, key)
+    VALUES (thing.id, thing.steps + 1, step.action, step.source, step.target, step.role, step.reasoned, taken, acting(), acting_as(), thing.scope,
+            coalesce(given ->> 'opinion', ''), facts, again)
+    RETURNING * INTO made;
+    UPDATE incidents SET state = step.target, steps = made.number, scope = thing.scope, lead = thing.lead, lead_area = thing.lead_area,
+        returns = thing.returns, suspended_until = thing.suspended_until, closed_at = thing.closed_at, forced = thing.forced,
+        rating = thing.rating, grade = thing.grade, supervised = thing.supervised, duplicate_of = thing.duplicate_of
+    WHERE id = thing.id;
+    RETURN made;
+END
+$$;
+
+-- A rule broken, by its name.
+CREATE OR REPLACE FUNCTION broken(rule text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE check_violation USING MESSAGE = rule, CONSTRAINT = rule, TABLE = split_part(rule, '_', 1);
+END
+$$;
+
+-- A step by whoever works with the case; sent again under its key it is the same step. The row of the case is locked first, so
+-- that several who move it stand in line, and all but the first find it elsewhere.
+CREATE OR REPLACE FUNCTION incident_moved(
+    of_incident uuid, wanted text, given jsonb, expected integer, again text, moment timestamptz
+) RETURNS TABLE (number integer, state text, at timestamptz, replayed boolean)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    thing incidents;
+    known incident_log;
+BEGIN
+    IF again IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended(acting() || E'\n' || again, 0));
+        SELECT l.* INTO known FROM incident_log AS l WHERE l.actor = acting() AND l.key = again;
+        IF FOUND THEN
+            IF known.incident <> of_incident OR known.action <> wanted OR known.opinion <> coalesce(given ->> 'opinion', '') THEN
+                RAISE unique_violation USING MESSAGE = 'another step under the same key', TABLE = 'idempotency', CONSTRAINT = 'idempotency_key';
+            END IF;
+            RETURN QUERY SELECT known.number, known.target, known.at, true;
+            RETURN;
+        END IF;
+    END IF;
+    SELECT i.* INTO thing FROM incidents AS i WHERE i.id = of_incident AND i.retired_at IS NULL FOR UPDATE;
+    IF NOT FOUND OR NOT (incident_in_hand(thing) OR coalesce(thing.owner = caller_account(), false)) THEN
+        RAISE no_data_found USING MESSAGE = 'no such case';
+    END IF;
+    SELECT s.* INTO known FROM incident_stepped(thing, wanted, given, expected, again, incident_capacities(thing), moment) AS s;
+    RETURN QUERY SELECT known.number, known.target, known.at, false;
+END
+$$;
+
+-- A step by whoever has ticket and code, and no account: they may take back what nobody has begun with, rate, and object.
+CREATE OR REPLACE FUNCTION report_moved(wanted_ticket text, hashes bytea[], wanted text, given jsonb, moment timestamptz)
+RETURNS TABLE (number integer, state text, at timestamptz)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    thing incidents;
+    made incident_log;
+BEGIN
+    SELECT i.* INTO thing FROM receipts AS r JOIN incidents AS i ON i.id = r.incident
+    WHERE r.ticket = wanted_ticket AND r.code_hash = ANY (hashes) AND i.retired_at IS NULL FOR UPDATE OF i;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = 'no such report';
+    END IF;
+    SELECT s.* INTO made FROM incident_stepped(thing, wanted, given, NULL, NULL, ARRAY['reporter'], moment) AS s;
+    RETURN QUERY SELECT made.number, made.target, made.at;
+END
+$$;
+
+-- The steps that the caller may take from where a case stands.
+CREATE OR REPLACE FUNCTION incident_moves_told(of_incident uuid)
+RETURNS TABLE (action text, target text, role text, reasoned boolean, steps integer)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT DISTINCT ON (m.action) m.action, m.target, m.role, m.reasoned, i.steps
+    FROM incidents AS i JOIN incident_moves AS m ON m.source = i.state AND m.role = ANY (incident_capacities(i))
+    WHERE i.id = of_incident AND i.retired_at IS NULL AND (incident_in_hand(i) OR i.owner = caller_account())
+      AND (m.action <> 'unmerge' OR m.target = (
+          SELECT l.source FROM incident_log AS l WHERE l.incident = i.id AND l.action = 'merge' ORDER BY l.number DESC LIMIT 1))
+    ORDER BY m.action, array_position(incident_capacities(i), m.role)
+$$;
+
+-- Every step that a case has taken, for whoever works with it. Who reported it is not among them.
+CREATE OR REPLACE FUNCTION incident_log_told(of_incident uuid)
+RETURNS TABLE (number integer, action text, source text, target text, role text, at timestamptz, actor text, acting_as text, area text, opinion text, facts jsonb)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT l.number, l.action, l.source, l.target, l.role, l.at, CASE WHEN l.role = 'reporter' THEN '' ELSE l.actor END,
+        CASE WHEN l.role = 'reporter' THEN '' ELSE l.acting_as END, l.scope, l.opinion, l.facts
+    FROM incidents AS i JOIN incident_log AS l ON l.incident = i.id
+    WHERE i.id = of_incident AND i.retired_at IS NULL AND incident_in_hand(i)
+    ORDER BY l.number
+$$;
+
+-- What waits for the caller: cases from where they may take a step that leads on, the most pressing first.
+CREATE OR REPLACE FUNCTION inbox_told(most integer)
+RETURNS TABLE (id uuid, title text, number text, matter text, state text, grade text, urgent boolean, supervised boolean, due_at timestamptz,
+               reported_at timestamptz, steps integer, scope text, actions text[])
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    SELECT i.id, i.title, i.number, i.matter, i.state, i.grade, i.urgent, i.supervised, i.due_at, i.reported_at, i.steps, i.scope, w.actions
+    FROM incidents AS i CROSS JOIN LATERAL (
+        SELECT array_agg(DISTINCT m.action) AS actions FROM incident_moves AS m
+        WHERE m.source = i.state AND m.target <> m.source AND m.role = ANY (incident_capacities(i))
+          AND m.action NOT IN ('merge', 'unmerge', 'cancel', 'reject', 'reopen', 'object', 'force')
+    ) AS w
+    WHERE i.retired_at IS NULL AND i.state IN (SELECT s.code FROM incident_states AS s WHERE NOT s.over)
+      AND caller_right() IN ('area', 'leader', 'organisation') AND incident_in_hand(i) AND w.actions IS NOT NULL
+    ORDER BY i.urgent DESC, i.supervised DESC, i.due_at NULLS LAST, i.id LIMIT least(most, 500)
+$$;
