@@ -29,7 +29,7 @@ class NewMove(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    action: Action
+    action: Action  # type: ignore[valid-type]
     opinion: Annotated[models.Text, Field(max_length=2000)] = ""
     lead: UUID | None = None
     lead_area: Annotated[models.Text, Field(max_length=18, pattern="^[0-9A-Z]{2,18}$")] | None = None

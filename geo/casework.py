@@ -37,7 +37,8 @@ INCIDENT_MOVES = sa.Table(
 INCIDENT_LOG = sa.Table(
     "incident_log",
     metadata,
-    sa.Column("incident", pg.UUID(), sa.ForeignKey("incidents.id"), primary_key=True),
+    # Only destruction deletes a case, and what was done with it goes along.
+    sa.Column("incident", pg.UUID(), sa.ForeignKey("incidents.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("previous", sa.Integer, sa.Computed("nullif(number - 1, 0)", persisted=True)),
     sa.Column("action", sa.Text, nullable=False),

@@ -367,6 +367,10 @@ BREAKS: dict[str, dict[str, object]] = {
     "posts.someone": {"holder": None},
     "posts.validity": {"starts_at": LATE, "ends_at": EARLY},
     "incidents.order": {"reported_at": LATE, "closed_at": EARLY},
+    "incidents.impartial": dict.fromkeys(("lead", "against"), "00000000-0000-0000-0000-000000000001"),
+    "incidents.one_lead": {"lead": "00000000-0000-0000-0000-000000000001", "lead_area": town.A},
+    "duty_items.body": {"by": "organisation", "organisation": None},
+    "duty_items.period": {"starts_at": LATE, "ends_at": EARLY},
     "zones.authority": {"help_phone": None},
     "zones.period": {"starts_at": LATE, "planned_end": EARLY},
     "zones.lifted": {"state": "lifted", "lifted_at": None},
@@ -390,7 +394,10 @@ def test_rules_over_several_fields_hold_and_say_so(
     if "geom" in columns:
         given["geometry"] = None
     told = client.post(items(resource), json=given)
-    assert (told.status_code, told.json()["rule"], told.json()["detail"]) == (422, name, rule.message)
+    if any(column in {field.name for field in resource.fields if field.moved} for column in columns):
+        assert (told.status_code, told.json()["title"]) == (422, "内容不符合规则。")  # nobody writes it by hand, right or wrong
+    else:
+        assert (told.status_code, told.json()["rule"], told.json()["detail"]) == (422, name, rule.message)
 
 
 @each

@@ -198,7 +198,7 @@ BEYOND: Mapping[str, Mapping[str, object]] = {
     "activations": {"opened_at": "2026-03-05T08:00:00+08:00", "closed_at": None},
     "posts": {"holder": "张三", "starts_at": "2026-01-01T00:00:00+08:00", "ends_at": "2046-01-01T00:00:00+08:00"},
     "incidents": {"reported_at": "2026-03-05T08:00:00+08:00"},
-    "duty_items": {"by": "grid", "starts_at": "2026-01-01T00:00:00+08:00", "ends_at": "2046-01-01T00:00:00+08:00"},
+    "duty_items": {"by": "grid", "part": "assist", "starts_at": "2026-01-01T00:00:00+08:00", "ends_at": "2046-01-01T00:00:00+08:00"},
     "zones": {
         "state": "active", "legal_basis": "突发事件应对法", "deciding_organ": "区政府", "document_number": "1号", "measures": "绕行",
         "starts_at": "2026-03-05T08:00:00+08:00", "planned_end": "2046-03-05T08:00:00+08:00", "help_phone": "0580-1234567",

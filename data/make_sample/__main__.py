@@ -67,6 +67,7 @@ def written(folder: Path) -> None:
     _write_areas(town, folder)
     _write_places(town, folder)
     _write_people(town, folder)
+    _write_duties(folder)
     _write_happenings(town, happened, folder)
     copyfile(Path(__file__).with_name("load.toml"), folder / "load.toml")
     faults = json.dumps(_faults(town, happened), ensure_ascii=False, indent=2)
@@ -219,6 +220,10 @@ def _write_people(town: Town, folder: Path) -> None:
         "填报单位:云汀街道网格办    电话仅供工作联系",
         posts,
     )
+
+
+def _write_duties(folder: Path) -> None:
+    files.workbook(folder / "duty_items.xlsx", "云汀街道责任清单", "填报单位:云汀街道综合信息指挥室", happenings.duties())
 
 
 def _write_happenings(town: Town, happened: list[happenings.Incident], folder: Path) -> None:

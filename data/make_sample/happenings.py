@@ -356,6 +356,27 @@ def zones(town: Town) -> list[Zone]:
     ]  # fmt: skip
 
 
+def duties() -> list[Row]:
+    """The responsibility list of the street: who leads for each matter that happens here, and who assists."""
+
+    def line(kind: Kind, part: str, by: str, body: str = "") -> Row:
+        return {
+            "事项代码": kind.matter, "适用区域": plan.STREET_CODE, "责任": part, "责任主体": by, "单位名称": body,
+            "具体职责": f"{kind.hours} 小时内办结" if part == "主办" else "到场配合,核对结果", "依据": "云汀街道责任清单(2026 年版)", "生效时间": "2026-01-01",
+        }
+
+    told: list[Row] = []
+    for kind in KINDS:
+        if kind.handler == GRID:
+            told.append(line(kind, "主办", "网格"))
+        elif kind.handler == PROPERTY:
+            # Where there is no property company, the community sees to it.
+            told += [line(kind, "主办", "所在单位(物业)"), line(kind, "主办", "社区"), line(kind, "协办", "网格")]
+        else:
+            told += [line(kind, "主办", "指定单位", kind.handler), line(kind, "协办", "社区")]
+    return told
+
+
 def activations() -> list[Row]:
     """Two emergencies: one that goes on, and a drill that is over and under review."""
     return [

@@ -34,7 +34,7 @@ DUTY_ITEMS = Resource(
     label="matter",
     written_by=Audience.LEADER,
     rules=(
-        Rule("body", "(by = 'organisation') = (organisation IS NOT NULL)", "责任主体是指定单位的,要写明单位;其他的不写。"),
+        Rule("body", "by <> 'organisation' OR organisation IS NOT NULL", "责任主体是指定单位的,要写明单位。"),
         Rule("period", "ends_at IS NULL OR ends_at > starts_at", "截止时间须晚于起始时间。"),
     ),
     indexes=(("matter",),),

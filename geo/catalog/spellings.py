@@ -54,6 +54,7 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "parts": ("部件", "管理部件", "part"),
     "organisations": ("组织", "单位", "企业", "商铺", "机构", "organisation", "organization", "company"),
     "posts": ("岗位", "post"),
+    "duty_items": ("责任清单", "清单", "事项清单", "duty", "duty_item"),
     "incidents": ("事件", "案件", "案卷", "工单", "问题", "诉求", "incident", "case"),
     "zones": ("区域", "管控区域", "管控区", "zone"),
     "checkpoints": ("卡口", "检查点", "checkpoint"),

@@ -261,6 +261,11 @@ class Builder:
             made |= {"precision": "exact", "stated_area": None}
         for name, told in SAID.get(resource.name, {}).items():
             made[name] = told[variant % len(told)]
+        if resource.name == "duty_items":
+            made["part"] = "assist"  # of those that lead there is one
+        if resource.name == "incidents":
+            made |= {"lead_area": None} if made["lead"] else {"lead": None}
+            made["against"] = None
         if resource.name == "zones":
             made["lifted_at"] = made["lifted_at"] if made["state"] == "lifted" else None
         if resource.name == "buildings" and row.place in FEW:
@@ -274,7 +279,7 @@ class Builder:
         if field.listed:
             return codes(field.listed)[variant % len(codes(field.listed))]
         if field.refers == "area_paths":
-            return PATHS[row.place]
+            return PATHS.get(row.place, A)
         if field.refers:
             found = self.last.get(("A" if row.place in ASTRAY else row.place, field.refers))
             return str(found) if found else None

@@ -19,6 +19,7 @@ UNBOUND = {
 FOR_ANYBODY = {
     "POST /sessions": "whoever signs in is nobody yet",
     "DELETE /sessions/current": "one's own session",
+    "POST /reports/{ticket}/moves": "whoever has ticket and code of a report",
     "PUT /me/acting": "one of one's own appointments",
     "POST /sign-in": "the same as a form",
     "POST /sign-out": "one's own session",
@@ -137,7 +138,7 @@ def writable(resource: Resource, columns: set[str]) -> set[str]:
     """The columns that may be written by whoever may write: what people fill in, and never whose it is."""
     told = {"id", "source", "extras", "retired_at", "geom"}
     for field in resource.all_fields:
-        if field.writable:
+        if field.writable and not field.moved:
             told |= {f"{field.name}_{part}" for part in ("masked", "cipher", "hash")} if field.secret else {field.name}
     return told & columns
 

@@ -268,6 +268,7 @@ def test_whoever_did_not_set_out_does_not_come_back(honest: Client, connection: 
                base64.b64encode(json.dumps({"state": "s", "nonce": "n", "verifier": "v", "began": "x"}).encode()).decode(),
                base64.b64encode(json.dumps({"state": "s", "nonce": "n", "verifier": "v", "began": 1e400, "account": ""}).encode()).decode(),
                base64.b64encode(json.dumps({"state": "s", "nonce": "n", "verifier": "v", "began": 4e9}).encode()).decode()],
+    ids=["empty", "letter", "marks", "null", "list", "deep", "other types", "began in words", "began never", "began to come"],
 )  # fmt: skip
 def test_a_cookie_that_is_no_try(honest: Client, cookie: str) -> None:
     refused = honest.get("/oidc/callback?code=c&state=s", headers={"Cookie": f"jingwei-oidc={cookie}"}, follow_redirects=False)

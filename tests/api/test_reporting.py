@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from geo import reporting, secrets
+from geo import secrets
 from geo.catalog import RESOURCES
 from geo.crs import wgs_to_gcj
 from tests import town
@@ -39,13 +39,13 @@ def test_anybody_reports_and_follows(client: TestClient, connection: sa.Connecti
     assert made.headers["cache-control"] == "no-store" and made.headers["location"] == f"/reports/{made.json()['ticket']}"
     row = stored(connection)
     assert (row.number, row.title, row.channel, row.source, row.scope, row.matter, row.state, row.owner) == (
-        made.json()["ticket"], kind(connection), "public", "report", town.A, "sample", "accepted", None
+        made.json()["ticket"], kind(connection), "public", "report", town.A, "sample", "reported", None
     )
     assert row.description == "井盖破损\n路口西侧"
     assert (round(row.lon, 6), round(row.lat, 6)) == (round(LON, 6), round(LAT, 6))
     told = follow(client, made.json()["ticket"], made.json()["code"])
     assert told.status_code == 200 and told.headers["cache-control"] == "no-store"
-    assert (told.json()["ticket"], told.json()["state"]) == (made.json()["ticket"], "accepted")
+    assert (told.json()["ticket"], told.json()["state"]) == (made.json()["ticket"], "reported")
     assert "路口" not in told.text
     # As people type it from paper.
     code = made.json()["code"].lower()

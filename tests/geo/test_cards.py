@@ -212,4 +212,4 @@ def test_a_legend_has_the_kinds_in_use(connection: sa.Connection, web: Any) -> N
     with db.transaction(web, db.Caller(), read_only=True) as public:
         assert cards.titles(public, zones, zones["kind"], "zh") == {"sample": "例"}
         assert cards.titles(public, zones, zones["kind"], "en") == {"sample": "Sample"}
-        assert next(iter(cards.titles(public, incidents, incidents["state"], "zh"))) == "accepted"
+        assert next(iter(cards.titles(public, incidents, incidents["state"], "zh"))) == "reported"

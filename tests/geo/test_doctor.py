@@ -117,7 +117,7 @@ def test_a_port_is_free_taken_or_ours(tmp_path: Path) -> None:
     assert free.well
 
 
-@pytest.mark.parametrize("note", ["", "x", "4194305", str(os.getpid())])
+@pytest.mark.parametrize("note", ["", "x", "4194305", str(os.getpid())], ids=["empty", "letter", "nobody", "somebody else"])
 def test_a_note_left_behind_claims_no_port(tmp_path: Path, note: str) -> None:
     (tmp_path / "server.pid").write_text(note)
     assert not doctor._ours(tmp_path / "server.pid")

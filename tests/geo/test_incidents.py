@@ -116,8 +116,8 @@ def test_routed_by_the_list(desk: Desk) -> None:
     company = town.add(add, "organisations", kind="property_company", name="云汀物业")
     town.add(add, "compounds", town.box(0.4, 0.4, 0.6, 0.6), property_company="云汀物业")
     starts = "2026-01-01T00:00:00+08:00"
-    wide = town.add(add, "duty_items", matter="sample", area=town.PREFIX, by="community", starts_at=starts)
-    near = town.add(add, "duty_items", matter="sample", area=town.A, by="grid", starts_at=starts)
+    wide = town.add(add, "duty_items", part="lead", matter="sample", area=town.PREFIX, by="community", starts_at=starts)
+    near = town.add(add, "duty_items", part="lead", matter="sample", area=town.A, by="grid", starts_at=starts)
     case = desk.reported()
 
     def routes() -> list[tuple[str, object]]:
@@ -125,7 +125,7 @@ def test_routed_by_the_list(desk: Desk) -> None:
         return [(row["item"], row["area"] or row["organisation"]) for row in told]
 
     assert routes() == [(str(near), town.A), (str(wide), town.A[:12])]
-    owner = town.add(add, "duty_items", matter="sample", area=town.PREFIX, by="owner", starts_at=starts)
+    owner = town.add(add, "duty_items", part="lead", matter="sample", area=town.PREFIX, by="owner", starts_at=starts)
     assert routes()[0] == (str(owner), str(company))
     # Nobody leads what is reported against them.
     add.execute(sa.text("UPDATE incidents SET against = :company WHERE id = :id"), {"company": company, "id": case})
@@ -145,8 +145,8 @@ def test_no_line_is_a_gap_and_never_two_lead(desk: Desk) -> None:
     desk.walked(case, *TO_HANDLING[:2])
     assert desk.does("dispatcher", case, "dispatch", 422)["rule"] == "incidents_route_check"
     line = {"matter": "sample", "area": town.A, "starts_at": "2026-01-01T00:00:00+08:00"}
-    town.add(desk.connection, "duty_items", by="grid", **line)
-    second = desk.client.post("/collections/duty_items/items", json=town.example(RESOURCES["duty_items"], by="community", **line))
+    town.add(desk.connection, "duty_items", part="lead", by="grid", **line)
+    second = desk.client.post("/collections/duty_items/items", json=town.example(RESOURCES["duty_items"], part="lead", by="community", **line))
     assert (second.status_code, second.json()["rule"]) == (409, "duty_items_one_lead_excl")
 
 

@@ -206,7 +206,7 @@ def _written(home: Path, encryption: bytes, hashing: bytes) -> None:
         bytes(32), b"\xff" * 32, bytes(range(32)), bytes(range(0, 96, 3)), b"jingwei-secret-key-0123456789abc", b"0123456789abcdef" * 2,
         bytes(urandom(4)) * 8, bytes(urandom(16)) * 2, b"\0" * 20 + urandom(12), b"correct horse battery staple\r\n\t ",
     ],
-    ids=repr,
+    ids=["zeros", "ones", "counting", "by threes", "a sentence", "digits twice", "four eight times", "sixteen twice", "mostly zeros", "words"],
 )
 @pytest.mark.parametrize("half", [0, 1])
 def test_a_field_key_that_people_made_is_refused(home: Path, part: bytes, half: int) -> None:
