@@ -22,6 +22,7 @@ from api import (
     exports,
     incidents,
     layers,
+    live,
     locating,
     oidc,
     pages,
@@ -66,6 +67,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.state.entering = anyio.Semaphore(ENTERING)
     app.state.outside = anyio.CapacityLimiter(oidc.OUTSIDE)
     app.state.limits = Limits()
+    app.state.streams, app.state.relayed = 0, live.Shared()
     app.state.provider = provider
     app.state.oidc = provider.title if provider else ""
     app.state.field_key = key
@@ -88,6 +90,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(retention.routes)
     app.include_router(reporting.routes)
     app.include_router(incidents.routes)
+    app.include_router(live.routes)
     app.include_router(unmasking.routes)
     app.include_router(exports.routes)
     app.include_router(uploads.routes)

@@ -13,7 +13,7 @@ from api.cli import app
 from api.errors import STATUS, TITLES
 from api.limits import LIMITS
 from api.settings import Settings
-from geo.catalog import ACTIONS, CODE_LISTS, LEVELS, RESOURCES, WIDTHS
+from geo.catalog import ACTIONS, CODE_LISTS, LEVELS, RESOURCES, WIDTHS, workflow
 from geo.db import SENTENCES
 from geo.disclosure import FORMATS
 from geo.errors import GeoError
@@ -57,7 +57,7 @@ def pages() -> dict[str, str]:
     made = {
         "resources.md": _resources(), "errors.md": _errors(), "code-lists.md": _code_lists(), "cli.md": _commands(),
         "statements.md": _statements(), "settings.md": _settings(), "personal-data.md": _personal(), "trail.md": _trail(),
-        "limits.md": _limits(),
+        "limits.md": _limits(), "workflow.md": _workflow(),
     }
     whole = {name: "\n".join([NOTE, "", *lines]).rstrip() + "\n" for name, lines in made.items()}
     return {name: re.sub(r"\n{3,}", "\n\n", text) for name, text in whole.items()}
@@ -382,6 +382,37 @@ def _limits() -> Iterator[str]:
     yield from _table(
         ("limit", "counted", "minutes", "of one address", "of one account"),
         ((f"`{kind}`", limit.about, str(limit.minutes), str(limit.anonymous), str(limit.signed_in)) for kind, limit in LIMITS.items()),
+    )
+
+
+def _workflow() -> Iterator[str]:
+    yield from ("# What happens to a case", "")
+    yield from (
+        "Two vocabularies side by side: the five stages 受理、分流、处置、结案、反馈, and the states of a case, each in one of them.",
+        "Every step is a row of `incident_log`; its foreign keys on the rows of `incident_moves` say which there are and who may take them.", "",
+    )
+    # What may come from nearly everywhere would hide everything else.
+    drawn = [move for move in workflow.MOVES if move.target and move.action not in ("load", "merge", "unmerge", "force")]
+    yield from ("```mermaid", "stateDiagram-v2")
+    for stage in workflow.STAGES:
+        yield f"    state \"{stage.title} {stage.code}\" as stage_{stage.code} {{"
+        yield from (f"        {s.code}: {s.title} {s.code}" for s in workflow.STATES.values() if s.stage == stage.code)
+        yield "    }"
+    yield from (f"    {s.code}: {s.title} {s.code}" for s in workflow.STATES.values() if s.stage is None)
+    yield from (f"    {source or '[*]'} --> {move.target}: {move.title}" for move in drawn for source in move.sources)
+    yield from ("```", "", "From every state between 立案 and 待结案 a case may also be merged into another (`merge`) or, by two people, closed by force (`force`).", "")
+    yield from ("## States", "")
+    yield from _table(
+        ("State", "Title", "Stage", "Over"),
+        ((f"`{s.code}`", _both(s.title), s.stage or "", "yes" if s.over else "") for s in workflow.STATES.values()),
+    )
+    yield from ("", "## Steps", "", "`lead` is the body or area that the case was given to, `reporter` who has its ticket and code, `system` a load or a clock.", "")
+    yield from _table(
+        ("Step", "Title", "From", "To", "By", "Opinion"),
+        (
+            (f"`{m.action}`", _both(m.title), ", ".join(m.sources) or "–", m.target or "stays", ", ".join(m.by), "needed" if m.reasoned else "")
+            for m in workflow.MOVES if m.action not in ("load", "unmerge")
+        ),
     )
 
 

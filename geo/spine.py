@@ -303,6 +303,7 @@ CHANGES = sa.Table(
     ),
     sa.Index("changes_xid_idx", "xid"),
     sa.Index("changes_noun_feature_idx", "noun", "feature", "id"),
+    sa.Index("changes_number_idx", "number", postgresql_where=sa.text("number IS NOT NULL")),
     sa.Index("changes_batch_idx", "batch", postgresql_where=sa.text("batch IS NOT NULL")),
     # Asked for every row of a transaction: is there one that stands for all of it (a batch, its undoing, a stretch of
     # what was destroyed)?

@@ -128,6 +128,7 @@ def upgrade() -> None:
     op.create_foreign_key(op.f('incidents_parent_fkey'), 'incidents', 'incidents', ['parent'], ['id'], deferrable=True)
     op.create_foreign_key(op.f('incidents_against_fkey'), 'incidents', 'organisations', ['against'], ['id'], deferrable=True)
     op.create_foreign_key('incidents_steps_fkey', 'incidents', 'incident_log', ['id', 'steps', 'state'], ['incident', 'number', 'target'], initially='DEFERRED', deferrable=True)
+    op.create_index('changes_number_idx', 'changes', ['number'], unique=False, postgresql_where=sa.text('number IS NOT NULL'))
     op.drop_constraint('incidents_state_check', 'incidents')
     for name, rule in {
         'state': "state IN ('reported', 'verifying', 'accepted', 'filed', 'dispatched', 'returned', 'handling', 'suspended', 'rework', 'handled',"
