@@ -101,6 +101,11 @@ def dismiss(connection: sa.Connection, appointment: UUID) -> None:
     connection.execute(sa.select(sa.func.appointment_ended(appointment)))
 
 
+def embody(connection: sa.Connection, appointment: UUID, organisation: UUID | None) -> None:
+    """Say which body an appointment of a department stands for: cases that are given to the body are its holder's."""
+    connection.execute(sa.select(sa.func.appointment_embodied(appointment, organisation)))
+
+
 def hand_over(connection: sa.Connection, giver: UUID, taker: UUID, at: datetime | None = None) -> int:
     """All that one is appointed to goes to another from a moment on, or nothing does. Returns how many."""
     moment = sa.cast(at, sa.DateTime(timezone=True))
@@ -218,7 +223,12 @@ def exhibited(connection: sa.Connection, password_hash: str | None) -> list[dict
             if role.code != "public" and role.code not in there:
                 account = make(connection, role.code, role.title)
                 where = [first.get(GROUNDS.get(role.code, "street")) or min(first.values())] if role.scoped else []
-                appoint(connection, account, role.code, where, ["06", "09"] if role.right == "organisation" else [])
+                held = appoint(connection, account, role.code, where, ["06", "09"] if role.right == "organisation" else [])
+                if role.right == "organisation":
+                    # That of the responsibility list that leads most.
+                    embody(connection, held, connection.scalar(sa.text(
+                        "SELECT organisation FROM duty_items WHERE organisation IS NOT NULL GROUP BY organisation ORDER BY count(*) DESC, organisation LIMIT 1"
+                    )))
                 connection.execute(sa.text("UPDATE accounts SET made_by = 'demo' WHERE id = :id"), {"id": account})
     connection.execute(
         sa.text(

@@ -249,6 +249,8 @@ SENTENCES = {
     "export_log_age_check": "申请已超过 7 天,请重新申请。",
     "address_aliases_text_check": "地址写法为 2 至 60 个字,不能有电话、证件等号码。",
     "layers_title_check": "图层名称为 1 至 80 个字,不能有换行等控制字符。",
+    "appointment_bodies_role_check": "只有职能部门的任职代表一个单位。",
+    "appointment_bodies_organisation_fkey": "没有这个单位。",
     "incident_log_pkey": "这件事刚刚有人动过,请刷新后再看。",
     "incident_log_move_fkey": "这件事现在不在这一步,请刷新后再看。",
     "incident_log_opinion_check": "请写明意见(2 至 2,000 字)。",

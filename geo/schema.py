@@ -44,7 +44,7 @@ CALLED = {
         "acting", "tally_here", "area_counts_told", "area_title", "shares_of", "zone_affected", "posts_told",
         "review_queue", "review_counts", "first_level", "scopes_hold", "caller_may", "features_here", "incident_reported", "report_followed",
         "accounts_told", "account_made", "account_disabled", "account_bound", "slip_made", "appointed", "appointment_ended",
-        "handed_over", "sessions_told", "session_ended", "sessions_ended", "token_made", "token_ended", "tokens_told", "roles_offered",
+        "handed_over", "appointment_embodied", "sessions_told", "session_ended", "sessions_ended", "token_made", "token_ended", "tokens_told", "roles_offered",
         "account_named", "appointments_told",
         "upload_made", "partial_begun", "partial_held", "partial_taken", "upload_moved", "upload_discarded", "uploads_told", "upload_problems", "upload_rows", "upload_tile",
         "layer_shown", "layer_changed",

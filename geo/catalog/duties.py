@@ -31,7 +31,7 @@ DUTY_ITEMS = Resource(
         Field("ends_at", datetime, "截止时间", aliases=("失效时间", "JZSJ")),
     ),
     element="组织",
-    label="matter",
+    label="duties",
     written_by=Audience.LEADER,
     rules=(
         Rule("body", "by <> 'organisation' OR organisation IS NOT NULL", "责任主体是指定单位的,要写明单位。"),

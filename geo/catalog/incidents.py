@@ -14,10 +14,6 @@ STAGE = "CASE " + " ".join(
 ) + " END"
 OPEN = f"state NOT IN ('closed', {', '.join(repr(s.code) for s in STATES.values() if s.over)})"
 
-# A map tells the five stages apart, and what left the loop from all of them.
-COLOURS = {"accept": "#0B5FA5", "dispatch": "#0B5FA5", "handle": "#8A5A00", "close": "#1B6E53", "feedback": "#6A3D9A", None: "#5A6472"}
-SHAPES = {"accept": "circle", "dispatch": "diamond", "handle": "triangle", "close": "square", "feedback": "cross", None: "cross"}
-
 INCIDENTS = Resource(
     "incidents",
     "事件",
@@ -76,6 +72,7 @@ INCIDENTS = Resource(
         ("open", f"({OPEN})::integer"),
         ("open_located", f"({OPEN} AND precision <> 'region')::integer"),
     ),
+    drawn_rows="state NOT IN ('rejected', 'cancelled', 'merged')",
     category="matter",
     led="lead",
     owned=True,
@@ -86,9 +83,9 @@ INCIDENTS = Resource(
         Rule("one_lead", "num_nonnulls(lead, lead_area) <= 1", "主办单位和主办区域只能有一个。"),
     ),
     style=Style(
-        by="state", zooms=(12, 21), order=60,
-        palette=tuple((s.code, COLOURS[s.stage]) for s in STATES.values()),
-        shapes=tuple((s.code, SHAPES[s.stage]) for s in STATES.values()),
+        by="stage", zooms=(12, 21), order=60,
+        palette=(("accept", "#0B5FA5"), ("dispatch", "#0B5FA5"), ("handle", "#8A5A00"), ("close", "#1B6E53"), ("feedback", "#6A3D9A")),
+        shapes=(("accept", "circle"), ("dispatch", "diamond"), ("handle", "triangle"), ("close", "square"), ("feedback", "cross")),
     ),
     indexes=(("state",), ("reported_at",)),
 )

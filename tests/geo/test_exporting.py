@@ -34,7 +34,7 @@ each = pytest.mark.parametrize("resource", RESOURCES.values(), ids=lambda r: r.n
 def made(client: TestClient, connection: sa.Connection, resource: Resource, **given_: object) -> UUID:
     """A record with everything that a record may have, and what it refers to."""
     pointed: dict[str, object] = {}
-    for field in resource.writable:
+    for field in resource.edited:
         if field.refers and field.refers != "area_paths":
             other = RESOURCES[field.refers]
             # Of half of what is referred to there is a code, and of the rest only the number.

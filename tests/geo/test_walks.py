@@ -4,7 +4,6 @@ lost, and where a case stands is where its log ends."""
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -50,7 +49,7 @@ class Model:
             asked = [actor for action, actor in since if action == "ask_force"]
             return bool(asked) and asked[-1] != self.steps[-1][1]
         order = [action for action, _ in since if action in ("handle", "pass", "fail", "close")]
-        by = {action: actor for action, actor in since}
+        by = dict(since)
         return begun >= 0 and order[-3:] == ["handle", "pass", "close"] and by["handle"] != by["pass"]
 
 
@@ -73,8 +72,8 @@ def a_step(rng: random.Random, case: UUID, others: list[UUID]) -> Step:
 
 
 @pytest.fixture
-def people(connection: sa.Connection) -> Iterator[dict[str, Caller]]:
-    yield team(connection)
+def people(connection: sa.Connection) -> dict[str, Caller]:
+    return team(connection)
 
 
 def walked(connection: sa.Connection, web: Any, people: dict[str, Caller], seed: int, cases: int, steps: int) -> Counter[str]:

@@ -216,6 +216,7 @@ BEGIN
         VALUES (taker, held.role, held.administrator, held.categories, greatest(moment, held.valid_from), held.valid_to, acting())
         RETURNING id INTO made;
         INSERT INTO appointment_areas SELECT made, path FROM appointment_areas WHERE appointment = held.id;
+        INSERT INTO appointment_bodies SELECT made, organisation FROM appointment_bodies WHERE appointment = held.id;
         IF held.administrator THEN
             PERFORM locks_changed(taker);
         END IF;
@@ -223,6 +224,24 @@ BEGIN
     END LOOP;
     PERFORM account_journalled(giver, 'change'), account_journalled(taker, 'change');
     RETURN done;
+END
+$$;
+
+-- The body that an appointment stands for, or none: cases that are given to it are its holder's. For who may give the appointment.
+CREATE OR REPLACE FUNCTION appointment_embodied(wanted uuid, body uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    held appointments;
+BEGIN
+    SELECT * INTO held FROM appointments WHERE id = wanted FOR UPDATE;
+    IF NOT FOUND OR NOT may_appoint(held.role, areas_of(wanted)) OR held.account IS NOT DISTINCT FROM caller_account() THEN
+        PERFORM refuse('no right over this appointment');
+    ELSIF NOT EXISTS (SELECT FROM roles WHERE code = held.role AND "right" = 'organisation') THEN
+        RAISE check_violation USING MESSAGE = 'of departments only', CONSTRAINT = 'appointment_bodies_role_check', TABLE = 'appointment_bodies';
+    END IF;
+    DELETE FROM appointment_bodies WHERE appointment = wanted;
+    INSERT INTO appointment_bodies (appointment, organisation) SELECT wanted, body WHERE body IS NOT NULL;
+    PERFORM account_journalled(held.account, 'change');
 END
 $$;
 

@@ -4,7 +4,7 @@
 -- The body that the caller stands for, where their appointment names one.
 CREATE OR REPLACE FUNCTION caller_organisation() RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT organisation FROM appointment_bodies WHERE appointment = (caller_appointment()).id
+    SELECT b.organisation FROM caller_appointment() AS a JOIN appointment_bodies AS b ON b.appointment = coalesce(a.stands_in_for, a.id)
 $$;
 
 -- Whether the caller works with a case: by its place, by its matter, or because it is theirs.
@@ -28,7 +28,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
             OR (caller_right() = 'area' AND (caller_appointment()).role NOT IN ('grid_worker', 'grid_leader')) THEN false
         WHEN thing.lead IS NOT NULL THEN thing.lead = caller_organisation()
             OR (caller_right() = 'leader' AND caller_holds(thing.scope) AND NOT EXISTS (
-                SELECT FROM appointment_bodies AS b JOIN appointments AS a ON a.id = b.appointment WHERE b.organisation = thing.lead AND in_office(a)))
+                SELECT FROM appointment_bodies AS b JOIN appointments AS a ON b.appointment IN (a.id, a.stands_in_for) WHERE b.organisation = thing.lead AND in_office(a)))
         WHEN thing.lead_area IS NOT NULL THEN caller_right() IN ('area', 'leader') AND caller_holds(thing.lead_area)
         ELSE incident_in_hand(thing) END, false)
 $$;
