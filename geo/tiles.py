@@ -83,8 +83,9 @@ def _level(resource: Resource, z: int) -> dict[str, object]:
 def _statement(resource: Resource, audience: Audience, fine: bool) -> sa.TextClause:
     """`fine` tiles have 4096 steps a side, coarser zooms 2048: nobody sees the difference, and they are half as large."""
     where = query.place(resource, audience).name
-    style = f", {query.expression(resource, resource[resource.style.by]).compile()}" if resource.style.by else ""
-    style = style.replace(f"{resource.name}.", "")
+    by = resource[resource.style.by] if resource.style.by else None
+    style = f", {by.name}" if by else ""
+    kind = f", {by.derived or by.name} AS {by.name}" if by else ""
     own = f"{resource.name}_labels"
     if resource.name == "areas":
         # Column by column: a function of the whole row would ask for columns that the public has no right to.
@@ -103,7 +104,7 @@ def _statement(resource: Resource, audience: Audience, fine: bool) -> sa.TextCla
             SELECT ST_TileEnvelope(:z, :x, :y) AS box, ST_Transform(ST_TileEnvelope(:z, :x, :y, margin => 0.03125), 4326) AS reach,
                    ST_Transform(ST_TileEnvelope(:z, :x, :y), 4326) AS inside
         ), seen AS (
-            SELECT id, {where} AS geom, {label} AS label{style}, {spot} AS spot
+            SELECT id, {where} AS geom, {label} AS label{kind}, {spot} AS spot
             FROM {resource.name}, bound WHERE {where} && bound.reach AND retired_at IS NULL AND {own_rows} LIMIT {MOST}
         ), drawn AS (
             SELECT id::text AS id{style},
