@@ -39,7 +39,7 @@ HTML = "text/html; charset=utf-8"
 OWN = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 REASON_TITLES = {choice.code: choice.title for choice in REASONS}
 # Four of five incidents are closed: drawn, they hide what is still to be done.
-QUIET = {"incidents": frozenset({"closed"})}
+QUIET = {"incidents": frozenset({"close", "feedback"})}
 
 Longitude = Annotated[float, Query(ge=-180, le=180, allow_inf_nan=False)]
 Latitude = Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)]
