@@ -21,6 +21,7 @@ from api import (
     errors,
     exports,
     incidents,
+    indicators,
     layers,
     live,
     locating,
@@ -91,6 +92,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(reporting.routes)
     app.include_router(incidents.routes)
     app.include_router(live.routes)
+    app.include_router(indicators.routes)
     app.include_router(unmasking.routes)
     app.include_router(exports.routes)
     app.include_router(uploads.routes)

@@ -122,9 +122,12 @@ def approved(connection: sa.Connection, id: UUID, noun: str | None = None) -> Ex
     export = told(connection, id)
     if not export.mine:
         raise Forbidden("只有申请人可以取这份文件。")
+    allowed = run(connection, "allowed_export", id=id).one_or_none() is not None
+    # Asked for again: somebody may have taken it between the two looks.
+    export = export if allowed else told(connection, id)
     if export.state != "approved":
         raise Conflict(REFUSALS[export.state], state=export.state)
-    if run(connection, "allowed_export", id=id).one_or_none() is None:
+    if not allowed:
         raise Forbidden("请切换到申请时的身份再取:{acting_as}。", acting_as=export.acting_as)
     if noun is not None and export.noun != noun:
         raise Conflict("这份批准是给 {noun} 的。", noun=export.noun)

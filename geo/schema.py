@@ -51,7 +51,7 @@ CALLED = {
         "rights_received", "rights_followed", "retention_told", "certificates_told", "trail_told",
         "unmaskings_told", "unmaskings_waiting", "unmasking_reviewed", "exports_told", "export_moved",
         "names_addressed", "aliases_addressed", "address_aliased", "address_alias_ended",
-        "caller_organisation", "incident_moved", "incident_moves_told", "incident_log_told", "incident_routed", "report_moved", "inbox_told", "relayed_to", "changes_told",
+        "caller_organisation", "incident_moved", "incident_moves_told", "incident_log_told", "incident_routed", "report_moved", "inbox_told", "relayed_to", "changes_told", "indicator_counts",
     ),
     "jingwei_area, jingwei_area_several, jingwei_organisation, jingwei_organisation_several": (
         "unmasked", "export_asked", "export_allowed", "export_opened", "export_taken",

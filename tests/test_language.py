@@ -14,6 +14,7 @@ from geo.catalog import ACTIONS, CODE_LISTS, LEVELS, RESOURCES, workflow
 from geo.catalog.purposes import PURPOSES
 from geo.catalog.roles import ROLES
 from geo.errors import GeoError
+from geo.indicators import INDICATORS
 from geo.language import translated
 from geo.resource import BASES
 from geo.retention import BESIDE
@@ -34,6 +35,7 @@ READ: dict[str, set[str] | None] = {
     "geo/identity.py": None,
     "geo/disclosure.py": None,
     "geo/casework.py": None,
+    "geo/indicators.py": {"INDICATORS"},  # their titles are found as declared; formulas are for the Chinese reference
     "geo/catalog/roles.py": {"ROLES"},
     "geo/enrolling.py": {"HEADS"},
     "geo/intake.py": {"BOOLEANS", "SPELLED", "日"},
@@ -70,6 +72,7 @@ def declared() -> Iterator[str]:
     """What the declarations say: of nouns, fields, choices, rules, and what is told of a personal field."""
     yield from (choice.title for choice in (*LEVELS, *BASES, *ACTIONS))
     yield from workflow.ACTIONS.values()
+    yield from (indicator.title for indicator in INDICATORS.values())
     yield from (text for b in BESIDE for text in (b.title, b.keeping.purpose))
     yield from (role.title for role in ROLES.values())
     yield from (purpose.title for purpose in PURPOSES)
