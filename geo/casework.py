@@ -82,6 +82,12 @@ _INCIDENTS.append_constraint(
     )
 )  # fmt: skip
 
+# What somebody still has to do with, of the many that are over.
+sa.Index(
+    "incidents_open_idx", _INCIDENTS.c.scope, _INCIDENTS.c.due_at,
+    postgresql_where=sa.text("retired_at IS NULL AND state NOT IN ('feedback', 'rejected', 'cancelled', 'merged') AND NOT (state = 'closed' AND steps IS NULL)"),
+)  # fmt: skip
+
 # Never two who lead: on somebody's premises one, and one for everywhere else.
 TABLES["duty_items"].append_constraint(
     pg.ExcludeConstraint(

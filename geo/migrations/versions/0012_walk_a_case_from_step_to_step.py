@@ -128,6 +128,12 @@ def upgrade() -> None:
     op.create_foreign_key(op.f('incidents_parent_fkey'), 'incidents', 'incidents', ['parent'], ['id'], deferrable=True)
     op.create_foreign_key(op.f('incidents_against_fkey'), 'incidents', 'organisations', ['against'], ['id'], deferrable=True)
     op.create_foreign_key('incidents_steps_fkey', 'incidents', 'incident_log', ['id', 'steps', 'state'], ['incident', 'number', 'target'], initially='DEFERRED', deferrable=True)
+    op.create_index(
+        'incidents_open_idx', 'incidents', ['scope', 'due_at'], unique=False,
+        postgresql_where=sa.text(
+            "retired_at IS NULL AND state NOT IN ('feedback', 'rejected', 'cancelled', 'merged') AND NOT (state = 'closed' AND steps IS NULL)"
+        ),
+    )
     op.create_index('changes_number_idx', 'changes', ['number'], unique=False, postgresql_where=sa.text('number IS NOT NULL'))
     op.drop_constraint('incidents_state_check', 'incidents')
     for name, rule in {

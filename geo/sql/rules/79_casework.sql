@@ -316,18 +316,33 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     ORDER BY l.number
 $$;
 
--- What waits for the caller: cases from where they may take a step that leads on, the most pressing first.
+-- What waits for the caller: cases from where they may take a step that leads on, the most pressing first. By the stretches of the
+-- caller's own areas, so that the index of what is open is used; what was closed elsewhere waits for nobody's answer.
 CREATE OR REPLACE FUNCTION inbox_told(most integer)
 RETURNS TABLE (id uuid, title text, number text, matter text, state text, grade text, urgent boolean, supervised boolean, due_at timestamptz,
                reported_at timestamptz, steps integer, scope text, actions text[])
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT i.id, i.title, i.number, i.matter, i.state, i.grade, i.urgent, i.supervised, i.due_at, i.reported_at, i.steps, i.scope, w.actions
-    FROM incidents AS i CROSS JOIN LATERAL (
-        SELECT array_agg(DISTINCT m.action) AS actions FROM incident_moves AS m
-        WHERE m.source = i.state AND m.target <> m.source AND m.role = ANY (incident_capacities(i))
-          AND m.action NOT IN ('merge', 'unmerge', 'cancel', 'reject', 'reopen', 'object', 'force')
-    ) AS w
-    WHERE i.retired_at IS NULL AND i.state IN (SELECT s.code FROM incident_states AS s WHERE NOT s.over)
-      AND caller_right() IN ('area', 'leader', 'organisation') AND incident_in_hand(i) AND w.actions IS NOT NULL
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp SET jit = off AS $$
+    WITH onward AS MATERIALIZED (
+        SELECT m.role, m.source, array_agg(DISTINCT m.action) AS actions FROM incident_moves AS m
+        WHERE m.target <> m.source AND m.action NOT IN ('merge', 'unmerge', 'cancel', 'reject', 'reopen', 'object', 'force')
+          AND m.role IN ('lead', (caller_appointment()).role)
+        GROUP BY m.role, m.source
+    ), near AS (
+        SELECT i.id FROM unnest(string_to_array(current_setting('jingwei.scopes', true), ',')) AS held (lo)
+        JOIN incidents AS i ON i.scope COLLATE "C" >= held.lo AND i.scope COLLATE "C" < held.lo || '~'
+        WHERE i.retired_at IS NULL AND i.state NOT IN ('feedback', 'rejected', 'cancelled', 'merged') AND NOT (i.state = 'closed' AND i.steps IS NULL)
+          AND (caller_right() IN ('area', 'leader')
+            OR (caller_right() = 'organisation' AND i.matter = ANY (string_to_array(current_setting('jingwei.categories', true), ','))))
+        UNION
+        SELECT i.id FROM incidents AS i
+        WHERE caller_right() = 'organisation' AND i.lead = caller_organisation() AND i.retired_at IS NULL
+          AND i.state NOT IN ('feedback', 'rejected', 'cancelled', 'merged') AND NOT (i.state = 'closed' AND i.steps IS NULL)
+    )
+    SELECT i.id, i.title, i.number, i.matter, i.state, i.grade, i.urgent, i.supervised, i.due_at, i.reported_at, i.steps, i.scope,
+        ARRAY(SELECT DISTINCT a FROM unnest(coalesce(lead.actions, '{}') || coalesce(own.actions, '{}')) AS a ORDER BY a)
+    FROM near JOIN incidents AS i ON i.id = near.id
+    LEFT JOIN onward AS own ON own.role <> 'lead' AND own.source = i.state
+    LEFT JOIN onward AS lead ON lead.role = 'lead' AND lead.source = i.state AND incident_led(i)
+    WHERE own.role IS NOT NULL OR lead.role IS NOT NULL
     ORDER BY i.urgent DESC, i.supervised DESC, i.due_at NULLS LAST, i.id LIMIT least(most, 500)
 $$;
