@@ -34,6 +34,7 @@ from api import (
     rights_requests,
     templates,
     tiles,
+    times,
     topology,
     unmasking,
     upload_pages,
@@ -87,6 +88,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(control.routes)
     app.include_router(topology.routes)
     app.include_router(redrawing.routes)
+    app.include_router(times.routes)
     app.include_router(rights_requests.routes)
     app.include_router(retention.routes)
     app.include_router(reporting.routes)

@@ -11,7 +11,7 @@ from api import errors, models
 from api.collections import PROBLEM, IdempotencyKey
 from api.deps import CallerNow, Connection, Expected, Key, LanguageNow, PublicConnection, able, strict
 from api.limits import guessed
-from geo import incidents, query, reporting
+from geo import clocks, incidents, query, reporting
 from geo.catalog import RESOURCES, workflow
 from geo.errors import GeoError
 from geo.incidents import Given, Step
@@ -37,11 +37,12 @@ class NewMove(BaseModel):
     into: UUID | None = None
     grade: Literal["general", "larger", "major"] | None = None
     rating: Annotated[int, Field(ge=1, le=5)] | None = None
+    limit: UUID | None = None
 
     @property
     def given(self) -> Given:
         """What it brings."""
-        return Given(self.opinion, self.lead, self.lead_area, self.until, self.into, self.grade, self.rating)
+        return Given(self.opinion, self.lead, self.lead_area, self.until, self.into, self.grade, self.rating, self.limit)
 
 
 class OneMove(NewMove):
@@ -102,6 +103,14 @@ def log(id: UUID, answer: Response, connection: Connection, who: CallerNow, lang
     query.one(connection, RESOURCES["incidents"], id, who)
     answer.headers.update(PRIVATE)
     return {"log": [row | {"title": translated(workflow.ACTIONS[row["action"]], language)} for row in incidents.log(connection, id)]}
+
+
+@routes.get("/incidents/{id}/clocks", summary="How long a case has taken, stage by stage", dependencies=[able("write"), strict()])
+def clocks_of(id: UUID, answer: Response, connection: Connection, who: CallerNow) -> dict[str, Any]:
+    """Each clock with its limit, what of it is spent (in units of its kind), when it is due, and what was told of it."""
+    query.one(connection, RESOURCES["incidents"], id, who)
+    answer.headers.update(PRIVATE)
+    return {"clocks": clocks.of(connection, id)}
 
 
 @routes.get("/incidents/{id}/routes", summary="Whose a case is by the responsibility list", dependencies=[able("write"), strict()])

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +22,7 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL
 
-from geo import db
+from geo import db, workdays
 from geo.cluster import ADMIN, DATABASE, OLDEST_POSTGIS, OLDEST_POSTGRES, Cluster, chosen, installed, reached
 from geo.disclosure import REVIEWED_WITHIN
 from geo.errors import GeoError
@@ -31,6 +32,7 @@ from geo.terminal import said
 
 OLDEST_PYTHON = (3, 11)
 ROOMY = 2 << 30  # bytes: the sample town with its log takes 0.3 GB, a load as much again
+AHEAD = timedelta(days=14)  # of the days that limits reach into, most
 VENDOR = Path(__file__).parents[1] / "maps" / "assets" / "vendor"
 ASSETS = ("leaflet/leaflet.js", "leaflet/leaflet.css", "htmx/htmx.min.js", "swagger/swagger-ui-bundle.js")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -256,6 +258,7 @@ def _asked(connection: sa.Connection, installed_version: str | None) -> Iterator
     if current[0]:
         yield _kept(*run(connection, "what_waits").one())
         yield _reviewed(run(connection, "unreviewed", days=REVIEWED_WITHIN.days).scalar_one())
+        yield _dated(workdays.known(connection))
     missing = [role for role in ROLES if f"jingwei_{role}" not in facts.roles]
     if missing:
         yield False, said("缺少角色 {missing}:请运行 jingwei migrate。", missing="、".join(f"jingwei_{m}" for m in missing))
@@ -288,6 +291,16 @@ def _reviewed(overdue: int) -> tuple[bool, str]:
         sentence = "{count} 次查看明文超过 {days} 天没有人复核:请街道、区县或审计管理员打开 /unmaskings 复核。"
         return False, said(sentence, count=overdue, days=REVIEWED_WITHIN.days)
     return True, said("查看明文的复核没有逾期")
+
+
+def _dated(known: workdays.Known) -> tuple[bool, str]:
+    if known.last is None or known.last < date.today() + AHEAD:
+        sentence = (
+            "工作日历只到 {last},此后周一至周五都按上班算,节假日的期限会算错:请升级程序,"
+            "或按放假通知填表,运行 jingwei calendar load。"
+        )
+        return False, said(sentence, last=known.last or "—")
+    return True, said("工作日历已有 {first} 至 {last},本地另定 {own} 天", first=known.first, last=known.last, own=known.own)
 
 
 def _postgis(present: str | None, offered: str | None) -> tuple[bool, str]:

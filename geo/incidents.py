@@ -19,7 +19,8 @@ from geo.statements import document, run
 
 @dataclass(frozen=True)
 class Given:
-    """What a step may bring: an opinion; to whom; until when; into which case; a grade; a rating. Only what its action asks for."""
+    """What a step may bring: an opinion; to whom; until when; into which case; a grade; a rating; which of
+    several limits of its matter. Only what its action asks for."""
 
     opinion: str = ""
     lead: UUID | None = None
@@ -28,6 +29,7 @@ class Given:
     into: UUID | None = None
     grade: str | None = None
     rating: int | None = None
+    limit: UUID | None = None
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,8 @@ TRACES = (
         "UPDATE unmaskings SET note = '已到期销毁', opinion = CASE WHEN opinion IS NOT NULL THEN '已到期销毁' END"
         " WHERE of_columns IS NULL AND noun = of_noun AND feature = ANY (gone)",
     ),
+    Trace("clock_alarms", first="DELETE FROM clock_alarms WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
+    Trace("incident_clocks", first="DELETE FROM incident_clocks WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
     Trace("receipts", first="DELETE FROM receipts WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
     Trace(
         "area_members",
@@ -152,6 +154,10 @@ UNTOUCHED = {
     "exports": "what was asked for, by whom and why: fields and conditions, of which none may be a name or a number",
     "export_log": "who decided, and their opinion",
     "export_moves": "the steps that there are",
+    "working_days": "names of holidays",
+    "stage_limits": "how long a stage may take",
+    "matter_limits": "how long a matter may take, and which offices answer for it",
+    "alarm_steps": "when whom to tell",
 }
 
 

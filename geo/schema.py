@@ -17,7 +17,7 @@ from alembic.config import Config
 from psycopg import sql
 from sqlalchemy.dialects.postgresql import insert
 
-from geo import codes, db, jobs, retention, rights_requests, sealing
+from geo import clocks, codes, db, jobs, retention, rights_requests, sealing, workdays
 from geo.casework import INCIDENT_MOVES, INCIDENT_STATES
 from geo.catalog import ACTIONS, CODE_LISTS, RESOURCES, workflow
 from geo.catalog.roles import ROLES
@@ -52,6 +52,7 @@ CALLED = {
         "unmaskings_told", "unmaskings_waiting", "unmasking_reviewed", "exports_told", "export_moved",
         "names_addressed", "aliases_addressed", "address_aliased", "address_alias_ended",
         "caller_organisation", "incident_moved", "incident_moves_told", "incident_log_told", "incident_routed", "report_moved", "inbox_told", "relayed_to", "changes_told", "indicator_counts",
+        "kind_seconds", "worked_until", "due_after", "time_spent", "clocks_told",
     ),
     "jingwei_area, jingwei_area_several, jingwei_organisation, jingwei_organisation_several": (
         "unmasked", "export_asked", "export_allowed", "export_opened", "export_taken",
@@ -60,6 +61,7 @@ CALLED = {
     "jingwei_leader, jingwei_leader_several": (
         "areas_redrawn", "places_in", "local_midnight", "activation_assessed", "activation_counts", "certificates_issued", "instance_id",
         "rights_listed", "rights_phone", "rights_candidates", "rights_moved", "rights_verified", "rights_copied", "rights_found", "rights_deleted",
+        "calendar_set", "stage_limit_set", "matter_limits_set",
     ),
     "jingwei_loader": (
         "uuid_v7", "batch_journalled", "placement_of", "coarse_point", "place_point", "areas_named", "instance_prefix",
@@ -70,7 +72,7 @@ CALLED = {
     ),
     "jingwei_web": (
         "relayed", "clock_struck", "tallies_folded", "moment_told", "retention_due", "retention_stretch", "retention_awaited",
-        "retention_rested", "certificates_issued", "instance_id", "trail_head",
+        "retention_rested", "certificates_issued", "instance_id", "trail_head", "incidents_swept",
     ),
     "jingwei_door": (
         "account_asked", "account_of_subject", "sign_in_failed", "session_opened", "caller_of_session", "caller_of_token", "session_closed",
@@ -165,7 +167,9 @@ def rules(connection: sa.Connection) -> None:
     _roles(connection)
     codes.load(connection)
     _declared(connection)
+    clocks.founded(connection)
     connection.exec_driver_sql("INSERT INTO instance DEFAULT VALUES ON CONFLICT DO NOTHING")
+    workdays.published(connection)
     # Of a database that was there before its tallies.
     connection.exec_driver_sql(
         "SELECT tallies_made_anew() WHERE NOT EXISTS (SELECT FROM tallies) AND NOT EXISTS (SELECT FROM tally_changes)"

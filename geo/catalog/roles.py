@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from geo.resource import Audience
 
 Right = Literal["public", "own", "partner", "area", "leader", "organisation"]
-Ability = Literal["report", "write", "unmask", "export", "approve", "appoint", "accounts", "audit", "retention", "load"]
+Ability = Literal["report", "write", "unmask", "export", "approve", "appoint", "accounts", "audit", "retention", "load", "times"]
 
 RIGHTS: tuple[Right, ...] = get_args(Right)
 ABILITIES: tuple[Ability, ...] = get_args(Ability)
@@ -60,8 +60,8 @@ ROLES: dict[str, Role] = {
         Role("checker", "核查员", "area", Audience.WORKER, WORKS, 30),
         Role("department", "职能部门", "organisation", Audience.WORKER, WORKS, 40),
         Role("community_leader", "社区负责人", "leader", Audience.LEADER, LEADS, 50),
-        Role("street", "街道", "leader", Audience.LEADER, (*LEADS, "approve", "retention"), 60),
-        Role("district", "区县", "leader", Audience.LEADER, (*LEADS, "approve", "retention"), 70),
+        Role("street", "街道", "leader", Audience.LEADER, (*LEADS, "approve", "retention", "times"), 60),
+        Role("district", "区县", "leader", Audience.LEADER, (*LEADS, "approve", "retention", "times"), 70),
         Role("system_admin", "系统管理员", "public", Audience.PUBLIC, ("accounts", "load"), 90, administrator=True),
         Role("security_admin", "安全管理员", "public", Audience.PUBLIC, ("appoint", "approve", "retention"), 90, administrator=True),
         Role("audit_admin", "审计管理员", "public", Audience.PUBLIC, ("audit",), 90, administrator=True),

@@ -121,8 +121,8 @@ MOVES: tuple[Move, ...] = (
     # Said of it, and nothing moves.
     Move("grade", "定级", OPEN, None, ("acceptor", *HUB)),
     Move("supervise", "督办", OPEN, None, STREET, reasoned=True),
-    Move("escalate", "超时升级", OPEN, None, (SYSTEM,)),
-    Move("remind", "临期提醒", OPEN, None, (SYSTEM,)),
+    Move("escalate", "超时升级", (*OPEN, "closed"), None, (SYSTEM,)),
+    Move("remind", "临期提醒", (*OPEN, "closed"), None, (SYSTEM,)),
     Move("note", "备注", (*OPEN, "closed"), None, (LEAD, "acceptor", *FIELD, "dispatcher", *STREET), reasoned=True),
 )  # fmt: skip
 

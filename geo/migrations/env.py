@@ -9,7 +9,8 @@ from geoalchemy2 import alembic_helpers
 import geo.casework
 import geo.disclosure
 import geo.identity
-import geo.spine  # noqa: F401  (their tables are part of the metadata)
+import geo.spine
+import geo.timekeeping  # noqa: F401  (their tables are part of the metadata)
 from geo.tables import metadata
 
 

@@ -52,6 +52,12 @@ OPEN = {
     "roles": "what roles there are, as declared",
     "retention_rules": "why what is kept and for how long, as declared",
     "code_schemes": "how codes are made",
+    "working_days": "which days are worked, as published",
+    "working_hours": "which hours",
+    "working_spans": "what follows from both",
+    "stage_limits": "how long a stage may take, as a town publishes it",
+    "matter_limits": "how long a matter may take, as a town publishes it",
+    "alarm_steps": "when offices are reminded",
     **dict.fromkeys(CODE_LISTS, "titles of codes, as in data/codes"),
 }
 COMMANDS = ("SELECT", "INSERT", "UPDATE", "DELETE")

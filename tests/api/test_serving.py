@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from geo import db
 from geo.cluster import Address
 from tests import town
 from tests.conftest import HOME, ROOT
@@ -20,7 +22,12 @@ from tests.conftest import HOME, ROOT
 
 @pytest.fixture
 def served(live: Address, tmp_path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
-    """`jingwei serve` with two web processes, and its port."""
+    """`jingwei serve` with two web processes, and its port. A case has waited for twenty minutes."""
+    admin = db.engine(live.url(), pool=1)
+    with admin.begin() as connection:
+        reported_at = datetime.now(UTC) - timedelta(minutes=20)
+        town.add(connection, "incidents", state="reported", reported_at=reported_at, closed_at=None)
+    admin.dispose()
     (tmp_path / "keys").symlink_to(HOME / "keys")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -72,7 +79,10 @@ def test_answers_at_once_and_ends_whole(
         with live_engine.begin() as asked:
             moved = asked.scalar(version)
     assert moved
-    # And has told, at its start, where the trail ends.
+    # And has told, at its start, of the case that was late, and where the trail ends.
+    with live_engine.begin() as asked:
+        late = asked.scalars(sa.text("SELECT action FROM incident_log WHERE actor = 'clock' ORDER BY number")).all()
+    assert late == ["remind", "escalate"]
     told = list(tmp_path.glob("anchors.jsonl"))
     assert told and told[0].stat().st_size > 0
 

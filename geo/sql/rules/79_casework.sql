@@ -83,6 +83,9 @@ BEGIN
     VALUES (NEW.id, 1, CASE NEW.state WHEN 'reported' THEN 'report' ELSE 'load' END, '', NEW.state,
             CASE NEW.state WHEN 'reported' THEN 'reporter' ELSE 'system' END, false, coalesce(least(NEW.reported_at, now()), now()),
             acting(), acting_as(), NEW.scope);
+    IF NEW.state = 'reported' THEN
+        PERFORM clock_begun(NEW, NEW.state, least(NEW.reported_at, now()), NULL);
+    END IF;
     RETURN NULL;
 END
 $$;
@@ -92,6 +95,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS 
 BEGIN
     NEW.steps := 1;
     NEW.reported_at := coalesce(NEW.reported_at, now());
+    IF NEW.state = 'reported' THEN
+        NEW.due_at := (SELECT due_after(l.kind, l.amount, least(NEW.reported_at, now())) FROM clock_limit(NEW, NEW.state, now(), NULL) AS l);
+    END IF;
     RETURN NEW;
 END
 $$;
@@ -112,6 +118,7 @@ DECLARE
     facts jsonb := jsonb_strip_nulls(given - 'opinion');
     route record;
     into_ incidents;
+    due timestamptz;
     made incident_log;
 BEGIN
     IF thing.steps IS NULL THEN
@@ -225,11 +232,12 @@ BEGIN
         ELSE NULL;
     END CASE;
 
+    due := clock_followed(thing, step.action, step.target, taken, (given ->> 'limit')::uuid);
     INSERT INTO incident_log (incident, number, action, source, target, role, reasoned, at, actor, acting_as, scope, opinion, facts, key)
     VALUES (thing.id, thing.steps + 1, step.action, step.source, step.target, step.role, step.reasoned, taken, acting(), acting_as(), thing.scope,
             coalesce(given ->> 'opinion', ''), facts, again)
     RETURNING * INTO made;
-    UPDATE incidents SET state = step.target, steps = made.number, scope = thing.scope, lead = thing.lead, lead_area = thing.lead_area,
+    UPDATE incidents SET state = step.target, steps = made.number, due_at = due, scope = thing.scope, lead = thing.lead, lead_area = thing.lead_area,
         returns = thing.returns, suspended_until = thing.suspended_until, closed_at = thing.closed_at, forced = thing.forced,
         rating = thing.rating, grade = thing.grade, supervised = thing.supervised, duplicate_of = thing.duplicate_of
     WHERE id = thing.id;

@@ -13,7 +13,8 @@ LANGUAGE sql STABLE AS $$
     END
 $$;
 
--- Of a path that the caller answers for; exercises are no cases. Closed late but exempt after an appeal counts as in time.
+-- Of a path that the caller answers for; exercises are no cases. A case is due when its handling is, by its clock; what was loaded
+-- without one, when its file said. Late but exempt after an appeal counts as in time.
 CREATE OR REPLACE FUNCTION indicator_counts(of_path text, since timestamptz, until timestamptz, axis text)
 RETURNS TABLE (
     key text, reported bigint, filed bigint, rejected bigint, duplicates bigint, should_close bigint, closed bigint, closed_in_time bigint,
@@ -22,12 +23,16 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp SET jit = off AS $$
     WITH cases AS MATERIALIZED (
-        SELECT i.id, i.state, i.reported_at, i.due_at, i.closed_at, i.urgent, i.forced, i.rating, i.duplicate_of, indicator_key(i, axis) AS key,
+        SELECT i.id, i.state, i.reported_at, coalesce(k.due_at, CASE WHEN k.incident IS NULL THEN i.due_at END) AS due_at, i.closed_at,
+            coalesce(k.exempt OR k.ended_at <= k.due_at, i.closed_at <= i.due_at) AS in_time, i.urgent, i.forced, i.rating, i.duplicate_of, indicator_key(i, axis) AS key,
             CASE WHEN i.state IN ('rejected', 'cancelled', 'merged') THEN coalesce(last.at, i.reported_at) ELSE i.closed_at END AS ended_at,
             -- What was loaded without a log was filed elsewhere.
             i.steps IS NULL AND i.state NOT IN ('reported', 'verifying', 'accepted', 'rejected', 'cancelled', 'merged') AS filed_elsewhere
         FROM incidents AS i
         LEFT JOIN incident_log AS last ON last.incident = i.id AND last.number = i.steps AND i.state IN ('rejected', 'cancelled', 'merged')
+        LEFT JOIN LATERAL (
+            SELECT c.incident, c.due_at, c.ended_at, c.exempt FROM incident_clocks AS c
+            WHERE c.incident = i.id AND c.clock = 'handle' ORDER BY c.number DESC LIMIT 1) AS k ON i.steps IS NOT NULL
         WHERE i.scope COLLATE "C" >= of_path AND i.scope COLLATE "C" < of_path || '~' AND i.retired_at IS NULL AND NOT i.exercise
           AND i.reported_at < until AND caller_holds(of_path)
     ), counted AS (
@@ -38,10 +43,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
             count(*) FILTER (WHERE c.reported_at >= since AND c.duplicate_of IS NOT NULL) AS duplicates,
             count(*) FILTER (WHERE c.due) AS should_close,
             count(*) FILTER (WHERE c.due AND c.closed_at < until) AS closed,
-            count(*) FILTER (WHERE c.due AND c.closed_at < until AND (c.closed_at <= c.due_at OR c.exempt)) AS closed_in_time,
+            count(*) FILTER (WHERE c.due AND c.closed_at < until AND c.in_time) AS closed_in_time,
             count(*) FILTER (WHERE c.due AND c.urgent) AS urgent_should_close,
             count(*) FILTER (WHERE c.due AND c.urgent AND c.closed_at < until) AS urgent_closed,
-            count(*) FILTER (WHERE c.due AND c.urgent AND c.closed_at < until AND (c.closed_at <= c.due_at OR c.exempt)) AS urgent_closed_in_time,
+            count(*) FILTER (WHERE c.due AND c.urgent AND c.closed_at < until AND c.in_time) AS urgent_closed_in_time,
             count(*) FILTER (WHERE c.closed_at >= since AND c.closed_at < until AND c.rating IS NOT NULL) AS rated,
             count(*) FILTER (WHERE c.closed_at >= since AND c.closed_at < until AND c.rating >= 4) AS satisfied,
             count(*) FILTER (WHERE c.closed_at >= since AND c.closed_at < until AND c.forced) AS forced,
@@ -49,8 +54,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
             count(*) FILTER (WHERE c.ended_at >= since AND c.ended_at < until) AS ended,
             count(*) FILTER (WHERE c.ended_at IS NULL OR c.ended_at >= until) AS open_after
         FROM (
-            SELECT cases.*, cases.due_at >= since AND cases.due_at < until AND cases.state NOT IN ('rejected', 'cancelled', 'merged') AS due,
-                EXISTS (SELECT FROM incident_log AS l WHERE l.incident = cases.id AND l.action = 'exempt') AS exempt
+            SELECT cases.*, cases.due_at >= since AND cases.due_at < until AND cases.state NOT IN ('rejected', 'cancelled', 'merged') AS due
             FROM cases
         ) AS c GROUP BY c.key
     ), stepped AS (
