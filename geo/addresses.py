@@ -349,6 +349,7 @@ NAMED = re.compile(rf"(?P<own>.*?)(?P<number>{NUMBER})(?P<kind>号楼|号院|幢
 DWELLING = re.compile(r"(?:.*[-单元门幢栋])?(?P<room>[A-Z]?\d{1,5}[A-Z]?)(?:室|户|号|房)?")
 
 HEADED = re.compile("(?:详细|家庭|居住|现|现居住?|房屋|房产|所在|事发|服务)?(?:地址|住址)|位置描述|事发位置|门牌号?|房号|户室|ADDRESS(?:TEXT)?")
+STAIRED = re.compile("所在单元|单元(?:号|名称)?|楼道|门洞|DYH?|UNIT")
 AROUND = re.compile("(?:所属|所在)?小区(?:名称?)?|楼盘|COMPOUND")
 
 HOW: Mapping[How, str] = {
@@ -1004,6 +1005,11 @@ def headed(columns: Iterable[str]) -> tuple[str | None, str | None]:
     told = {re.sub(r"[\s_():]+", "", keyed(column)): column for column in columns}
     words = next((column for heading, column in told.items() if HEADED.fullmatch(heading)), None)
     return words, next((column for heading, column in told.items() if AROUND.fullmatch(heading)), None)
+
+
+def staired(columns: Iterable[str]) -> str | None:
+    """Of a file's columns, that which says in which stairwell."""
+    return next((column for column in columns if STAIRED.fullmatch(re.sub(r"[\s_():]+", "", keyed(column)))), None)
 
 
 def searched(connection: sa.Connection, text: str, within: str | None = None) -> Found:

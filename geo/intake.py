@@ -11,7 +11,7 @@ import json
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ import shapely
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from geo import addresses, db, files, matching, members, secrets, sheets, statements
+from geo import addresses, db, files, matching, members, seating, secrets, sheets, statements
 from geo.addresses import Found, Hint, Matcher
 from geo.catalog import RESOURCES
 from geo.crs import Datum
@@ -40,7 +40,7 @@ from geo.placing import Placer, Places, replace
 from geo.resource import PRECISIONS, REASONS, SEAT, Field, Place, Resource
 from geo.staging import Blank, Missing, Staging
 from geo.terminal import said, spoken
-from geo.values import UNQUOTED, Reader, plain
+from geo.values import UNQUOTED, Reader, Understood, plain
 from geo.write import sealed
 
 Told = Callable[[str, int, int | None], None]
@@ -114,7 +114,7 @@ class Report:
             lines.append(said("列:{columns}", columns=told))
         if self.extras:
             lines.append(said("随记录保存的其他列:{columns}", columns="、".join(self.extras)))
-        unread = "列 {column} 有 {count} 行的值不能识别,原样随记录保存"
+        unread = "列 {column} 有 {count} 行的值不能识别,没有收" if self.resource in BARE else "列 {column} 有 {count} 行的值不能识别,原样随记录保存"
         lines += [said(unread, column=column, count=count) for column, count in self.unread.items()]
         cleared = "列 {column} 有 {count} 格写着不收的情况,这些格没有收"
         lines += [said(cleared, column=column, count=count) for column, count in self.refused.items()]
@@ -147,6 +147,8 @@ class Rows:
     examples: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))  # rows that only show how
     ids: list[str | None] = field(default_factory=list)  # of the record that a row is known to be
     versions: pa.Array | None = None  # of that record, as the file was made
+    near: dict[str, str] = field(default_factory=dict)  # the code that a text is a slip of the pen away from
+    texts: dict[str, seating.Texts] = field(default_factory=dict)  # what stands in place of a code, by field: the words for a house
 
     def __len__(self) -> int:
         return len(self.number)
@@ -355,7 +357,15 @@ def recognised(described: "files.Described", order: Order, before: tuple[str, Ma
     if order.into and order.into != noun:
         noun, known = order.into, {}
     called = f"{order.name or order.file.name} {order.layer or ''}"
-    return matching.proposed(described, noun or None, known, called, ordered=wanted, given=without)
+    proposal = matching.proposed(described, noun or None, known, called, ordered=wanted, given=without)
+    told = _housed(RESOURCES[proposal.resource], proposal.columns, _worded(proposal, described)[0]) if proposal.resource else set()
+    return dataclasses.replace(proposal, missing=tuple(name for name in proposal.missing if name not in told))
+
+
+def _housed(resource: Resource, columns: Collection[str], words: str | None) -> set[str]:
+    """What a file need not say: of what lies in a house its building, where a dwelling or an address tells it."""
+    told = words or any(name in columns for name in seating.HEADINGS)
+    return {"building"} if told and resource.place is Place.INHERITS else set()
 
 
 def _worded(proposal: Proposal, described: "files.Described") -> tuple[str | None, str | None]:
@@ -389,7 +399,7 @@ def matched(
     match = {name: found.column for name, found in proposal.columns.items()} | dict(order.columns)
     match = {name: column for name, column in match.items() if column and name not in order.values}
     values = {name: given.value for name, given in proposal.values.items() if name not in match} | dict(order.values)
-    housed = {"building"} if words and resource.place is Place.INHERITS else set()
+    housed = _housed(resource, match, words)
     for declared in resource.writable:
         if declared.required and declared.default is None and declared.name not in {*match, *values, *housed}:
             raise Invalid(
@@ -491,11 +501,14 @@ class Desk:
         self._recognised(rows, batch)
         there = np.array([id is not None for id in rows.ids], bool)
         for declared in self.resource.writable:
+            if declared.name == "building" and self.resource.place is Place.INHERITS:
+                continue  # a dwelling may tell it
             if declared.required and declared.default is None and declared.name in rows.columns:
                 # A record that is there keeps what a blank cell, or a mask, does not say.
                 without = rows.columns[declared.name].is_null().to_numpy(False) & ~there
                 rows.refuse(without, declared.name, Said("缺少{title}", {"title": declared.title}))
         self._worded(rows, batch)
+        self._seated(rows, batch)
         kept = {name: batch.columns[name] for name in self.report.extras}
         if self.resource.name not in BARE:
             kept |= rows.raw
@@ -504,6 +517,9 @@ class Desk:
         self._unique(rows)
         self._drawn(rows)
         hidden = {self.match[f.name] for f in self.resource.writable if (f.secret or f.name_of_person) and f.name in self.match}
+        if self.resource.name in BARE:
+            # Nor are words in place of a code: a name may stand behind an address.
+            hidden |= {self.match[name] for name in rows.texts if name in self.match}
         problems_kept(self.connection, self.report.batch, rows, {n: c for n, c in batch.columns.items() if n not in hidden and n not in self.report.dropped})
         return rows
 
@@ -518,28 +534,21 @@ class Desk:
         return shown
 
     def _worded(self, rows: Rows, batch: "files.Batch") -> None:
-        """What has no place of its own in the file is looked up by its address: a point in the building or compound for what is placed
-        by a point, the building and what is in it for what lies in one."""
-        point = self.resource.place is Place.POINT and self.resource.geometry == "POINT"
-        housed = self.resource.place is Place.INHERITS and "building" not in rows.columns
-        if self.words is None or not (point or housed):
+        """What has no place of its own in the file is looked up by its address: a point in the building or compound."""
+        if self.words is None or self.resource.place is not Place.POINT or self.resource.geometry != "POINT":
             return
         texts = [plain(value) for value in batch.columns[self.words].to_pylist()]
-        wanted = rows.good & np.array([bool(text) for text in texts], bool)
-        if point:
-            wanted &= self._nowhere(rows)
-        at = np.flatnonzero(wanted)
+        at = np.flatnonzero(rows.good & np.array([bool(text) for text in texts], bool) & self._nowhere(rows))
         around = batch.columns[self.around].to_pylist() if self.around else [None] * len(rows)
         hints = [Hint(where=plain(around[row]) or "") for row in at]
-        if len(at):
-            self.matcher = self.matcher or Matcher.ready(self.connection, self.staging.within)
-        told = self.matcher.matched([texts[row] for row in at], hints) if self.matcher else []
+        told = self._ready().matched([texts[row] for row in at], hints) if len(at) else []
         found = dict(zip(at.tolist(), told, strict=True))
         self.report.addressed.update(one.precision or "" for one in told)
-        if point:
-            self._pointed(rows, found, texts)
-        else:
-            self._seated(rows, found, texts)
+        self._pointed(rows, found, texts)
+
+    def _ready(self) -> Matcher:
+        self.matcher = self.matcher or Matcher.ready(self.connection, self.staging.within)
+        return self.matcher
 
     def _nowhere(self, rows: Rows) -> NDArray[np.bool_]:
         """Rows without coordinates. That of a record which is there already stays where it is: it may have been measured."""
@@ -570,23 +579,41 @@ class Desk:
         if found:
             rows.columns["precision"] = pa.array(said, pa.string())
 
-    def _seated(self, rows: Rows, found: Mapping[int, Found], texts: Sequence[str | None]) -> None:
-        for name in ("building", "unit", "dwelling"):
-            if name in {f.name for f in self.resource.writable} and name not in rows.columns:
-                ids = [getattr(found[at], name) if at in found else None for at in range(len(rows))]
-                rows.columns[name] = pa.array([str(id) if id else None for id in ids], pa.string())
-        for at, one in found.items():
-            if one.building is None:
-                self._unfound(rows, at, "building", one, texts[at])
-        title = self.resource["building"].title
-        rows.refuse(rows.columns["building"].is_null().to_numpy(False), "building", Said("缺少{title}", {"title": title}))
+    def _seated(self, rows: Rows, batch: "files.Batch") -> None:
+        """The house of each row, and what it says of its inside: by code, or by the words that stand in its place."""
+        referring = [f.name for f in self.resource.writable if f.name in seating.HEADINGS and f.refers]
+        housed = self.resource.place is Place.INHERITS
+        if not (housed or rows.texts):
+            return
+        if "dwelling" in referring and "unit" not in referring and (stairs := addresses.staired(batch.columns)):
+            rows.texts["unit"] = [plain(value) for value in batch.columns[stairs].to_pylist()]
+        known = {name: rows.columns[name].to_pylist() for name in referring if name in rows.columns}
+        words, around = (None if name is None else [plain(v) for v in batch.columns[name].to_pylist()] for name in (self.words, self.around))
+        says = seating.Sayings(known, rows.texts, rows.near, words if housed else None, around, frozenset(referring), frozenset(self.soft))
+        without = np.array([id is None for id in known.get("building") or [None] * len(rows)], bool) & housed
+        told = np.array([any(texts) for texts in zip(*rows.texts.values(), strict=True)] if rows.texts else [False] * len(rows), bool)
+        done = seating.seated(self.connection, self._ready, says, np.flatnonzero(rows.good & (without | told)).tolist(), len(rows))
+        self.report.addressed.update(done.precisions)
+        for name, count in done.unread.items():
+            self.report.unread[self.match[name]] += count
+        for fault in done.faults:
+            # Of people no words are kept: a name may stand behind the address.
+            shown = "" if self.resource.name in BARE else fault.text[:80]
+            rows.problems.append(Problem(fault.at, fault.field, fault.reason, shown, fault.suggestion))
+            rows.good[fault.at] = False
+        for part in seating.PARTS:
+            if part in referring and (part in rows.columns or any(done.ids[part])):
+                rows.columns[part] = pa.array(done.ids[part], pa.string())
+        if housed:
+            rows.columns.setdefault("building", pa.nulls(len(rows), pa.string()))
+            there = np.array([id is not None for id in rows.ids], bool)
+            title = self.resource["building"].title
+            rows.refuse(rows.columns["building"].is_null().to_numpy(False) & ~there, "building", Said("缺少{title}", {"title": title}))
 
     def _unfound(self, rows: Rows, at: int, name: str, one: Found, text: str | None) -> None:
         """A row whose address leads nowhere is work for a person, who is told why and what it may be."""
-        # Of people no words are kept: a name may stand behind the address.
-        shown = "" if self.resource.name in BARE or text is None else text[:80]
         likely = "、".join(candidate.title for candidate in one.candidates[:3])
-        rows.problems.append(Problem(at, name, one.because[0], shown, likely))
+        rows.problems.append(Problem(at, name, one.because[0], (text or "")[:80], likely))
         rows.good[at] = False
 
     def placed(self, rows: Rows, placer: Placer | None) -> Places | None:
@@ -752,7 +779,14 @@ class Desk:
         understood = reader.read(distinct)
         self.report.taken |= {str(why): None for why in understood.because}
         indices = encoded.indices
-        if understood.wrong and declared.name in self.soft:
+        if declared.refers == "compounds" and understood.wrong:
+            self._compounds(distinct, understood)
+        if understood.wrong and self._worth_words(declared):
+            texts = [(plain(value) or "").replace("\0", "") if at in understood.wrong else None for at, value in enumerate(distinct)]
+            rows.texts[declared.name] = pa.array(texts, pa.string()).take(indices).to_pylist()
+            rows.near |= {texts[at] or "": near for at, near in understood.suggestions.items()}
+            self.report.taken[str(Said("“{title}”一列写的不是编码的,按地址查找", {"title": declared.title}))] = None
+        elif understood.wrong and declared.name in self.soft:
             odd = pc.is_in(indices, pa.array(list(understood.wrong), indices.type))
             name = self.match[declared.name]
             rows.raw[name] = pc.if_else(odd, pc.cast(column, pa.string()), pa.scalar(None, pa.string()))
@@ -767,6 +801,20 @@ class Desk:
         if not understood.values:
             return pa.nulls(len(column), pa.string())
         return pa.array(understood.values, pa.string()).take(indices)
+
+    def _compounds(self, distinct: Sequence[object], understood: Understood) -> None:
+        """What is neither code nor name of a compound may be its alias, or an address in it."""
+        asked = [*understood.wrong]
+        for at, one in zip(asked, self._ready().matched([plain(distinct[at]) for at in asked]), strict=True):
+            if one.precision and one.compound:
+                understood.values[at] = str(one.compound)
+                del understood.wrong[at]
+            elif one.candidates:
+                understood.suggestions.setdefault(at, "、".join(candidate.title for candidate in one.candidates[:3]))
+
+    def _worth_words(self, declared: Field) -> bool:
+        """Whether what is no code under this heading may be the words for a house."""
+        return declared.name in seating.PARTS or (declared.name == "household" and declared.name in self.soft)
 
     def _known(self, declared: Field) -> dict[str, str | None] | None:
         """What may be written for a listed or referring field; None for any other."""
@@ -801,7 +849,8 @@ class Desk:
                 sure[code] = target if sure.get(code, target) == target else None
             if name:
                 names[name] = target if names.get(name, target) == target else None
-        return names | sure
+        # A room or stairwell is one only in its house, and a house in the compound that another column names.
+        return sure if declared.name in ("unit", "dwelling") or (declared.name == "building" and self.around) else names | sure
 
     def _unique(self, rows: Rows) -> None:
         """A key that a row before it has in the same file takes the later row out."""

@@ -33,8 +33,24 @@ SELECT EXISTS (
         SELECT FROM areas AS a WHERE a.level = l.level AND a.batch IS DISTINCT FROM CAST(:batch AS uuid) AND a.geom IS NOT NULL));
 
 -- places_in_houses --
--- Scope and placement of rows that lie in houses, in their order.
+-- Scope and placement of rows that lie in houses, in their order; of neither, where a record that is there keeps its house.
 SELECT q.scope, q.placement
 FROM unnest(CAST(:building AS uuid[]), CAST(:unit AS uuid[]), CAST(:floor AS integer[]), CAST(:dwelling AS uuid[]), CAST(:household AS uuid[]))
-    WITH ORDINALITY AS s (building, unit, floor, dwelling, household, n), place_in_house(s.building, s.unit, s.floor, s.dwelling, s.household) AS q
+    WITH ORDINALITY AS s (building, unit, floor, dwelling, household, n)
+LEFT JOIN LATERAL place_in_house(s.building, s.unit, s.floor, s.dwelling, s.household) AS q ON true
 ORDER BY n;
+
+-- houses_implied --
+-- The house, and of a dwelling the stairwell, that a code of something in it tells.
+SELECT id::text, building::text, unit::text FROM (
+    SELECT id, building, NULL::uuid AS unit FROM units WHERE id = ANY (CAST(:unit AS uuid[]))
+    UNION ALL SELECT id, building, unit FROM dwellings WHERE id = ANY (CAST(:dwelling AS uuid[]))
+    UNION ALL SELECT id, building, NULL FROM households WHERE id = ANY (CAST(:household AS uuid[]))) AS told;
+
+-- units_named --
+SELECT id::text, building::text, NULL::text AS unit, name FROM units
+WHERE building = ANY (CAST(:houses AS uuid[])) AND name = ANY (CAST(:names AS text[])) AND retired_at IS NULL;
+
+-- dwellings_named --
+SELECT id::text, building::text, unit::text, name FROM dwellings
+WHERE building = ANY (CAST(:houses AS uuid[])) AND name = ANY (CAST(:names AS text[])) AND retired_at IS NULL;
