@@ -27,6 +27,7 @@ from geo.cluster import ADMIN, DATABASE, Address, Cluster, reached
 from geo.db import Caller
 from geo.errors import Forbidden, GeoError, NotFound
 from geo.language import translated
+from geo.layers import Kind, Seer
 from geo.secrets import SUITES
 from geo.staging import Blank, Missing
 from geo.terminal import said, spoken
@@ -212,16 +213,26 @@ def load(
     header: Annotated[str | None, typer.Option(help="which rows are the heading: 2, 2-3, 0 for none")] = None,
     blank: Annotated[Blank, typer.Option(help="a blank cell keeps what is there, or clears it")] = "keep",
     missing: Annotated[Missing, typer.Option(help="records that the file no longer names stay, or are retired")] = "keep",
+    as_layer: Annotated[str, typer.Option(help="a title: the file becomes a layer of its own, whatever resource it may fit")] = "",
+    edition_of: Annotated[UUID | None, typer.Option(help="the layer whose next edition the file is")] = None,
+    audience: Annotated[Seer, typer.Option(help="of a new layer: who is shown it")] = "workers",
+    color: Annotated[str | None, typer.Option(help="of a new layer: #RRGGBB")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="of a file of several kinds, what the layer holds")] = None,
+    area: Annotated[str | None, typer.Option(help="of a new layer: the path of the area it is for; without it, the town")] = None,
 ) -> None:
     """Load a file into a resource: matched, checked, placed, stored, with a report of every row. Of a record that is there, by its
-    code, what differs is changed."""
-    from geo import intake
+    code, what differs is changed. What is of no resource becomes a layer of its own, or the next edition of one."""
+    from geo import intake, layering
 
     order = intake.Order(
         file, into, _pairs(map), _pairs(set), crs=crs, datum=datum, encoding=encoding, layer=layer, header=header, blank=blank, missing=missing,
     )
     with engine("jingwei_loader") as made, _progress(str(file.name)) as told:
-        report = intake.load(made, order, keys.field_key(settings().home), settings().home / "cache", told)
+        if as_layer or edition_of:
+            wish = layering.Wish(str(edition_of) if edition_of else None, as_layer, audience=audience, color=color, kind=kind, scope=area)
+            report = layering.load(made, order, wish, told)
+        else:
+            report = intake.load(made, order, keys.field_key(settings().home), settings().home / "cache", told)
     _print(report)
 
 

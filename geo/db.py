@@ -217,6 +217,7 @@ SENTENCES = {
     "instance_trail_begun_check": "留痕已经开始,校验算法不能再换。",
     "instance_trail_days_check": "留痕至少保存 183 天,不能设得更短。",
     "batches_undo_check": "这一批里有的行后来被人改过,不能整批撤回。",
+    "layers_cleared_check": "这个图层的前一版已经按期清除,不能再撤回到它。",
     "destructions_final_check": "这一条已按规定销毁,不能再加回来。",
     "activations_use_check": "为应急收集的信息只能用于这次应急,不能转作他用。确需另行登记的,请重新征得同意后新建。",
     "activations_over_check": "这次应急响应已经终止,不能再为它收集信息。",

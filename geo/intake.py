@@ -98,19 +98,20 @@ class Report:
     examples: int = 0  # rows of a template that only show how
     refused: Counter[str] = field(default_factory=Counter)  # cells of a column that told what is taken in from nobody
     addressed: Counter[str] = field(default_factory=Counter)  # by precision, '' for no match
+    activations: dict[str, None] = field(default_factory=dict)  # the emergencies for which any row was gathered
     taken: dict[str, None] = field(default_factory=dict)  # what was taken for granted of values, in its order
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         # Reasons and notes are kept with the load as they are: those with a name or number in them stay Chinese.
         say = partial(translated, language=spoken())
-        noun = RESOURCES[self.resource]
+        title = RESOURCES[self.resource].title if self.resource in RESOURCES else "自有图层"
         head = "{source} → {noun}:读入 {read} 行,入库 {stored} 行,待办 {unstored} 行。批次 {batch}"
-        lines = [said(head, **vars(self) | {"noun": say(noun.title)})]
+        lines = [said(head, **vars(self) | {"noun": say(title)})]
         if self.changed or self.unchanged:
             lines.append(said("其中 {changed} 行改动已有记录;另有 {unchanged} 行与已有记录相同", changed=self.changed, unchanged=self.unchanged))
         if self.matched:
-            told = "、".join(f"{column} → {say(noun[name].title)}" for name, column in self.matched.items())
+            told = "、".join(f"{column} → {say(RESOURCES[self.resource][name].title)}" for name, column in self.matched.items())
             lines.append(said("列:{columns}", columns=told))
         if self.extras:
             lines.append(said("随记录保存的其他列:{columns}", columns="、".join(self.extras)))
@@ -200,17 +201,22 @@ def load(engine: sa.Engine, order: Order, key: FieldKey, cache: Path | None = No
     then nothing is stored.
     """
 
+    with db.translated(), engine.begin() as connection:
+        staging, report = staged(connection, order, key, cache, told, seen=sure(order))
+        settled(connection, staging, report, order.missing)
+        staging.dropped()
+    return report
+
+
+def sure(order: Order) -> Seen:
+    """That positions are shifted is concluded: who loads at the terminal says so, or says what they are."""
+
     def seen(described: "files.Described", _: Proposal) -> None:
-        # That positions are shifted is concluded: who loads says so, or says what they are.
         shifted = next((one for one in described.evidence if one.confirm and one.aspect == "datum" and Datum(one.value).shifted), None)
         if shifted is not None and order.datum is None:
             raise Invalid("坐标像是偏移过的({why}),请用 --datum 确认。", why=str(shifted), option="--datum", choices=list(shifted.choices))
 
-    with db.translated(), engine.begin() as connection:
-        staging, report = staged(connection, order, key, cache, told, seen=seen)
-        settled(connection, staging, report, order.missing)
-        staging.dropped()
-    return report
+    return seen
 
 
 def staged(
@@ -453,6 +459,7 @@ class Desk:
             lock = "pg_advisory_xact_lock" + ("" if resource.name == "units" else "_shared")
             connection.execute(sa.text(f"SELECT {lock}(hashtext('houses'))"))
         self.seen: set[str] = set()
+        self.met: set[str] = set()  # the records that rows before were
 
     def _recognised(self, rows: Rows, batch: "files.Batch") -> None:
         """Which records rows are: by the number that an export gave them, else by the key. What is secret in a row is sealed for that
@@ -498,6 +505,8 @@ class Desk:
                 if len(one) and one[0].as_py() is None:
                     raise Invalid("--set {field} 的值不能用。", field=declared.name, value=self.values[declared.name])
                 rows.columns[declared.name] = _repeated(one, len(rows))
+        if "activation" in rows.columns:
+            self.report.activations |= dict.fromkeys(rows.columns["activation"].drop_null().unique().to_pylist())
         self._recognised(rows, batch)
         there = np.array([id is not None for id in rows.ids], bool)
         for declared in self.resource.writable:
@@ -853,16 +862,13 @@ class Desk:
         return sure if declared.name in ("unit", "dwelling") or (declared.name == "building" and self.around) else names | sure
 
     def _unique(self, rows: Rows) -> None:
-        """A key that a row before it has in the same file takes the later row out."""
+        """A key that a row before it has in the same file takes the later row out; and so does a record that both are."""
         key = self.resource.key[0] if self.resource.key else None
-        if key is None or key not in rows.columns:
-            return
-        twice = np.zeros(len(rows), bool)
-        for at, text in enumerate(rows.columns[key].to_pylist()):
-            if text is not None and rows.good[at]:
-                twice[at] = text in self.seen
-                self.seen.add(text)
-        rows.refuse(twice, key, Said("{title}在文件里不止一行", {"title": self.resource[key].title}))
+        if key is not None and key in rows.columns:
+            twice = _twice(rows.columns[key].to_pylist(), rows.good, self.seen)
+            rows.refuse(twice, key, Said("{title}在文件里不止一行", {"title": self.resource[key].title}))
+        if any(rows.ids):
+            rows.refuse(_twice(rows.ids, rows.good, self.met), sheets.ID, Said("{title}在文件里不止一行", {"title": sheets.ID}))
 
     def _drawn(self, rows: Rows) -> None:
         """Only a shape of the right kind, on the globe, goes on."""
@@ -871,7 +877,7 @@ class Desk:
             return
         needed = self.resource.geometry_required
         if rows.shapes is None and rows.lon is None:
-            if needed:
+            if needed and not any(rows.ids):
                 raise Invalid("文件里没有坐标。", way_out="请提供经纬度列、WKT 列或空间格式的文件。")
             rows.shapes = np.full(len(rows), None, object)
         if rows.shapes is None:
@@ -888,7 +894,8 @@ class Desk:
             wrong = ~missing & shapely.is_missing(rows.shapes)
             rows.refuse(wrong, "geometry", Said("几何类型不对"))
         if needed:
-            rows.refuse(missing, "geometry", Said("没有坐标"))
+            # A record that is there stays where it is.
+            rows.refuse(missing & np.array([id is None for id in rows.ids], bool), "geometry", Said("没有坐标"))
 
     def _sealed(self, declared: Field, column: pa.Array, ids: Sequence[str]) -> dict[str, pa.Array]:
         told = [
@@ -970,6 +977,16 @@ def _shown(value: object) -> str | None:
 def _hex(value: object) -> object:
     """Bytes in the text that COPY reads; anything else as it is."""
     return f"\\x{value.hex()}" if isinstance(value, bytes) else value
+
+
+def _twice(names: Sequence[str | None], good: NDArray[np.bool_], seen: set[str]) -> NDArray[np.bool_]:
+    """Which of the good rows are called as one before them; `seen` goes on from batch to batch."""
+    twice = np.zeros(len(names), bool)
+    for at, name in enumerate(names):
+        if name is not None and good[at]:
+            twice[at] = name in seen
+            seen.add(name)
+    return twice
 
 
 def _only(at: int, count: int) -> NDArray[np.bool_]:

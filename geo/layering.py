@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import shapely
 import sqlalchemy as sa
 
-from geo import files, intake, matching, statements
+from geo import db, files, intake, matching, statements
 from geo.errors import Conflict, Forbidden, Invalid, NotFound
 from geo.intake import Order, Report, Rows, Seen, Told
 from geo.language import Said
@@ -117,6 +117,16 @@ class Edition(Table):
             f"SELECT ST_XMin(e), ST_YMin(e), ST_XMax(e), ST_YMax(e) FROM (SELECT ST_Extent(geom) AS e FROM {self.table}) AS q WHERE e IS NOT NULL"
         ).one_or_none()
         return None if box is None else (box[0], box[1], box[2], box[3])
+
+
+def load(engine: sa.Engine, order: Order, wish: Wish, told: Told = lambda *_: None) -> Report:
+    """Load a file as a layer through `engine` (the loader's login), as `intake.load` does into a noun. The layer has the id of the batch."""
+    with db.translated(), engine.begin() as connection:
+        edition, report = staged(connection, order, wish, told, uuid4(), ("",), intake.sure(order))
+        settled(connection, edition, wish, edition.told["version"], report)
+        report.unchanged, report.unstored = edition.counts().unchanged, edition.refused()
+        edition.dropped()
+    return report
 
 
 def staged(

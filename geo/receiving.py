@@ -24,6 +24,8 @@ from geo.values import plain
 
 # Days for which a batch can be taken back with its file still there; then the file is destroyed.
 KEPT_DAYS = 7
+# Editions of a layer before the one that is shown that stay, however old; of those before and of those taken back, for so long.
+EDITIONS, EDITION_DAYS = 2, 30
 SAMPLES = 5  # values of a column that its sender is shown
 
 
@@ -76,7 +78,7 @@ class Working:
         found |= {
             "matched": report.matched, "unread": report.unread, "taken": list(report.taken), "placing": report.placing,
             "read": report.read, "bounds": bounds,
-            "addressed": report.addressed, "cleared": report.refused,
+            "addressed": report.addressed, "cleared": report.refused, "activations": list(report.activations),
         }
         self._moved(id, "ready", noun=report.resource, told=found, counts=asdict(counts))
 
@@ -159,6 +161,9 @@ class Working:
                 file_of(self.home, one).unlink(missing_ok=True)
                 gone += 1
             statements.run(connection, "uploads_forgotten", ids=over)
+            # What could not be stored was gathered for it too, and is kept longer than a file.
+            statements.run(connection, "emergencies_over")
+            statements.run(connection, "editions_cleared", kept=EDITIONS, days=EDITION_DAYS)
             over += statements.run(connection, "partials_over").scalars().all() if id is None else []
             known = {str(found) for found in statements.run(connection, "uploads_kept").scalars()}
         # A file whose request did not end well belongs to nothing.

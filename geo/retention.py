@@ -105,7 +105,8 @@ TRACES = (
         "area_members",
         first="DELETE FROM area_members WHERE (of_noun = 'buildings' AND building = ANY (gone)) OR (of_noun = 'units' AND unit = ANY (gone))",
     ),
-    # Files are destroyed days after they came, with what was staged of them (`geo.receiving`); what is told of one quotes no row.
+    # Files are destroyed days after they came, with what was staged of them, and at once when the review of an emergency is over for
+    # which a row of theirs was gathered (`geo.receiving`); what is told of one quotes no row.
     Trace("uploads"),
     # By batch, not by row: `problems_struck`.
     Trace("load_problems"),
@@ -131,7 +132,7 @@ UNTOUCHED = {
     "mappings": "headings of sheets",
     "partial_uploads": "names of files",
     "layers": "titles, and headings of sheets",
-    "layer_features": "of things: a column that looks personal is left out before anything is staged",
+    "layer_features": "of things: a column that looks personal is left out before anything is staged; old editions are cleared away",
     "tallies": "counts",
     "tally_changes": "counts",
     "layer_versions": "names of layers",

@@ -68,7 +68,7 @@ CALLED = {
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
         "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "place_in_house", "replace_in_houses",
         "members_written", "area_derived", "stated_now", "batch_undone", "batch_touched",
-        "names_addressed", "aliases_addressed", "address_aliased",
+        "names_addressed", "aliases_addressed", "address_aliased", "editions_cleared",
     ),
     "jingwei_web": (
         "relayed", "clock_struck", "tallies_folded", "moment_told", "retention_due", "retention_stretch", "retention_awaited",

@@ -553,7 +553,7 @@ LAYERS = sa.Table(
     # A later file takes the place of the one before it, which stays: taking the later one back is a change of this column.
     sa.Column("edition", pg.UUID(), sa.ForeignKey("batches.id"), nullable=False, index=True, comment="the batch that is shown"),
     sa.Column("batch", pg.UUID(), sa.ForeignKey("batches.id"), index=True, comment="the batch that made it"),
-    sa.Column("account", pg.UUID(), sa.ForeignKey("accounts.id"), nullable=False, index=True),
+    sa.Column("account", pg.UUID(), sa.ForeignKey("accounts.id"), index=True, comment="none of one loaded at the terminal"),
     sa.Column("at", Moment, nullable=False, server_default=NOW),
     sa.Column("retired_at", Moment),
     sa.CheckConstraint("version >= 1", name="version"),

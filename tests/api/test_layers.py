@@ -8,7 +8,9 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from geo import db, layers
+from geo import db, layering, layers
+from geo.intake import Order
+from geo.layering import Wish
 from geo.receiving import Working
 from tests import town
 from tests.access.answers import layers as decoded
@@ -276,3 +278,56 @@ def test_a_tile_or_layer_that_is_none(live_client, senders):
     assert live_client.get("/layers/00000000-0000-7000-8000-0000000000aa").status_code == 404
     assert live_client.get("/identify?lon=1&lat=1&own=x").status_code == 400
     assert live_client.get("/?f=html&layers=x").status_code == 400
+
+
+def test_what_it_is_called_keeps_no_file_from_being_taken_back(live_client, senders):
+    id = senders.layer(wells("1,3,a"), {"title": "水井", "audience": "public"})
+    later = senders.sent(wells("1,4,a"), {"id": id})
+    senders.step(later, "apply")
+    assert live_client.patch(f"/layers/{id}", json={"title": "井", "color": "#aa0000", "audience": "public"}, headers=LEADER).status_code == 200
+    assert senders.step(later, "undo")["state"] == "undone", senders.told(later)
+    (layer,) = live_client.get("/layers").json()["layers"]
+    assert (layer["title"], layer["color"], layer["rows"]) == ("井", "#AA0000", 1)
+    # Nor does the name keep the layer; an edition that stands on it does.
+    another = senders.layer(wells("1,5,a"), {"id": id})
+    assert senders.step(id, "undo")["state"] == "applied"
+    assert senders.step(another, "undo")["state"] == "undone" and senders.step(id, "undo")["state"] == "undone"
+    assert listed(live_client) == []
+
+
+def test_old_editions_are_cleared_away(live_client, live_engine, senders):
+    id = senders.layer(wells("1,0,a"), {"title": "水井", "audience": "public"})
+    editions = [id] + [senders.layer(wells(f"1,{n},a"), {"id": id}) for n in range(1, 5)]
+    back = senders.layer(wells("1,9,a"), {"id": id})
+    senders.step(back, "undo")
+
+    def kept():
+        senders.working.clear()
+        with live_engine.connect() as connection:
+            there = {str(one) for one in connection.execute(sa.text("SELECT DISTINCT edition FROM layer_features")).scalars()}
+        return [edition in there for edition in [*editions, back]]
+
+    assert kept() == [True] * 6
+    with live_engine.begin() as connection:
+        connection.execute(sa.text("UPDATE changes SET at = at - interval '31 days' WHERE noun = 'layers'"))
+    # The one that is shown, and two before it.
+    assert kept() == [False, False, True, True, True, False]
+    assert [senders.step(edition, "undo")["state"] for edition in editions[:2:-1]] == ["undone", "undone"]
+    assert senders.step(editions[2], "undo")["state"] == "applied" and "已经按期清除" in senders.told(editions[2])["refusal"]["sentence"]
+    assert live_client.get(f"/layers/{id}/items").json()["features"][0]["properties"]["水深"] == 2
+
+
+def test_the_terminal_makes_one_too(live, live_client, live_engine, tmp_path):
+    loader = db.engine(live.url("jingwei_loader"), pool=1)
+    (tmp_path / "水井.csv").write_bytes(wells("1,3,a", "2,,b"))
+    order = Order(tmp_path / "水井.csv", "", datum="cgcs2000")
+    report = layering.load(loader, order, Wish(title="水井", audience="public"))
+    assert report.stored == 2 and "自有图层" in str(report)
+    (layer,) = live_client.get("/layers").json()["layers"]
+    assert (layer["id"], layer["scope"], layer["title"]) == (str(report.batch), town.PREFIX, "水井")
+    (tmp_path / "水井.csv").write_bytes(wells("1,3,a"))
+    assert layering.load(loader, order, Wish(id=layer["id"])).unchanged == 1
+    assert live_client.get("/layers").json()["layers"][0]["rows"] == 1
+    with live_engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'")).scalar_one() == 0
+    loader.dispose()

@@ -1,5 +1,6 @@
 """Files on their way in: from the form to the noun and back, by who may and nobody else."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -108,6 +109,9 @@ def test_a_file_is_sent_read_looked_at_written_and_taken_back(live_client, live_
     working.undo(second)
     assert told(live_client, second)["state"] == "undone", told(live_client, second)
     assert rows(live_engine, living) == [("F1", 10), ("F2", 20)]
+    live_client.post(f"/uploads/{id}/undo")
+    working.undo(id)
+    assert told(live_client, id)["state"] == "undone" and rows(live_engine, living) == []
 
 
 def test_the_same_file_under_one_key_is_one_upload(live_client, box):
@@ -287,3 +291,46 @@ def test_an_edited_export_finds_its_records_and_a_mask_replaces_nothing(live_cli
     id = send(live_client, edited.replace("甲号店", "乙店").encode(), "单位.csv", "organisations").json()["id"]
     working.read(id)
     assert told(live_client, id)["counts"]["conflict"] == 1
+
+
+def test_a_record_that_two_rows_name_is_told(live_client, live_engine, working, box):
+    id = send(live_client, sheet(box, "甲店,F1,hospital,10")).json()["id"]
+    working.read(id)
+    live_client.post(f"/uploads/{id}/apply", json={})
+    working.apply(id)
+    ((record,),) = rows(live_engine, "SELECT id FROM facilities WHERE code = 'F1'")
+    edited = f"记录编号,名称,编码,类别,经度,纬度\n{record},甲,,hospital,,\n{record},乙,,hospital,,\n,丙,F1,hospital,,\n"
+    id = send(live_client, edited.encode()).json()["id"]
+    working.read(id)
+    found = ask(live_client, f"/uploads/{id}/problems")["problems"]
+    assert [(one["row"], one["field"], one["reason"]) for one in found] == [(n, "记录编号", "{title}在文件里不止一行") for n in (2, 3)]
+    assert told(live_client, id)["counts"]["changed"] == 1
+
+
+def test_what_was_sent_for_an_emergency_goes_with_it(live_client, live_engine, working):
+    with live_engine.begin() as connection:
+        flood, other = (town.add(connection, "activations", code=code, opened_at=datetime.now(UTC)) for code in ("XY1", "XY2"))
+        house = town.add(connection, "buildings", code="LD1")
+        code = connection.execute(sa.text("SELECT code FROM buildings WHERE id = :id"), {"id": house}).scalar_one()
+
+    def sent(activation):
+        content = f"姓名,登记号,楼栋编码,响应编号\n某甲,P{activation},{code},{activation}\n某乙,Q{activation},没有这栋,{activation}\n"
+        id = send(live_client, content.encode(), "居民.csv", "residents").json()["id"]
+        working.read(id)
+        return id
+
+    gone, stays = sent("XY1"), sent("XY2")
+    assert told(live_client, gone)["state"] == "ready", told(live_client, gone)
+    staged = "SELECT replace(tablename, 'u_', '')::uuid FROM pg_tables WHERE schemaname = 'staging'"
+    assert {str(one) for (one,) in rows(live_engine, staged)} == {gone, stays}
+    with live_engine.begin() as connection:
+        connection.execute(sa.text("UPDATE activations SET closed_at = now() WHERE id = :id"), {"id": flood})
+    # Under review nothing goes.
+    assert working.clear() == 0
+    with live_engine.begin() as connection:
+        connection.execute(sa.text("UPDATE activations SET review_until = now() WHERE id = :id"), {"id": flood})
+    assert working.clear() == 1
+    assert {str(one) for (one,) in rows(live_engine, staged)} == {stays} and not file_of(live_client.app.state.home, gone).exists()
+    assert {str(one) for (one,) in rows(live_engine, "SELECT DISTINCT batch FROM load_problems")} == {stays}
+    assert (told(live_client, gone)["state"], told(live_client, stays)["state"]) == ("failed", "ready")
+    assert file_of(live_client.app.state.home, stays).exists() and other

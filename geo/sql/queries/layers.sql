@@ -32,8 +32,11 @@ SELECT CASE WHEN CAST(:wished AS text) IS NULL THEN instance_prefix() ELSE (SELE
 
 -- layer_made --
 INSERT INTO layers (id, scope, title, about, kind, audience, color, opacity, columns, rows, edition, batch, account)
-SELECT u.id, :scope, :title, :about, :kind, :audience, :color, :opacity, CAST(:columns AS jsonb), :rows, u.id, u.id, u.account
-FROM uploads AS u WHERE u.id = CAST(:batch AS uuid);
+SELECT b.id, :scope, :title, :about, :kind, :audience, :color, :opacity, CAST(:columns AS jsonb), :rows, b.id, b.id, u.account
+FROM batches AS b LEFT JOIN uploads AS u ON u.id = b.id WHERE b.id = CAST(:batch AS uuid);
+
+-- editions_cleared --
+SELECT editions_cleared(:kept, :days);
 
 -- layer_moved --
 -- To its next edition, while it is as it was compared with.

@@ -53,11 +53,19 @@ SELECT EXISTS (
     SELECT FROM appointments WHERE id = CAST(:appointment AS uuid) AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now()));
 
 -- uploads_over --
--- Those whose file nobody needs any more: given up or refused, or written and past the days in which they may be taken back.
-SELECT id FROM uploads
+-- Those whose file nobody needs any more: given up or refused, or written and past the days in which they may be taken back;
+-- and those with a row that was gathered for an emergency whose review is over, however far they have got.
+SELECT id FROM uploads AS u
 WHERE file_key_cipher IS NOT NULL AND CASE WHEN CAST(:id AS uuid) IS NULL
-    THEN state IN ('failed', 'undone') OR moved_at < now() - make_interval(days => :days) ELSE id = CAST(:id AS uuid) END
+    THEN state IN ('failed', 'undone') OR moved_at < now() - make_interval(days => :days)
+      OR EXISTS (SELECT FROM activations AS a WHERE a.review_until <= now() AND u.told -> 'activations' ? a.id::text)
+    ELSE id = CAST(:id AS uuid) END
     AND state NOT IN ('queued', 'reading', 'applying');
+
+-- emergencies_over --
+-- Rows of a file that could not be stored go with the emergency that one of its rows was gathered for, as stored rows do.
+DELETE FROM load_problems WHERE batch IN (
+    SELECT u.id FROM uploads AS u JOIN activations AS a ON a.review_until <= now() AND u.told -> 'activations' ? a.id::text);
 
 -- uploads_kept --
 -- Whose files are still needed.

@@ -44,6 +44,11 @@ BEGIN
         FROM changes AS c WHERE c.noun = %1$L AND c.batch = $1 AND c.feature = t.id AND c.operation IN (''change'', ''retire'', ''place'')',
         of_noun, columns, values) USING taken;
     GET DIAGNOSTICS touched = ROW_COUNT;
+    IF of_noun = 'layers' AND EXISTS (
+        SELECT FROM layers AS l WHERE l.id IN (SELECT c.feature FROM changes AS c WHERE c.noun = 'layers' AND c.batch = taken)
+          AND NOT EXISTS (SELECT FROM layer_features AS f WHERE f.edition = l.edition)) THEN
+        RAISE check_violation USING MESSAGE = 'the edition before is gone', CONSTRAINT = 'layers_cleared_check', TABLE = 'layers';
+    END IF;
     EXECUTE format('UPDATE %I SET retired_at = now() WHERE batch = $1 AND retired_at IS NULL', of_noun) USING taken;
     GET DIAGNOSTICS added = ROW_COUNT;
     UPDATE batches SET undone_at = now() WHERE id = taken;
@@ -60,11 +65,17 @@ BEGIN
 END
 $$;
 
--- The rows of a batch that somebody changed after it: those keep it from being taken back.
+-- The rows of a batch that somebody changed after it: those keep it from being taken back. What another batch changed and its
+-- being taken back changed again is as it was.
 CREATE OR REPLACE FUNCTION batch_touched(of_noun text, taken uuid) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     SELECT DISTINCT c.feature FROM changes AS c
     WHERE c.noun = of_noun AND c.operation IN ('change', 'retire', 'restore') AND c.batch IS DISTINCT FROM taken
+      AND NOT EXISTS (SELECT FROM batches AS b WHERE b.id = c.batch AND b.undone_at IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM changes AS w WHERE w.xid = c.xid AND w.feature IS NULL AND w.operation = 'undo')
+      -- What a layer is called and looks like is nothing that its file said, and stays as it now is.
+      AND NOT (of_noun = 'layers' AND c.operation = 'change'
+               AND c.patch - ARRAY['title', 'about', 'audience', 'color', 'opacity', 'version'] = '{}')
       AND (c.feature IN (SELECT feature_of_batch(of_noun, taken))
            OR EXISTS (SELECT FROM changes AS own WHERE own.batch = taken AND own.feature = c.feature AND own.noun = of_noun AND own.id < c.id))
 $$;

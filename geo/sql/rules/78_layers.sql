@@ -45,6 +45,29 @@ BEGIN
 END
 $$;
 
+-- Clear away what no layer has shown for so many days, but for the last few editions before the one that is shown: so many may
+-- still be taken back. One that was taken back is shown never again. Returns how many things were on them.
+CREATE OR REPLACE FUNCTION editions_cleared(kept integer, days integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    gone integer;
+BEGIN
+    WITH former AS (
+        SELECT c.feature AS layer, (c.patch ->> 'edition')::uuid AS edition, max(c.at) AS since
+        FROM changes AS c JOIN layers AS l ON l.id = c.feature
+        WHERE c.noun = 'layers' AND c.patch ? 'edition' AND l.edition <> (c.patch ->> 'edition')::uuid GROUP BY 1, 2
+    ), ranked AS (
+        SELECT f.edition, f.since, b.undone_at IS NOT NULL AS undone,
+            row_number() OVER (PARTITION BY f.layer, b.undone_at IS NULL ORDER BY f.since DESC, f.edition DESC) AS n
+        FROM former AS f JOIN batches AS b ON b.id = f.edition
+    )
+    DELETE FROM layer_features AS f USING ranked AS r
+    WHERE f.edition = r.edition AND (r.undone OR r.n > kept) AND r.since < now() - make_interval(days => days);
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone;
+END
+$$;
+
 -- As of any noun: versions count up, and the journal keeps what was there, by which a batch is taken back.
 CREATE OR REPLACE TRIGGER c_versioned BEFORE UPDATE ON layers FOR EACH ROW EXECUTE FUNCTION row_versioned();
 CREATE OR REPLACE TRIGGER z_changed AFTER UPDATE OR DELETE ON layers FOR EACH ROW EXECUTE FUNCTION row_journalled();
