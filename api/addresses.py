@@ -3,13 +3,16 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Spec
 
-from api import models
+from api import alias_pages, models
 from api.collections import PROBLEM
-from api.deps import Connection, LanguageNow, able, strict
+from api.deps import CallerNow, Connection, LanguageNow, able, strict
+from api.pages import wants_html
 from geo import addresses
 from geo.addresses import Candidate, Found, Hint, Matcher
 from geo.language import translated
@@ -61,11 +64,19 @@ def addressed(
     }
 
 
-@routes.get("/addresses/aliases", summary="What people have said that addresses mean", dependencies=[able("write"), strict()])
-def aliases(connection: Connection, answer: Response) -> dict[str, Any]:
+@routes.get(
+    "/addresses/aliases", summary="What people have said that addresses mean", dependencies=[able("write"), strict("q", "text", "source", "upload")],
+)
+def aliases(
+    request: Request, connection: Connection, who: CallerNow, language: LanguageNow,
+    q: Annotated[models.Text, Query(max_length=100, description="only those in which this occurs")] = "",
+    f: Literal["html", "json"] | None = None,
+) -> Response:
     """In the areas that the caller answers for."""
-    answer.headers.update(PRIVATE)
-    return {"aliases": [dict(row) for row in addresses.aliases(connection)]}
+    if wants_html(request, f):
+        return alias_pages.aliases_page(request, connection, who, language)
+    found = [dict(row) for row in addresses.aliases(connection) if q in row["text"]]
+    return JSONResponse(jsonable_encoder({"aliases": found}), headers=PRIVATE)
 
 
 @routes.post("/addresses/aliases", status_code=201, summary="Say what an address means", dependencies=[able("write"), strict()])

@@ -12,6 +12,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import (
     addresses,
+    alias_pages,
     collections,
     control,
     desk,
@@ -85,6 +86,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(oidc.routes)
     app.include_router(locating.routes)
     app.include_router(addresses.routes)
+    app.include_router(alias_pages.routes)
     app.include_router(control.routes)
     app.include_router(topology.routes)
     app.include_router(redrawing.routes)

@@ -19,6 +19,7 @@ ENTRIES = (
     Entry("/account", "我的账号"),
     Entry("/accounts", "账号管理", ("accounts", "appoint")),
     Entry("/uploads", "上传数据", ("load",)),
+    Entry("/addresses/aliases", "地址别名", ("write",)),
     Entry("/exports", "导出", ("export", "approve")),
     Entry("/templates", "填报模板"),
     Entry("/unmaskings", "查看明文的复核", ("approve", "audit")),

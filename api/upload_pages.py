@@ -24,7 +24,7 @@ from api import pages
 from api.deps import CallerNow, Connection, LanguageNow, able, strict
 from api.forms import Form, Text, Trouble, tried, trouble
 from api.ways import see
-from geo import cards, uploading
+from geo import cards, layers, uploading
 from geo.catalog import RESOURCES
 from geo.db import Caller
 from geo.errors import BadQuery, GeoError, Invalid
@@ -96,8 +96,9 @@ class Told(Form):
     dates: Literal["", "restore", "keep"] | None = None
     numbers: Literal["", "drop"] | None = None
     blank: Literal["", "keep", "clear"] | None = None
-    # Of a layer of its own; asked for, and without a title, it is to be none. What is left empty in a form does not arrive at all.
+    # Of a layer of its own; asked for, and without a number or title, it is to be none. What is left empty in a form does not arrive at all.
     layer_asked: bool = False
+    layer_id: UUID | None = None
     layer_title: Annotated[Text, Field(max_length=80)] = ""
     layer_audience: Seer = "workers"
     layer_color: Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")] | None = None
@@ -138,8 +139,8 @@ def upload_page(
     facts = _line(upload) | {
         "going": going, "step": step, "steps": STEPS, "ready": upload.state == "ready", "trouble": trouble, "noun": noun,
         "refusal": _said(upload.refusal, say) if upload.refusal else "", "counts": dict(upload.counts or {}), "fates": FATES,
-        "choices": dict(upload.choices), "told": dict(upload.told or {}), "unconfirmed": unconfirmed(upload),
-        "noun_chosen": upload.choices.get("noun", ""), "place": _place(upload, noun), "own": _own(upload, who),
+        "may_say": "write" in who.may, "choices": dict(upload.choices), "told": dict(upload.told or {}), "unconfirmed": unconfirmed(upload),
+        "noun_chosen": upload.choices.get("noun", ""), "place": _place(upload, noun), "own": _own(connection, upload, who),
         "said_notes": [_said(note, say) for note in (upload.told or {}).get("notes") or []],
         "to_review": sum(count for reason, count in ((upload.told or {}).get("placing") or {}).items() if reason in REASON_CODES),
     }
@@ -234,9 +235,12 @@ def _chosen(upload: Upload, given: Told, before: dict[str, Any]) -> dict[str, An
 
 
 def _layered(before: Mapping[str, Any], given: Told) -> dict[str, Any] | None:
-    """What a form says of a layer of its own; of one whose next edition the file is, the number stays."""
+    """What a form says of a layer of its own: a new one, or the next edition of one that there is, which keeps its name and look."""
+    if given.layer_id:
+        return {"id": str(given.layer_id)}
     if not given.layer_title.strip():
         return None
+    before = {name: value for name, value in before.items() if name != "id"}
     said = {"title": given.layer_title, "audience": given.layer_audience, "color": given.layer_color, "kind": given.layer_kind, "scope": given.layer_scope}
     return {name: value for name, value in {**before, **said}.items() if value}
 
@@ -446,7 +450,7 @@ def _checked(
     after = _number(request, "after")
     addressed = (upload.told or {}).get("addressed") or {}
     precisions = [(PRECISION_TITLES.get(code, "没有对上"), count) for code, count in addressed.items()]
-    told: dict[str, Any] = {"addressed": precisions, "tab": tab, "tabs": shown, "rows": [], "wrong": [], "next": None, "after": after}
+    told: dict[str, Any] = {"unaddressed": addressed.get("", 0), "addressed": precisions, "tab": tab, "tabs": shown, "rows": [], "wrong": [], "next": None, "after": after}
     if tab == "problems":
         told |= _faults(request, connection, upload, noun, bad, after, say)
     elif tab == "mended":
@@ -478,13 +482,17 @@ def _faults(
     }
 
 
-def _own(upload: Upload, who: Caller) -> dict[str, Any]:
+def _own(connection: sa.Connection, upload: Upload, who: Caller) -> dict[str, Any]:
     """What is said, and may be said, of a layer of its own. Of its kind and area only where that was asked."""
     facts = (upload.refusal or {}).get("facts") or {}
     said = dict(upload.choices.get("as_layer") or {})
     choices = facts.get("choices") or [] if facts.get("option") == "as_layer" else []
     kinds = [kind for kind in KINDS if kind in choices or kind == said.get("kind")]
+    # Who keeps the system loads for every area.
+    held = who.scope or ("",)
+    known = [(str(layer.id), layer.title) for layer in layers.listed(connection) if any(layer.scope.startswith(path) for path in held)]
     return {
+        "known": known,
         "said": said, "audiences": SEERS, "kinds": {kind: KINDS[kind] for kind in kinds}, "color": said.get("color", COLOR),
         "scopes": list(who.scope) if "scope" in said or (choices and not kinds) else [],
         # Nothing fits, or something was asked of it: then it is no longer aside.

@@ -254,6 +254,16 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """What somebody may say of words that led nowhere: that, as far as a part of them, they mean a place."""
+
+    words: str
+    part: Part
+    target: UUID
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hint:
     """What is known of a row beside its address: the compound or house of the whole file, or of another column."""
 
@@ -1028,6 +1038,44 @@ def points(connection: sa.Connection, found: Iterable[Found | Candidate]) -> dic
 def areas(connection: sa.Connection, found: Iterable[Found | Candidate]) -> dict[str, str]:
     """The names of the areas in which places lie, by path."""
     return {row.path: row.title for row in statements.run(connection, "areas_titled", paths=sorted({one.scope for one in found}))}
+
+
+def meant(found: Found | Candidate) -> tuple[Part, UUID] | None:
+    """The place that was found, as far in as it goes."""
+    parts: tuple[tuple[Part, UUID | None], ...] = (
+        ("dwelling", found.dwelling), ("unit", found.unit), ("building", found.building), ("compound", found.compound),
+    )
+    return next(((part, id) for part, id in parts if id), None) if found.precision else None
+
+
+def offered(matcher: Matcher, found: Found) -> list[Offer]:
+    """What may be said of an address for which nothing was found, the likeliest first: no more of its words than what is strange in them."""
+    told: dict[UUID, Offer] = {}
+    for one in found.candidates:
+        place = meant(one)
+        if found.missing == "compound" and one.compound:
+            place = "compound", one.compound
+        elif found.missing == "building" and one.building:
+            place = "building", one.building
+        if place is None:
+            continue
+        part, target = place
+        words = matcher.worded(found.address, part, Hint())
+        title = matcher.titles[target] if part == "compound" else matcher.houses[target].title if part == "building" else one.title
+        if len(words) > 1:
+            told.setdefault(target, Offer(words, part, target, title))
+    return list(told.values())
+
+
+def titled(connection: sa.Connection, asked: str = "", most: int = 500) -> list[dict[str, Any]]:
+    """What people have said that words mean, the latest first, with the name of the place and its area; of those in which `asked` occurs."""
+    known = aliases(connection)[::-1]
+    if not known:
+        return []
+    titles = statements.run(connection, "aliases_titled", ids=[row["id"] for row in known])
+    named = {row.id: row for row in titles}
+    rows = [{**row, "title": named[row["id"]].title, "area": named[row["id"]].area} for row in known]
+    return [row for row in rows if asked in row["text"] or asked in row["title"]][:most]
 
 
 def aliases(connection: sa.Connection) -> list[sa.RowMapping]:

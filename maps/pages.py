@@ -201,6 +201,11 @@ def upload_progress(reader: Reader, facts: Mapping[str, Any]) -> str:
     return _template("upload_progress.html").render(_context(reader), **facts)
 
 
+def aliases(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """What addresses mean: those that people have said, a form for another, and the texts of a file that led nowhere."""
+    return _page("aliases.html", reader, **facts, address="/addresses/aliases")
+
+
 def refusal(reader: Reader, status: int, sentence: str) -> str:
     """Why somebody gets no page, and the ways on."""
     return _page("refusal.html", reader, status=status, sentence=sentence, address="")

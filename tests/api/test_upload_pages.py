@@ -332,3 +332,14 @@ def test_what_fits_nothing_becomes_a_layer_of_its_own(live_client: Client, worki
         put(live_client, again, do="read", layer_asked="true", layer_title=name)
         told = live_client.get(f"/uploads/{again}", headers={"Authorization": PERSON["Authorization"]}).json()
         assert ("as_layer" in told["choices"]) == bool(name)
+    # Or it is the next edition of the one that there is.
+    later = sent(live_client, f"测号,读数,经度,纬度\n007,2,{corner[0]},{corner[1]}\n008,3,{corner[0]},{corner[1]}\n".encode(), "测点.csv", noun="")
+    working.read(later)
+    assert f'<option value="{id}">“测点”的新一版</option>' in page(live_client, later)
+    put(live_client, later, do="read", layer_asked="true", layer_id=str(id), layer_title="别的")
+    working.read(later)
+    assert f'<option value="{id}" selected>' in page(live_client, later, "?step=2")
+    put(live_client, later, do="apply")
+    working.apply(later)
+    (layer,) = live_client.get("/layers", headers={"Authorization": PERSON["Authorization"]}).json()["layers"]
+    assert (layer["id"], layer["title"], layer["rows"], layer["color"]) == (str(id), "测点", 2, "#00AA00")

@@ -66,7 +66,7 @@ def test_axe_finds_nothing_on_the_desk(
         leader.locator("form[action='/exports/form'] button").click()
     found = {"asked": violations(leader, axe)}
     street = contexts(size, storage_state=states("street"), locale=locale).new_page()
-    for path in ("/templates", "/exports", "/unmaskings"):
+    for path in ("/templates", "/addresses/aliases", "/exports", "/unmaskings"):
         street.goto(server + path)
         assert street.locator("main a[download]" if path == "/templates" else "main form").count() > 0
         found[path] = violations(street, axe)

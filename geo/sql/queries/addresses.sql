@@ -5,6 +5,16 @@ SELECT * FROM names_addressed();
 SELECT * FROM aliases_addressed()
 WHERE CAST(:within AS text[]) IS NULL OR EXISTS (SELECT FROM unnest(CAST(:within AS text[])) AS held WHERE scope ^@ held);
 
+-- aliases_titled --
+-- By what those who answer for them call the places that words mean.
+SELECT a.id, area_title(a.scope) AS area, concat(
+    CASE WHEN b.name IS NULL OR NOT starts_with(b.name, c.name) THEN c.name END, b.name, u.name,
+    CASE WHEN d.name ~ '^[0-9A-Za-z]+$' THEN d.name || '室' ELSE d.name END) AS title
+FROM aliases_addressed() AS a
+LEFT JOIN compounds AS c ON c.id = a.compound LEFT JOIN buildings AS b ON b.id = a.building
+LEFT JOIN units AS u ON u.id = a.unit LEFT JOIN dwellings AS d ON d.id = a.dwelling
+WHERE a.id = ANY (CAST(:ids AS uuid[]));
+
 -- alias_kept --
 SELECT address_aliased(:words, :part, :target, :source);
 
