@@ -488,13 +488,15 @@ def _own(connection: sa.Connection, upload: Upload, who: Caller) -> dict[str, An
     said = dict(upload.choices.get("as_layer") or {})
     choices = facts.get("choices") or [] if facts.get("option") == "as_layer" else []
     kinds = [kind for kind in KINDS if kind in choices or kind == said.get("kind")]
+    asked = [str(choice) for choice in choices if choice not in KINDS]
     # Who keeps the system loads for every area.
     held = who.scope or ("",)
     known = [(str(layer.id), layer.title) for layer in layers.listed(connection) if any(layer.scope.startswith(path) for path in held)]
     return {
         "known": known,
         "said": said, "audiences": SEERS, "kinds": {kind: KINDS[kind] for kind in kinds}, "color": said.get("color", COLOR),
-        "scopes": list(who.scope) if "scope" in said or (choices and not kinds) else [],
+        "scopes": layers.places(connection, [*asked, *([said["scope"], *who.scope] if "scope" in said else [])]),
+        "asked": facts.get("option") == "as_layer",
         # Nothing fits, or something was asked of it: then it is no longer aside.
         "open": bool(said) or facts.get("option") in ("noun", "as_layer"),
     }

@@ -164,7 +164,7 @@ class Rows:
         for at, reason in batch.problems.items():
             rows.refuse(_only(at, len(rows)), "geometry", Said(reason))
         rows.problems += [
-            Problem(at, "geometry", Said(REPAIRED, {"what": files.FAULTS.get(done.what, done.what), "before": f"{done.before:.4g}", "after": f"{done.after:.4g}"}),
+            Problem(at, "geometry", Said(REPAIRED, {"what": files.FAULTS.get(done.what, done.what), "before": _area(done.before), "after": _area(done.after)}),
                     repaired=True, place=(done.lon, done.lat))
             for at, done in batch.repaired.items()
         ]
@@ -966,6 +966,10 @@ REPRESENTATIVE = (
 )
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 REPAIRED = "{what},面积由 {before} 变为 {after} 平方米"
+
+
+def _area(square_metres: float) -> str:
+    return f"{square_metres:,.0f}" if square_metres >= 1000 else f"{square_metres:.4g}"
 
 
 def _shown(value: object) -> str | None:

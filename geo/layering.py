@@ -220,7 +220,9 @@ def _scope(connection: sa.Connection, wish: Wish, within: Sequence[str]) -> str:
     asked = wish.scope if wish.scope is not None else within[0] or None
     found: str | None = statements.run(connection, "layer_area", wished=asked).scalar_one()
     if not found or not any(found.startswith(path) for path in within):
-        raise Invalid("请选择图层归哪个区域,须在您负责的范围内。", option="as_layer", choices=[path for path in within if path])
+        # Of who loads for every area, none is the one that nothing is said of: a new instance lies nowhere yet.
+        choices = [path for path in within if path] or statements.run(connection, "areas_outermost").scalars().all()
+        raise Invalid("请选择图层归哪个区域,须在您负责的范围内。", option="as_layer", choices=list(choices))
     return found
 
 

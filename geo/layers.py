@@ -90,6 +90,13 @@ def told(connection: sa.Connection, id: UUID) -> Layer:
     return _layer(found)
 
 
+def places(connection: sa.Connection, paths: Iterable[str]) -> dict[str, str]:
+    """The names of areas for which a layer may be, by path and in their order."""
+    told = list(dict.fromkeys(paths))
+    titles = {row.path: row.title for row in statements.run(connection, "areas_titled", paths=told)}
+    return {path: titles.get(path) or path for path in told}
+
+
 def changed(connection: sa.Connection, id: UUID, fresh: Mapping[str, object], expected: int | None = None) -> None:
     """Give a layer another title, about, audience, color or opacity; with `retired` it leaves map and lists.
 

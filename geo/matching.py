@@ -310,6 +310,11 @@ def _matched(
             preference = -variety if claim.field in AREAL else -int(coded is not None) if claim.field == "code" else 0
             if share >= 0.5 or claim.rank < CUT:
                 offers.append(Offer(column, claim, share, fields[claim.field], preference, at))
+    full = {column: sum(plain(value) is not None for value in values) / max(1, len(values)) for column, values in columns.items()}
+    fullest = {offer.claim.field: 0.0 for offer in offers}
+    for offer in offers:
+        fullest[offer.claim.field] = max(fullest[offer.claim.field], full[offer.column])
+    offers = [replace(offer, bare=full[offer.column] < 0.1 and fullest[offer.claim.field] > 0.5) for offer in offers]
     _assigned(noun, match, sorted(offers, key=Offer.strength), columns)
     _by_values(noun, match, columns, given)
     return match
@@ -325,11 +330,12 @@ class Offer:
     field_order: int
     preference: int
     column_order: int
+    bare: bool = False  # hardly a row has a value, where most have one in another column for the field
 
     @property
     def rank(self) -> float:
-        """The claim's, made worse where the values deny the heading."""
-        return self.claim.rank + (0 if self.share >= 0.5 else 3)
+        """The claim's, made worse where the values deny the heading, or there are hardly any: an empty 名称 beside a full 社区 names nothing."""
+        return self.claim.rank + (0 if self.share >= 0.5 else 3) + (6 if self.bare and self.claim.rank > REMEMBERED else 0)
 
     def strength(self) -> tuple[float, ...]:
         """By which offers are taken in turn."""

@@ -271,10 +271,17 @@ def server(address: Address, databases: Databases, migrated: str, tmp_path_facto
 
     if not (cli.SAMPLE / "load.toml").exists():
         pytest.skip("data/sample has not been made: run data/make_sample")
-    home = tmp_path_factory.mktemp("home")
+    with serving("demo", address.url(database=databases(migrated)), tmp_path_factory.mktemp("home")) as (served, log):
+        served.password = re.findall(r"\b(?:[a-z]+-){3}[a-z]+\b", log.read_text())[0]
+        yield served
+
+
+@contextlib.contextmanager
+def serving(command: str, url: sa.URL, home: Path) -> Iterator[tuple[Server, Path]]:
+    """A real server as `jingwei COMMAND` starts it, and what it prints."""
+    home.mkdir(exist_ok=True)
     home.chmod(0o755)
     (home / "keys").symlink_to(HOME / "keys")
-    url = address.url(database=databases(migrated))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -284,13 +291,11 @@ def server(address: Address, databases: Databases, migrated: str, tmp_path_facto
     log = home / "server.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "api.cli", "demo"], cwd=ROOT, env=environ, stdout=output, stderr=output, start_new_session=True
+            [sys.executable, "-m", "api.cli", command], cwd=ROOT, env=environ, stdout=output, stderr=output, start_new_session=True
         )
         try:
             _answered(f"http://127.0.0.1:{port}/collections", process, log)
-            served = Server(f"http://127.0.0.1:{port}")
-            served.password = re.findall(r"\b(?:[a-z]+-){3}[a-z]+\b", log.read_text())[0]
-            yield served
+            yield Server(f"http://127.0.0.1:{port}"), log
         finally:
             process.terminate()
             process.wait(20)

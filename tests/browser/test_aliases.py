@@ -31,14 +31,12 @@ def test_an_address_that_led_nowhere_is_said_once(server: Server, contexts: Cont
     expect(lines).to_have_count(2)
     if scripts:
         assert violations(page, axe) == []
-        page.screenshot(path=f"/tmp/shots_gaps/aliases-{size}.png", full_page=True)
     assert page.locator("main").bounding_box()["width"] <= (390 if size == "phone" else 1440)  # type: ignore[index]
     lines.filter(has_text="澜溪院").locator("button[name=chosen]").first.click()
     expect(lines.filter(has_text="澜溪院").locator(".tag.good")).to_be_visible()
     lines.filter(has_text="老井边").locator("input[name=means]").fill("没有的地方9幢")
     lines.filter(has_text="老井边").get_by_role("button").last.click()
     expect(page.get_by_role("alert")).to_be_visible()
-    page.screenshot(path=f"/tmp/shots_gaps/aliases-alert-{size}.png", full_page=True)
     page.locator("#say-means").fill("澜溪苑5幢")
     page.locator("form", has=page.locator("#say-means")).get_by_role("button").click()
     expect(lines.locator(".tag.good")).to_have_count(2)
@@ -46,7 +44,6 @@ def test_an_address_that_led_nowhere_is_said_once(server: Server, contexts: Cont
     expect(page.locator("#going")).to_have_count(0, timeout=PATIENCE)
     expect(page.locator(".of-new dd")).to_have_text("2")
     page.goto(f"{server}/addresses/aliases")
-    page.screenshot(path=f"/tmp/shots_gaps/aliases-list-{size}.png", full_page=True)
     kept = page.locator("table.aliases tbody tr")
     count = kept.count()
     for words in ("澜溪院", "老井边"):

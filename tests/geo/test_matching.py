@@ -294,3 +294,13 @@ def test_every_column_is_told_once(
     for said in (*proposal.extras.values(), *proposal.dropped.values(), *(fit.because for fit in proposal.resources)):
         assert str(said)
         assert not re.search("[\u4e00-\u9fff]", translated(said.sentence, "en"))
+
+
+def test_a_column_that_is_all_but_empty_names_nothing_beside_a_full_one() -> None:
+    # Communities of a district, as a bureau really sent them.
+    told = {
+        "name": [*[None] * 39, "某某社区"], "cunshe": [f"{n}号社区" for n in range(40)], "zhenjie": ["双浦镇", "三墩镇"] * 20,
+        "areaCode": [*[None] * 39, "330106110008"], "xzqhbm": [f"3301061100{n:02}" for n in range(40)],
+    }
+    assert found(proposed(told, "areas")) == {"name": "cunshe", "parent": "zhenjie", "code": "xzqhbm"}
+    assert found(proposed({"name": [None, None], "xzqhbm": ["330106110008", "330106110009"]}, "areas"))["name"] == "name"

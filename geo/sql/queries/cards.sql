@@ -92,7 +92,7 @@ FROM
 
 -- headline_areas --
 -- One row for every area of a level: what is open in it, and where to look.
-SELECT areas.id, areas.name, areas.path, ST_X(areas.label_point) AS longitude, ST_Y(areas.label_point) AS latitude,
+SELECT areas.id, coalesce(areas.name, areas.path) AS name, areas.path, ST_X(areas.label_point) AS longitude, ST_Y(areas.label_point) AS latitude,
     coalesce(i.open, 0) AS open, coalesce(i.overdue, 0) AS overdue
 FROM areas LEFT JOIN (
     SELECT left(scope, path_width(:level)) COLLATE "C" AS path, count(*) AS open,

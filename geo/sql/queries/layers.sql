@@ -30,6 +30,11 @@ SELECT id, version, kind, scope, edition, rows FROM layers WHERE id = CAST(:id A
 -- The area for which a layer is made: as wished for if there is such, else the town.
 SELECT CASE WHEN CAST(:wished AS text) IS NULL THEN instance_prefix() ELSE (SELECT path FROM area_paths WHERE path = :wished) END;
 
+-- areas_outermost --
+-- Areas that lie in no other, so many as one can choose from.
+SELECT a.path FROM area_paths AS a
+WHERE NOT EXISTS (SELECT FROM area_paths AS o WHERE o.path <> a.path AND a.path ^@ o.path) ORDER BY length(a.path), a.path LIMIT 100;
+
 -- layer_made --
 INSERT INTO layers (id, scope, title, about, kind, audience, color, opacity, columns, rows, edition, batch, account)
 SELECT b.id, :scope, :title, :about, :kind, :audience, :color, :opacity, CAST(:columns AS jsonb), :rows, b.id, b.id, u.account
