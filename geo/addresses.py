@@ -358,7 +358,7 @@ ALONG = re.compile(rf".{{1,12}}?(?:路|街|弄|巷|大道|道|胡同)(?:(?:\d+|[
 NAMED = re.compile(rf"(?P<own>.*?)(?P<number>{NUMBER})(?P<kind>号楼|号院|幢|栋|座|楼|号)?")
 DWELLING = re.compile(r"(?:.*[-单元门幢栋])?(?P<room>[A-Z]?\d{1,5}[A-Z]?)(?:室|户|号|房)?")
 
-HEADED = re.compile("(?:详细|家庭|居住|现|现居住?|房屋|房产|所在|事发|服务)?(?:地址|住址)|位置描述|事发位置|门牌号?|房号|户室|ADDRESS(?:TEXT)?")
+HEADED = re.compile("(?:详细|家庭|居住|现|现居住?|房屋|房产|所在|事发|服务)?(?:地址|住址)|房屋|住房|楼栋房号|楼栋单元房号|位置描述|事发位置|门牌号?|房号|户室|ADDRESS(?:TEXT)?")
 STAIRED = re.compile("所在单元|单元(?:号|名称)?|楼道|门洞|DYH?|UNIT")
 AROUND = re.compile("(?:所属|所在)?小区(?:名称?)?|楼盘|COMPOUND")
 

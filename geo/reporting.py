@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from psycopg.errors import NoDataFound
 
-from geo import crs, secrets, write
+from geo import addresses, crs, secrets, write
 from geo.catalog.incidents import CALLED_BACK, INCIDENTS
 from geo.crs import SRID
 from geo.db import TIME_ZONE
@@ -95,18 +95,27 @@ def report(connection: sa.Connection, told: Report, key: FieldKey, again: Again 
     id = connection.scalar(sa.select(sa.func.uuid_v7()))
     assert isinstance(id, UUID)
     code = again.code if again else new_code()
-    place = None
+    place, precision = None, None
     if told.lon is not None and told.lat is not None:
         x, y = crs.point_to_storage(told.lon, told.lat, told.datum)
         place = f"SRID={SRID};POINT({x!r} {y!r})"
+    elif texts["address"]:
+        place, precision = _addressed(connection, texts["address"])
     phone = write.sealed(INCIDENTS, "reporter_phone", told.phone, key, id)
     values = {
-        "id": id, "ticket": _ticket(), "code_hash": key.fingerprint(_about(code)), "matter": told.matter, "place": place,
+        "id": id, "ticket": _ticket(), "code_hash": key.fingerprint(_about(code)), "matter": told.matter, "place": place, "precision": precision,
         "masked": phone["reporter_phone_masked"], "cipher": phone["reporter_phone_cipher"], "hash": phone["reporter_phone_hash"],
         "device": again.actor if again else None, "again": again.key if again else None, "said": again.said if again else None,
     }
     made = run(connection, "report", **texts, **values).one()
     return Receipt(made.given, code, made.replayed, left_out)
+
+
+def _addressed(connection: sa.Connection, address: str) -> tuple[str | None, str | None]:
+    """A point in the house or compound that an address leads to, and how far that is; neither for one that leads nowhere."""
+    found = addresses.searched(connection, address)
+    point = addresses.points(connection, [found]).get(found.building or found.compound or UUID(int=0)) if found.precision else None
+    return (f"SRID={SRID};POINT({point[0]!r} {point[1]!r})", found.precision) if point else (None, None)
 
 
 def follow(connection: sa.Connection, ticket: str, code: str, key: FieldKey) -> dict[str, Any]:

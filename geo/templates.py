@@ -190,13 +190,18 @@ PLACED = {
 }
 
 
+# What a file may also name in words (`geo.seating`).
+HOUSED = ("buildings", "units", "dwellings")
+
+
 def _about(field: Field, say: Say) -> str:
     """What is to be known of a field beside its type: unit, bounds, what it refers to."""
     parts = []
     if field.refers == "area_paths":
         parts.append(say("填区域的编码或名称"))
     elif field.refers:
-        parts.append(say("填{noun}的编码;只有一个叫这个名字的,填名称也行").format(noun=say(RESOURCES[field.refers].title)))
+        sentence = "填{noun}的编码,或写地址到这一级" if field.refers in HOUSED else "填{noun}的编码;只有一个叫这个名字的,填名称也行"
+        parts.append(say(sentence).format(noun=say(RESOURCES[field.refers].title)))
     if field.minimum is not None and field.maximum is not None:
         parts.append(f"{field.minimum:g}–{field.maximum:g}")
     elif field.minimum is not None:

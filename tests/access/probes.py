@@ -395,7 +395,7 @@ def _reported(desk: Desk, actor: Actor) -> None:
     due = ("public" if actor.right in ("public", "own") else "patrol", desk.casting.accounts[actor.name] if actor.right == "own" else None)
 
     def reported(connection: sa.Connection) -> Any:
-        nothing = dict.fromkeys(("matter", "description", "address", "place", "masked", "cipher", "hash", "device", "again", "said"))
+        nothing = dict.fromkeys(("matter", "description", "address", "place", "precision", "masked", "cipher", "hash", "device", "again", "said"))
         statements.run(connection, "report", id=id, ticket="T1", code_hash=b"", title="井盖松动", **nothing)
         connection.exec_driver_sql("SET LOCAL SESSION AUTHORIZATION DEFAULT")
         return tuple(connection.execute(sa.text("SELECT channel, owner FROM incidents WHERE id = :id"), {"id": id}).one())

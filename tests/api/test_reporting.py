@@ -109,6 +109,17 @@ def test_without_a_place_it_waits_for_one(client: TestClient, connection: sa.Con
     assert (row.geom, row.precision, row.scope) == (None, "region", town.PREFIX)
 
 
+def test_the_place_of_its_address_does(client: TestClient, connection: sa.Connection) -> None:
+    compound = town.add(connection, "compounds", town.box(0.2, 0.2, 0.8, 0.8), name="澜溪苑")
+    town.add(connection, "buildings", town.box(0.3, 0.3, 0.4, 0.4), name="3幢", compound=compound, floors=6)
+    assert report(client, address="澜溪苑3幢2单元门口的灯").status_code == 201
+    row = stored(connection)
+    assert (row.precision, row.scope) == ("building", town.A) and abs(row.lon - town.at(0.35, 0.35)[0]) < 1e-3
+    # A wrong one is worse than none.
+    assert report(client, address="澜溪院3幢").status_code == 201
+    assert (stored(connection).geom, stored(connection).precision) == (None, "region")
+
+
 def test_a_phone_comes_with_the_notice_and_is_sealed(client: TestClient, connection: sa.Connection) -> None:
     notice = client.get("/reports/notice", headers={"Accept-Language": "en"}).json()["notice"]
     assert "180" in notice and "encrypted" in notice

@@ -1,12 +1,12 @@
 -- Reporting by those who may not read back what they report: the public, a resident, a worker across a border.
 
--- Stores a report as an incident and its receipt. A title is everybody's to read, and what a resident writes may accuse somebody
+-- Stores a report as an incident and its receipt. `surely`: how precise its place is, where that is of its address. A title is everybody's to read, and what a resident writes may accuse somebody
 -- by name: until a worker has given it a title it has that of its matter, and their words stand first in the description, which
 -- is for workers. The channel is that of who asks; what is sealed comes sealed. Sent again
 -- under the key of the same device it makes nothing new, and the first ticket is told.
-DROP FUNCTION IF EXISTS incident_reported(uuid, text, bytea, text, text, text, text, geometry, text, bytea, bytea);
+DROP FUNCTION IF EXISTS incident_reported(uuid, text, bytea, text, text, text, text, geometry, text, bytea, bytea, text, text, bytea);
 CREATE OR REPLACE FUNCTION incident_reported(
-    id uuid, ticket text, code_hash bytea, title text, matter text, description text, address text, place geometry,
+    id uuid, ticket text, code_hash bytea, title text, matter text, description text, address text, place geometry, surely text,
     phone_masked text, phone_cipher bytea, phone_hash bytea, device text, again text, said bytea
 ) RETURNS TABLE (given text, replayed boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
@@ -31,7 +31,7 @@ BEGIN
                            reporter_phone_masked, reporter_phone_cipher, reporter_phone_hash, owner, source)
     VALUES ($1, $2, CASE WHEN resident THEN coalesce((SELECT m.title FROM matters AS m WHERE m.code = $5), '群众举报') ELSE $4 END, $5,
             CASE WHEN resident THEN concat_ws(E'\n', $4, $6) ELSE $6 END, $7, CASE WHEN resident THEN 'public' ELSE 'patrol' END, now(), now(), place,
-            CASE WHEN place IS NULL THEN 'region' ELSE 'exact' END, $9, $10, $11,
+            CASE WHEN place IS NULL THEN 'region' ELSE coalesce(surely, 'exact') END, $10, $11, $12,
             CASE WHEN caller_right() = 'own' THEN caller_account() END, 'report');
     INSERT INTO receipts (ticket, code_hash, incident) VALUES ($2, $3, $1);
     IF again IS NOT NULL THEN
