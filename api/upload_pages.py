@@ -24,7 +24,7 @@ from api import pages
 from api.deps import CallerNow, Connection, LanguageNow, able, strict
 from api.forms import Form, Text, Trouble, tried, trouble
 from api.ways import see
-from geo import cards, layers, uploading
+from geo import addresses, cards, layers, uploading
 from geo.catalog import RESOURCES
 from geo.db import Caller
 from geo.errors import BadQuery, GeoError, Invalid
@@ -424,6 +424,14 @@ def _codes(connection: sa.Connection, noun: Resource | None, language: Language)
     return {field.name: cards.titles(connection, noun, field, language, used=False) for field in noun.writable if field.choices or field.listed} if noun else {}
 
 
+def _housed(connection: sa.Connection, noun: Resource | None, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """What the houses are called that rows refer to, by field: a number tells nobody whether an address was found right."""
+    names = [field.name for field in noun.writable if field.refers in ("compounds", "buildings", "units", "dwellings")] if noun else []
+    values = [one for row in rows for one in (*row["values"].items(), *((c["field"], c["before"]) for c in row.get("changes", [])))]
+    ids = [str(value) for name, value in values if name in names and value]
+    return dict.fromkeys(names, addresses.called(connection, ids)) if ids else {}
+
+
 def _pairs(told: object) -> list[tuple[str, object]]:
     if isinstance(told, Mapping):
         return [(str(name), why) for name, why in told.items()]
@@ -458,7 +466,7 @@ def _checked(
         told["wrong"] = [_fault(noun, one, say) | {"wanted": not isinstance(unwanted, list) or one["row"] not in unwanted} for one in mended]
     else:
         rows = uploading.rows(connection, upload.id, tab, after, ROWS + 1)
-        codes = _codes(connection, noun, language)
+        codes = _codes(connection, noun, language) | _housed(connection, noun, rows)
         told["rows"] = [_row(noun, row, codes) for row in rows[:ROWS]]
         told["heads"] = list(dict.fromkeys(name for row in told["rows"] for name, _ in row["cells"]))[:8]
         told["next"] = rows[ROWS - 1]["row"] if len(rows) > ROWS else None

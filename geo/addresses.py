@@ -1035,6 +1035,15 @@ def points(connection: sa.Connection, found: Iterable[Found | Candidate]) -> dic
     return {row.id: (row.lon, row.lat) for row in rows}
 
 
+def called(connection: sa.Connection, ids: Iterable[str]) -> dict[str, str]:
+    """What people call compounds, buildings, stairwells and dwellings, by id: those that the caller may see."""
+    told = sorted({*ids})
+    found = [*statements.run(connection, "houses_titled", ids=told)]
+    if connection.scalar(sa.text("SELECT has_any_column_privilege('dwellings', 'SELECT')")):
+        found += statements.run(connection, "dwellings_titled", ids=told)
+    return {str(row.id): row.title for row in found}
+
+
 def areas(connection: sa.Connection, found: Iterable[Found | Candidate]) -> dict[str, str]:
     """The names of the areas in which places lie, by path."""
     return {row.path: row.title for row in statements.run(connection, "areas_titled", paths=sorted({one.scope for one in found}))}

@@ -22,6 +22,13 @@ def worker(connection: sa.Connection) -> dict[str, str]:
     return PAGE | town.come(connection, "worker", "grid_worker", town.A)
 
 
+@pytest.fixture
+def working(live, key, live_client):
+    engine = db.engine(live.url("jingwei_loader"), pool=2)
+    yield Working(engine, key, live_client.app.state.home)
+    engine.dispose()
+
+
 def said(client: TestClient, who: dict[str, str], status: int = 303, **fields: str) -> str:
     answer = client.post("/addresses/aliases/form", data=fields, headers=who, follow_redirects=False)
     assert answer.status_code == status, answer.text
@@ -67,12 +74,10 @@ def test_what_cannot_be_asked(client: TestClient, worker: dict[str, str], query:
     assert client.get(f"/addresses/aliases{query}", headers=worker).status_code in (400, 422)
 
 
-def test_the_texts_of_a_file_that_led_nowhere(live, live_client, live_engine, key) -> None:
+def test_the_texts_of_a_file_that_led_nowhere(live_client, live_engine, working) -> None:
     with live_engine.begin() as connection:
         compound = town.add(connection, "compounds", town.box(0.2, 0.2, 0.8, 0.8), name="澜溪苑", code="X1")
         town.add(connection, "buildings", town.box(0.3, 0.3, 0.4, 0.4), name="3幢", compound=compound, floors=6, code="B1")
-    engine = db.engine(live.url("jingwei_loader"), pool=2)
-    working = Working(engine, key, live_client.app.state.home)
     rows = "名称,编码,类别,地址\n甲店,F1,hospital,澜溪院3幢\n乙店,F2,hospital,澜溪院3幢底商\n丙店,F3,hospital,<i>老井边</i>\n丁店,F4,hospital,澜溪苑3幢\n"
     id = live_client.post("/uploads", files={"file": ("设施.csv", rows.encode())}, data={"noun": "facilities"}, headers=LEADER).json()["id"]
     working.read(UUID(id))
@@ -95,4 +100,20 @@ def test_the_texts_of_a_file_that_led_nowhere(live, live_client, live_engine, ke
     with live_engine.begin() as connection:
         other = town.come(connection, "other", "street", town.PREFIX)
     assert live_client.get(f"/addresses/aliases?upload={id}", headers=other | PAGE).status_code == 404
-    engine.dispose()
+
+
+def test_a_house_that_was_found_is_called_by_its_name(live_client, live_engine, working) -> None:
+    with live_engine.begin() as connection:
+        compound = town.add(connection, "compounds", town.box(0.2, 0.2, 0.8, 0.8), name="澜溪苑", code="X1")
+        building = town.add(connection, "buildings", town.box(0.3, 0.3, 0.4, 0.4), name="3幢", compound=compound, floors=6, code="B1")
+        unit = town.add(connection, "units", name="2单元", building=building, code="U1")
+        town.add(connection, "dwellings", name="501", building=building, unit=unit, floor=5, code="D1")
+    id = live_client.post(
+        "/uploads", files={"file": ("住户.csv", "户号,户编码,房屋\nH1,Y1,3-2-501\nH2,Y2,3-2-502\n".encode())}, data={"noun": "households"}, headers=LEADER
+    ).json()["id"]
+    working.read(UUID(id))
+    text = live_client.get(f"/uploads/{id}?step=4&tab=new", headers=LEADER | PAGE).text
+    assert "<td>澜溪苑3幢</td>" in text and "<td>澜溪苑3幢2单元501</td>" in text and str(building) not in text
+    assert "房屋 1" in text and "楼栋 1" in text
+    # Of people no words are kept, and the page says where to look for them.
+    assert "没有留下原文" in live_client.get(f"/addresses/aliases?upload={id}", headers=LEADER | PAGE).text

@@ -16,7 +16,7 @@ Contexts = Callable[..., BrowserContext]
 States = Callable[[str], Any]
 
 
-@pytest.mark.parametrize(("size", "scripts"), [("desktop", True), ("phone", False)])
+@pytest.mark.parametrize(("size", "scripts"), [pytest.param("desktop", True, marks=pytest.mark.long), ("phone", False)])
 def test_an_address_that_led_nowhere_is_said_once(server: Server, contexts: Contexts, states: States, axe: str, size: str, scripts: bool) -> None:
     page = contexts(size, java_script_enabled=scripts, storage_state=states("street"), locale="zh-CN" if scripts else "en-GB").new_page()
     page.goto(f"{server}/uploads")

@@ -50,3 +50,18 @@ GROUP BY building;
 
 -- areas_titled --
 SELECT path, area_title(path) AS title FROM unnest(CAST(:paths AS text[])) AS path;
+
+-- houses_titled --
+-- What people call compounds, buildings and stairwells, as far as the caller may see them.
+SELECT id, name AS title FROM compounds WHERE id = ANY (CAST(:ids AS uuid[]))
+UNION ALL
+SELECT b.id, concat(CASE WHEN NOT starts_with(b.name, c.name) THEN c.name END, b.name) FROM buildings AS b LEFT JOIN compounds AS c ON c.id = b.compound
+WHERE b.id = ANY (CAST(:ids AS uuid[]))
+UNION ALL
+SELECT u.id, concat(CASE WHEN NOT starts_with(b.name, c.name) THEN c.name END, b.name, u.name)
+FROM units AS u JOIN buildings AS b ON b.id = u.building LEFT JOIN compounds AS c ON c.id = b.compound WHERE u.id = ANY (CAST(:ids AS uuid[]));
+
+-- dwellings_titled --
+SELECT d.id, concat(CASE WHEN NOT starts_with(b.name, c.name) THEN c.name END, b.name, u.name, d.name) AS title
+FROM dwellings AS d JOIN buildings AS b ON b.id = d.building LEFT JOIN compounds AS c ON c.id = b.compound LEFT JOIN units AS u ON u.id = d.unit
+WHERE d.id = ANY (CAST(:ids AS uuid[]));
