@@ -30,6 +30,7 @@ Missing = Literal["keep", "retire"]
 
 # What follows from where a row lies; it goes along with the place, and is no difference by itself.
 PLACED = ("placement", "scope", "placing_reason", "nearest_area", "nearest_m", "geom_coarse")
+INSIDE = ("unit", "dwelling", "household")
 SPINE = ("id", "source", "batch", "extras")
 # Shapes of fewer points are compared point by point where a format has rounded them.
 FINE = 2000
@@ -219,7 +220,7 @@ class Staging(Table):
     def _written(self) -> int:
         noun = self.resource.name
         columns, values = ", ".join(f'"{c}"' for c in self.given), ", ".join(self._fresh(c) for c in self.given)
-        fresh = ", ".join(f'"{c}" = {self._value(c)}' for c in self.given if c not in ("id", "batch"))
+        fresh = ", ".join(f'"{c}" = {self._value(c)}' for c in [*self.given, *self._left] if c not in ("id", "batch"))
         statements = (
             f"INSERT INTO {noun} ({columns}) SELECT {values} FROM {self.table} AS s WHERE fate = 'new'",
             f"UPDATE {noun} AS t SET {fresh} FROM {self.table} AS s WHERE s.id = t.id AND s.fate = 'changed'",
@@ -270,7 +271,19 @@ class Staging(Table):
             if anchor not in self.given:
                 return f't."{column}"'
             return f'CASE WHEN s."{anchor}" IS NULL THEN t."{column}" ELSE s."{column}" END'
-        return f's."{column}"' if self._clears(column) else f'coalesce(s."{column}", t."{column}")'
+        stays = f's."{column}"' if self._clears(column) else f'coalesce(s."{column}", t."{column}")'
+        if column in INSIDE and self.resource.place is Place.INHERITS and "building" in self.given:
+            # Who moves to another house leaves the dwelling in that which was theirs.
+            stays = f't."{column}"' if column not in self.given else stays
+            return f'CASE WHEN s.building <> t.building THEN s."{column}" ELSE {stays} END'
+        return stays
+
+    @property
+    def _left(self) -> list[str]:
+        """What the file does not say of the inside of a house, and a record may have said of another."""
+        if self.resource.place is not Place.INHERITS or "building" not in self.given:
+            return []
+        return [c for c in INSIDE if c in TABLES[self.resource.name].c and c not in self.given]
 
     def _clears(self, column: str) -> bool:
         """Whether a blank cell empties the field. Of what is masked a sheet never shows all, so it never does there."""

@@ -597,6 +597,10 @@ def test_a_house_by_its_code_and_a_room_in_words(lanxi: sa.Engine, load: Callabl
     # Sent again without a word of where: it stays where it is.
     again = load("households", "户号,户编码,户人数,楼栋\nK1,ZK1,4,\n")
     assert (again.changed, again.unstored) == (1, 0) and told(lanxi, f"{query} WHERE h.code = 'ZK1' AND h.size = 4") == [("ZK1", house, room)]
+    # In another house it has no longer the dwelling of the one before.
+    other = told(lanxi, "SELECT b.code FROM buildings AS b JOIN compounds AS c ON c.id = b.compound AND c.name = '澜溪苑' WHERE b.name = '5幢'")[0][0]
+    load("households", f"户号,户编码,楼栋\nK1,ZK1,澜溪苑5幢\nK3,ZK3,{house}\n")
+    assert told(lanxi, f"{query} WHERE h.code IN ('ZK1', 'ZK3') ORDER BY 1") == [("ZK1", other, None), ("ZK3", house, room)]
 
 
 def test_residents_stairwells_and_compounds_in_words(lanxi: sa.Engine, load: Callable[..., intake.Report]) -> None:
