@@ -12,7 +12,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from geo import db, ends, files, intake, layering, secrets, statements, vault
+from geo import addresses, db, ends, files, intake, layering, matching, seating, secrets, statements, vault
 from geo.catalog import RESOURCES
 from geo.errors import Conflict, GeoError, Invalid, NotFound
 from geo.keys import FieldKey
@@ -240,11 +240,13 @@ def _seen(described: files.Described, proposal: Proposal) -> dict[str, Any]:
     hidden = {*proposal.dropped, *proposal.refused}
     personal = {f.name for noun in [proposal.resource] if noun for f in RESOURCES[noun].writable if f.secret or f.name_of_person}
     hidden |= {found.column for name, found in proposal.columns.items() if name in personal}
+    # Of people a name may stand behind the address that stands in place of a code.
+    housed = {found.column for name, found in proposal.columns.items() if proposal.resource in matching.BARE and name in seating.HEADINGS}
     return {
         "layers": [{"name": layer.name, "count": layer.count} for layer in described.layers],
         "evidence": [{**vars(one), "facts": dict(one.facts)} for one in described.evidence],
         "headings": list(described.columns),
-        "samples": {name: [None if secrets.refused(str(v)) else plain(v) for v in values[:SAMPLES]] for name, values in described.columns.items() if name not in hidden},
+        "samples": {name: [_sampled(v, name in housed) for v in values[:SAMPLES]] for name, values in described.columns.items() if name not in hidden},
         "position": list(described.position_columns),
         "resources": [{"name": fit.name, "score": round(fit.score, 3), "because": vars(fit.because)} for fit in proposal.resources[:5]],
         "columns": {n: {"column": p.column, "because": vars(p.because), "sure": p.sure} for n, p in proposal.columns.items()},
@@ -252,6 +254,13 @@ def _seen(described: files.Described, proposal: Proposal) -> dict[str, Any]:
         **{part: {n: vars(why) for n, why in getattr(proposal, part).items()} for part in ("extras", "dropped", "refused")},
         "missing": list(proposal.missing), "resource": proposal.resource,
     }
+
+
+def _sampled(value: object, housed: bool) -> str | None:
+    if secrets.refused(str(value)):
+        return None
+    text = plain(value)
+    return addresses.parsed(text).text if text and housed else text
 
 
 def _named(file: Path, name: str) -> Path:

@@ -109,11 +109,12 @@ def test_a_house_that_was_found_is_called_by_its_name(live_client, live_engine, 
         unit = town.add(connection, "units", name="2单元", building=building, code="U1")
         town.add(connection, "dwellings", name="501", building=building, unit=unit, floor=5, code="D1")
     id = live_client.post(
-        "/uploads", files={"file": ("住户.csv", "户号,户编码,房屋\nH1,Y1,3-2-501\nH2,Y2,3-2-502\n".encode())}, data={"noun": "households"}, headers=LEADER
+        "/uploads", files={"file": ("住户.csv", "户号,户编码,房屋\nH1,Y1,3-2-501王小明家\nH2,Y2,3-2-502\n".encode())}, data={"noun": "households"}, headers=LEADER
     ).json()["id"]
     working.read(UUID(id))
     text = live_client.get(f"/uploads/{id}?step=4&tab=new", headers=LEADER | PAGE).text
     assert "<td>澜溪苑3幢</td>" in text and "<td>澜溪苑3幢2单元501</td>" in text and str(building) not in text
     assert "房屋 1" in text and "楼栋 1" in text
+    assert live_client.get(f"/uploads/{id}", headers=LEADER).json()["told"]["samples"]["房屋"] == ["3幢2单元501室", "3幢2单元502室"]
     # Of people no words are kept, and the page says where to look for them.
     assert "没有留下原文" in live_client.get(f"/addresses/aliases?upload={id}", headers=LEADER | PAGE).text
