@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -136,9 +136,18 @@ class Batch:
     rows: NDArray[np.int64]  # 1-based, as the file counts its records
     lon: NDArray[np.float64] | None = None
     lat: NDArray[np.float64] | None = None
-    geometry: NDArray[np.object_] | None = None
+    wkb: pa.Array | None = None  # each shape, little-endian and 2-D; null for none
     problems: Mapping[int, str] = field(default_factory=dict)  # position → why the row cannot be drawn
     repaired: Mapping[int, Repair] = field(default_factory=dict)  # position → what was done to its shape
+
+    @cached_property
+    def geometry(self) -> NDArray[np.object_] | None:
+        """The shapes themselves. Whoever only passes them on spares making them, which takes as long as reading them did."""
+        if self.wkb is None:
+            return None
+        import shapely
+
+        return np.atleast_1d(np.asarray(shapely.from_wkb(np.array(self.wkb.to_pylist(), object)), object))
 
 
 Known = Callable[[tuple[float, float, float, float]], Sequence[bytes]]
@@ -256,18 +265,15 @@ class _Reader:
         )
 
     def batches(self) -> Iterator[Batch]:
-        import shapely
-
         ours = {ROW, LON, LAT, WKB, PROBLEM, REPAIRED}
         while (part := self._heard(self._next)) is not None:
             names = part.schema.names
-            shapes = shapely.from_wkb(np.array(part.column(WKB).to_pylist(), object)) if WKB in names else None
             yield Batch(
                 {name: part.column(name) for name in names if name not in ours},
                 part.column(ROW).to_numpy(),
                 part.column(LON).to_numpy(zero_copy_only=False).copy() if LON in names else None,
                 part.column(LAT).to_numpy(zero_copy_only=False).copy() if LAT in names else None,
-                None if shapes is None else np.atleast_1d(np.asarray(shapes, object)),
+                part.column(WKB) if WKB in names else None,
                 _said(part, PROBLEM),
                 {at: Repair(**json.loads(text)) for at, text in _said(part, REPAIRED).items()},
             )

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import shapely
 import sqlalchemy as sa
 
-from geo import files, intake, matching, statements
+from geo import copying, files, intake, matching, statements
 from geo.errors import Conflict, Forbidden, Invalid, NotFound
 from geo.intake import Order, Report, Rows, Seen, Told
 from geo.language import Said
@@ -247,10 +247,10 @@ class Desk:
         if not len(good):
             return
         assert rows.shapes is not None
-        shapes = shapely.to_wkb(shapely.set_srid(rows.shapes[good], 4326), hex=True, include_srid=True)
-        intake.copied(self.edition.connection, self.edition.table, pa.table({
-            "file_row": pa.array(rows.number[good]), "id": pa.array(sorted(intake.uuids(len(good), datetime.now(UTC)))),
-            "geom": pa.array(shapes), "properties": rows.columns["properties"].take(pa.array(good)),
+        shapes = shapely.to_wkb(shapely.set_srid(rows.shapes[good], 4326), include_srid=True)
+        copying.Copy(self.edition.connection, self.edition.table).written(pa.table({
+            "file_row": pa.array(rows.number[good]), "id": intake.uuids(len(good), datetime.now(UTC)),
+            "geom": pa.array(shapes, pa.large_binary()), "properties": rows.columns["properties"].take(pa.array(good)),
         }))
 
     def judged(self) -> None:
