@@ -5,7 +5,9 @@ of the time of CSV for outlines of buildings. The bytes of a batch are put toget
 """
 
 import struct
+import weakref
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,12 +31,43 @@ ROWS = 50_000
 BINARY = pa.large_binary()
 
 
-@dataclass(frozen=True)
 class Copy:
-    """A table to be copied into. Shapes are given as EWKB, numbers of records as 16 bytes or as text, all else as text or numbers."""
+    """A table to be copied into. Shapes are given as EWKB, numbers of records as 16 bytes or as text, all else as text or numbers.
 
-    connection: sa.Connection
-    table: str
+    What is given is written by a thread of its own, while the next rows are made: each takes as long as the other. Whoever uses the
+    connection meanwhile waits, by an event of it, and is told there what went wrong.
+    """
+
+    def __init__(self, connection: sa.Connection, table: str) -> None:
+        self.connection, self.table = connection, table
+        self._writing: Future[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "copy")
+        # A copy that nobody keeps any more is no longer told of the connection it used.
+        mine = weakref.ref(self)
+
+        def waited(_: object, cursor: object = None, statement: str = "", *rest: object) -> None:
+            if (copy := mine()) is not None:
+                copy.over(undone=statement.startswith("ROLLBACK"))
+
+        def undone(_: object) -> None:
+            waited(None, None, "ROLLBACK")
+
+        for event, told in (("before_cursor_execute", waited), ("commit", waited), ("rollback", undone)):
+            sa.event.listen(connection, event, told)
+
+    def begun(self, rows: pa.Table) -> None:
+        """Begin to write `rows` into the columns that have their names. Raises what was wrong with those before."""
+        self.over()
+        self.types  # noqa: B018 asked for while the connection is free
+        driver = self.connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        self._writing = self._thread.submit(self._written, driver, rows)
+
+    def over(self, undone: bool = False) -> None:
+        """Wait until all is written. Raises what was wrong with it, unless all is being undone anyhow."""
+        writing, self._writing = self._writing, None
+        if writing is not None and not (undone and writing.exception()):
+            writing.result()
 
     @cached_property
     def types(self) -> dict[str, str]:
@@ -49,10 +82,12 @@ class Copy:
         return {row[0]: row[1] for row in told}
 
     def written(self, rows: pa.Table) -> None:
-        """Write `rows` into the columns that have their names."""
+        """Write them, and be done."""
+        self.begun(rows)
+        self.over()
+
+    def _written(self, driver: "psycopg.Connection[Any]", rows: pa.Table) -> None:
         names = ", ".join(f'"{name}"' for name in rows.column_names)
-        driver = self.connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
         for part in rows.combine_chunks().to_batches(max_chunksize=ROWS):
             body = binary(part, self.types)
             how, told = ("binary", body) if body is not None else ("csv", as_csv(part, self.types))

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psycopg
@@ -36,7 +35,7 @@ from geo.language import Said, translated
 from geo.matching import BARE, Proposal
 from geo.placing import Placer, Places, replace
 from geo.resource import PRECISIONS, REASONS, SEAT, Field, Place, Resource
-from geo.staging import Blank, Missing, Staging
+from geo.staging import Blank, Missing, Staging, Straight, bare
 from geo.terminal import said, spoken
 from geo.values import PLAINLY_ODD, UNQUOTED, Reader, plain
 from geo.write import sealed
@@ -214,20 +213,28 @@ def load(engine: sa.Engine, order: Order, key: FieldKey, cache: Path | None = No
             raise Invalid("坐标像是偏移过的({why}),请用 --datum 确认。", why=str(shifted), option="--datum", choices=list(shifted.choices))
 
     with db.translated(), engine.begin() as connection:
-        staging, report = staged(connection, order, key, cache, told, seen=seen)
-        settled(connection, staging, report, order.missing)
-        staging.dropped()
+        for straight in (True, False):
+            try:
+                with connection.begin_nested():
+                    staging, report = staged(connection, order, key, cache, told, seen=seen, straight=straight)
+                    settled(connection, staging, report, order.missing, aside=True)
+                    staging.dropped()
+                break
+            except (psycopg.IntegrityError, sa.exc.IntegrityError):
+                # A row that is not to be stored is work; whatever is wrong otherwise is wrong again.
+                if not straight:
+                    raise
     return report
 
 
 def staged(
     connection: sa.Connection, order: Order, key: FieldKey, cache: Path | None = None, told: Told = lambda *_: None,
     batch: uuid.UUID | None = None, within: Sequence[str] = ("",), seen: Seen | None = None,
-    before: Before = lambda _: None,
+    before: Before = lambda _: None, straight: bool = False,
 ) -> tuple[Staging, Report]:
     """Read a file into a staging table: matched, parsed, placed, checked, compared. Nothing that is there is touched.
 
-    `within` are the areas its sender answers for. `seen` is told what the file is taken for, before that can fail. Raises as `load`.
+    With `straight` the rows of a noun without any go where they belong at once, which spares a second copy of each. `within` are the areas its sender answers for. `seen` is told what the file is taken for, before that can fail. Raises as `load`.
     """
     with files.opened(order.file, **how(connection, order)) as (described, batches):
         proposal = recognised(described, order, before(list(described.columns)))
@@ -237,15 +244,18 @@ def staged(
         resource, match, values = matched(proposal, described, order, words[0])
         report = opened(connection, resource.name, order, batch)
         _named(report, proposal, match, described)
-        staging = Staging(connection, report.batch, resource, tuple(within), order.blank, key_column=match.get(resource.known_by or ""))
+        straight = straight and resource.name != "areas" and bare(connection, resource)
+        way = Straight if straight else Staging
+        staging = way(connection, report.batch, resource, tuple(within), order.blank, key_column=match.get(resource.known_by or ""))
         staging.made()
         desk = Desk(connection, resource, match, values, order, report, key, staging, words)
         placer = Placer.ready(connection, cache) if resource.place is Place.POINT else None
-        for part in batches:
-            report.read += len(part.rows)
-            rows = desk.parsed(part if proposal.counted else cleared(part, report))
-            desk.stored(rows, desk.placed(rows, placer))
-            told("", report.read, described.count)
+        with filled(connection, resource, described.count if straight else None):
+            for part in batches:
+                report.read += len(part.rows)
+                rows = desk.parsed(part if proposal.counted else cleared(part, report))
+                desk.stored(rows, desk.placed(rows, placer))
+                told("", report.read, described.count)
     staging.checked()
     staging.compared()
     return staging, report
@@ -258,13 +268,16 @@ def how(connection: sa.Connection, order: Order) -> dict[str, object]:
 
 
 def settled(
-    connection: sa.Connection, staging: Staging, report: Report, missing: Missing = "keep"
+    connection: sa.Connection, staging: Staging, report: Report, missing: Missing = "keep", aside: bool = False
 ) -> None:
-    """Write what is staged, as one batch. Raises `Conflict` when what is there is no longer what it was compared with."""
+    """Write what is staged, as one batch. With `aside` nobody else needs to read the noun meanwhile, and its indexes may wait.
+
+    Raises `Conflict` when what is there is no longer what it was compared with.
+    """
     resource = staging.resource
     counts = staging.counts()
     reach = staging.reach() if resource.name == "areas" else None
-    with filled(connection, resource, counts.new):
+    with filled(connection, resource, counts.new if aside else None):
         report.stored = staging.settled(missing == "retire")
     report.changed, report.unchanged, report.unstored = counts.changed, counts.unchanged, staging.refused()
     found = statements.run(connection, "problems_by_reason", batch=report.batch).all()
@@ -322,15 +335,11 @@ def _settled(connection: sa.Connection, report: Report, reach: tuple[float, floa
         report.notes.append(f"{moved} 条已有记录重新落格")
 
 
-def _bare(connection: sa.Connection, resource: Resource) -> bool:
-    """Whether there is no record of the noun at all."""
-    return not connection.scalar(sa.text(f"SELECT EXISTS (SELECT FROM {resource.name})"))
-
-
 @contextmanager
 def filled(connection: sa.Connection, resource: Resource, count: int | None) -> Iterator[None]:
-    """Fill an empty table before indexing it: indexes made afterwards took half the time of indexes kept up."""
-    if not _bare(connection, resource) or (count or 0) < LARGE:
+    """Fill an empty table before indexing it: indexes made afterwards took half the time of indexes kept up. Whoever reads the table
+    waits until the load is over, so this is for who fills it from the command line, not for what is sent to a running server."""
+    if not bare(connection, resource) or (count or 0) < LARGE:
         yield
         return
     indexes = connection.execute(sa.text("SELECT indexes_set_aside(:noun)"), {"noun": resource.name}).scalars().all()
@@ -456,8 +465,7 @@ class Desk:
             lock = "pg_advisory_xact_lock" + ("" if resource.name == "units" else "_shared")
             connection.execute(sa.text(f"SELECT {lock}(hashtext('houses'))"))
         self.seen: set[str] = set()
-        self.first = _bare(connection, resource)
-        self.copy = copying.Copy(connection, staging.table)
+        self.first = bare(connection, resource)
         self.batches = 0
 
     def _recognised(self, rows: Rows, batch: "files.Batch") -> None:
@@ -644,13 +652,7 @@ class Desk:
         if not len(good):
             return
         table = self._table(rows, places, good)
-        self.staging.given[:] = [name for name in table.column_names if name not in ("file_row", "file_version")]
-        self.copy.written(table)
-
-    def _driver(self) -> "psycopg.Connection[tuple[Any, ...]]":
-        driver = self.connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        return driver
+        self.staging.filled(table)
 
     def _table(self, rows: Rows, places: Places | None, good: NDArray[np.intp]) -> pa.Table:
         """The good rows as the columns of the noun's table."""
@@ -743,12 +745,20 @@ class Desk:
                 assert rows.shapes is not None
                 rows.lon[at], rows.lat[at] = shapely.get_x(rows.shapes[at]), shapely.get_y(rows.shapes[at])
             elif len(at):
-                with self._driver().cursor(binary=True) as cursor:
-                    cursor.adapters.register_dumper(copying.Listed, copying.ListedDumper)
-                    [told] = cursor.execute(REPRESENTATIVE, [copying.Listed.of(self._kept(rows, at))]).fetchone() or ()
-                xy = np.frombuffer(told, ">f8").reshape(-1, 2)
+                xy = np.frombuffer(self._asked(self._kept(rows, at)), ">f8").reshape(-1, 2)
                 rows.lon[at], rows.lat[at] = xy[:, 0], xy[:, 1]
         return rows.lon, rows.lat
+
+    def _asked(self, shapes: pa.Array) -> bytes:
+        """What PostGIS says of shapes, by a connection beside: on this one the rows before them may still be being written."""
+        with self.connection.engine.connect() as beside:
+            driver = beside.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            with driver.cursor(binary=True) as cursor:
+                cursor.adapters.register_dumper(copying.Listed, copying.ListedDumper)
+                [told] = cursor.execute(REPRESENTATIVE, [copying.Listed.of(shapes)]).fetchone() or (b"",)
+            driver.rollback()
+            return bytes(told)
 
     @staticmethod
     def _there(rows: Rows) -> NDArray[np.bool_]:

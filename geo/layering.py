@@ -96,7 +96,7 @@ class Edition(Table):
                 " FROM jsonb_each_text(properties) WHERE key = ANY (:names))", names=names,
             )
 
-    def compared(self) -> None:
+    def compared(self, again: bool = False) -> None:
         """Which rows the edition that is shown has too, word for word."""
         if self.held is not None:
             same = "md5(ROW({0}.properties, ST_AsBinary({0}.geom))::text)"
