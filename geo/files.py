@@ -323,6 +323,11 @@ def _said(part: pa.RecordBatch, name: str) -> dict[int, str]:
     return {at: text for at, text in enumerate(part.column(name).to_pylist()) if text}
 
 
+def prepared() -> None:
+    """Be ready for the first file."""
+    _known()
+
+
 @cache
 def _known() -> frozenset[str]:
     """Every vector driver of the GDAL at hand, asked in a process that opens nothing."""
