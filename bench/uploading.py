@@ -37,8 +37,25 @@ SEED = 20261124
 # In a process of its own, so that its memory is its own: that of a worker, with the reading process beside it. It waits for files, as
 # the worker of a server does; `sent` is that worker's way, in two steps and with the noun open to its readers.
 WORKER = """
-import os, resource, sys
+import os, sys, threading, time
 from pathlib import Path
+
+def peak(pid):
+    # Not `ru_maxrss`, which goes on counting what the process was before it became another program: its parent.
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+def watched():
+    while True:
+        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            try:
+                peaks[0] = max(peaks[0], peak(child))
+            except OSError:
+                pass
+        time.sleep(0.1)
+
+peaks = [0]
+threading.Thread(target=watched, daemon=True).start()
 from geo import db, intake
 from geo.keys import field_key
 engine, key, cache = db.engine(sys.argv[1]), field_key(Path(sys.argv[2])), Path(sys.argv[3])
@@ -62,8 +79,8 @@ for line in sys.stdin:
             intake.settled(connection, staging, report)
             staging.dropped()
     assert report.unstored == 0, report
-    peaks = [resource.getrusage(who).ru_maxrss // 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    print("done", report.stored, *peaks, flush=True)
+    print("done", report.stored, peak("self"), peaks.pop(), flush=True)
+    peaks[:] = [0]
 """
 SERVER = """
 import sys, uvicorn

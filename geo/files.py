@@ -219,6 +219,8 @@ class _Reader:
 
     def __init__(self, path: Path, job: Path, how: Mapping[str, object]) -> None:
         self.path, self.job = path, job
+        # It starts while we ask which drivers there are.
+        self.child = _spare()
         size = _bytes_of(path)
         self.silence = SILENCE + SILENCE_A_MEGABYTE * size / 1e6
         order = {"path": str(path.resolve()), "job": str(job), "size": size, **how}
@@ -226,19 +228,12 @@ class _Reader:
             order["repair"] = sorted(cast(Set[int], order["repair"]))
         if "drivers" not in order:
             order["drivers"] = sorted(_known())
-        # Nothing of our own environment goes along: it may hold the database's address.
-        environment = {
-            "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[1]),
-            "TMPDIR": str(job), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system",
-        }
         # In a file, because rows that are not to be mended may be more than an argument holds.
         (job / "order.json").write_text(json.dumps(order, ensure_ascii=False), "utf-8")
-        # Complaints go to a file, which is bounded: a pipe that nobody empties would stop the process for ever.
-        with (job / "complaints").open("wb") as complaints:
-            self.child = subprocess.Popen(
-                [sys.executable, "-m", "geo.reading", str(job)], cwd=job, env=environment,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True,
-            )
+        (job / "complaints").touch()
+        assert self.child.stdin
+        with suppress(BrokenPipeError), self.child.stdin as told:
+            told.write(str(job).encode())
 
     def __enter__(self) -> "_Reader":
         return self
@@ -250,6 +245,8 @@ class _Reader:
         self.child.wait()
         assert self.child.stdout
         self.child.stdout.close()
+        if _waiting is not None:
+            prepared()
 
     def described(self) -> Described:
         self.stream = self._heard(lambda: pa.ipc.open_stream(self.child.stdout))
@@ -323,9 +320,37 @@ def _said(part: pa.RecordBatch, name: str) -> dict[int, str]:
     return {at: text for at, text in enumerate(part.column(name).to_pylist()) if text}
 
 
+# A reading process that has imported all it needs and waits for its file, in a process that waits for files itself.
+_waiting: "list[subprocess.Popen[bytes]] | None" = None
+
+
 def prepared() -> None:
-    """Be ready for the first file."""
+    """Be ready for the next file: a reading process then waits for it. It has read no other, and reads none after."""
+    global _waiting
     _known()
+    if not _waiting:
+        _waiting = [_started()]
+
+
+def _spare() -> "subprocess.Popen[bytes]":
+    while _waiting:
+        child = _waiting.pop()
+        if child.poll() is None:
+            return child
+    return _started()
+
+
+def _started() -> "subprocess.Popen[bytes]":
+    """A reading process that is to be told its folder."""
+    # Nothing of our own environment goes along: it may hold the database's address.
+    environment = {
+        "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[1]),
+        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "geo.reading"], cwd="/", env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+    )
 
 
 @cache

@@ -1,6 +1,7 @@
-"""`python -m geo.reading FOLDER`: read the file that the order in the folder names and write it to the standard output."""
+"""`python -m geo.reading`: wait to be told a folder, read the file that the order in it names, and write it to the standard output."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,15 +24,25 @@ from geo.reading.wall import walled  # noqa: E402
 
 def main() -> None:
     """Read and write, or leave a refusal in the folder."""
-    job = Path(sys.argv[1])
+    told = sys.stdin.buffer.read()
+    if not told:
+        return  # whoever was to tell is gone
+    job = Path(os.fsdecode(told))
+    os.chdir(job)
+    os.environ["TMPDIR"] = str(job)
+    # Complaints go to a file, which is bounded: a pipe that nobody empties would stop the process for ever.
+    for stream, name, how in ((0, "/dev/null", os.O_RDONLY), (2, "complaints", os.O_WRONLY)):
+        place = os.open(name, how)
+        os.dup2(place, stream)
+        os.close(place)
     order = json.loads((job / "order.json").read_bytes())
     try:
         walled(order["size"], Path(order["path"]), job)
         written(order, job, sys.stdout.buffer)
     except Refused as refusal:
         # Libraries name the place where they read, which is nobody's business.
-        told = json.dumps({"sentence": str(refusal), **refusal.facts}, ensure_ascii=False, default=str).replace(f"{job}/", "")
-        (job / "refusal").write_text(told, "utf-8")
+        sentence = json.dumps({"sentence": str(refusal), **refusal.facts}, ensure_ascii=False, default=str).replace(f"{job}/", "")
+        (job / "refusal").write_text(sentence, "utf-8")
         sys.exit(3)
 
 
