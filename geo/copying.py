@@ -130,7 +130,7 @@ def as_csv(part: pa.RecordBatch, types: Mapping[str, str]) -> memoryview:
     for name, column in told.items():
         if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type) or pa.types.is_fixed_size_binary(column.type):
             text = hexadecimal(column)
-            told[name] = text if types.get(name) != "bytea" else pc.binary_join_element_wise("\\x", text, pa.scalar("", text.type))
+            told[name] = text if types.get(name) != "bytea" else pc.binary_join_element_wise(pa.scalar("\\x", text.type), text, pa.scalar("", text.type))
     text = pa.BufferOutputStream()
     pyarrow.csv.write_csv(pa.record_batch(told), text, pyarrow.csv.WriteOptions(include_header=False))
     return memoryview(text.getvalue())

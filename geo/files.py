@@ -337,6 +337,9 @@ def _spare() -> "subprocess.Popen[bytes]":
         child = _waiting.pop()
         if child.poll() is None:
             return child
+        for pipe in (child.stdin, child.stdout):
+            assert pipe
+            pipe.close()
     return _started()
 
 
