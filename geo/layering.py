@@ -219,6 +219,7 @@ class Desk:
 
     def __init__(self, edition: Edition, report: Report, counted: bool) -> None:
         self.edition, self.report, self.counted = edition, report, counted
+        self.copy = copying.Copy(edition.connection, edition.table)
         self.numeric = dict.fromkeys(report.extras, True)
         self.told: set[str] = set()  # columns that say anything at all
 
@@ -248,7 +249,7 @@ class Desk:
             return
         assert rows.shapes is not None
         shapes = shapely.to_wkb(shapely.set_srid(rows.shapes[good], 4326), include_srid=True)
-        copying.Copy(self.edition.connection, self.edition.table).written(pa.table({
+        self.copy.begun(pa.table({
             "file_row": pa.array(rows.number[good]), "id": intake.uuids(len(good), datetime.now(UTC)),
             "geom": pa.array(shapes, pa.large_binary()), "properties": rows.columns["properties"].take(pa.array(good)),
         }))

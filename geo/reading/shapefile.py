@@ -135,9 +135,11 @@ def _whole(text: str, encoding: str) -> bool:
 def _decodes(text: bytes, encoding: str) -> bool:
     """Whether bytes are text, if need be without a last character that the width of the column has cut."""
     for cut in range(min(4, len(text))):
-        with contextlib.suppress(UnicodeDecodeError):
+        try:
             text[: len(text) - cut].decode(encoding)
-            return True
+        except UnicodeDecodeError:
+            continue
+        return True
     return False
 
 
