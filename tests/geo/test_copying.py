@@ -103,13 +103,13 @@ def test_a_code_that_is_passed_on_as_it_stands_is_what_it_would_be_read_as(text)
 
 @given(st.lists(st.lists(st.sampled_from("abcdefghij"), max_size=9), max_size=9))
 def test_what_was_seen_is_met_again(batches):
-    seen, known = intake.Seen(), []
+    seen, known = intake.Met(), []
     for texts in batches:
         wanted = []
         for text in texts:
             wanted.append(text in known)
             known.append(text)
-        assert seen.met(texts).tolist() == wanted
+        assert seen.again(texts).tolist() == wanted
 
 
 def test_a_reading_process_that_waited_reads_one_file(tmp_path, monkeypatch):
