@@ -44,7 +44,7 @@ from geo.write import sealed
 Told = Callable[[str, int, int | None], None]
 
 # From this many rows on, an empty table is filled first and indexed after.
-LARGE = 50_000
+LARGE = 20_000
 
 
 @dataclass(frozen=True)
