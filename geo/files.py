@@ -219,8 +219,6 @@ class _Reader:
 
     def __init__(self, path: Path, job: Path, how: Mapping[str, object]) -> None:
         self.path, self.job = path, job
-        # It starts while we ask which drivers there are.
-        self.child = _spare()
         size = _bytes_of(path)
         self.silence = SILENCE + SILENCE_A_MEGABYTE * size / 1e6
         order = {"path": str(path.resolve()), "job": str(job), "size": size, **how}
@@ -230,10 +228,7 @@ class _Reader:
             order["drivers"] = sorted(_known())
         # In a file, because rows that are not to be mended may be more than an argument holds.
         (job / "order.json").write_text(json.dumps(order, ensure_ascii=False), "utf-8")
-        (job / "complaints").touch()
-        assert self.child.stdin
-        with suppress(BrokenPipeError), self.child.stdin as told:
-            told.write(str(job).encode())
+        self.child = _spare(job) or _started(job)
 
     def __enter__(self) -> "_Reader":
         return self
@@ -332,28 +327,33 @@ def prepared() -> None:
         _waiting = [_started()]
 
 
-def _spare() -> "subprocess.Popen[bytes]":
+def _spare(job: Path) -> "subprocess.Popen[bytes] | None":
+    """The reading process that waits, told its folder."""
+    (job / "complaints").touch()
     while _waiting:
         child = _waiting.pop()
+        assert child.stdin and child.stdout
+        with suppress(BrokenPipeError), child.stdin:
+            child.stdin.write(os.fsencode(job))
         if child.poll() is None:
             return child
-        for pipe in (child.stdin, child.stdout):
-            assert pipe
-            pipe.close()
-    return _started()
+        child.stdout.close()
+    return None
 
 
-def _started() -> "subprocess.Popen[bytes]":
-    """A reading process that is to be told its folder."""
+def _started(job: Path | None = None) -> "subprocess.Popen[bytes]":
+    """A reading process for the folder, or one that waits to be told of one."""
     # Nothing of our own environment goes along: it may hold the database's address.
     environment = {
         "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[1]),
-        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system",
+        "TMPDIR": str(job or "/"), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system",
     }
-    return subprocess.Popen(
-        [sys.executable, "-m", "geo.reading"], cwd="/", env=environment,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
-    )
+    # Complaints go to a file, which is bounded: a pipe that nobody empties would stop the process for ever.
+    with open(job / "complaints" if job else os.devnull, "wb") as complaints:
+        return subprocess.Popen(
+            [sys.executable, "-m", "geo.reading", *([str(job)] if job else [])], cwd=job or "/", env=environment,
+            stdin=subprocess.DEVNULL if job else subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True,
+        )
 
 
 @cache

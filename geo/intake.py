@@ -214,18 +214,18 @@ def load(engine: sa.Engine, order: Order, key: FieldKey, cache: Path | None = No
             raise Invalid("坐标像是偏移过的({why}),请用 --datum 确认。", why=str(shifted), option="--datum", choices=list(shifted.choices))
 
     with db.translated(), engine.begin() as connection:
-        for straight in (True, False):
-            try:
-                with connection.begin_nested():
-                    staging, report = staged(connection, order, key, cache, told, seen=seen, straight=straight)
-                    settled(connection, staging, report, order.missing, aside=True)
-                    staging.dropped()
-                break
-            except (psycopg.IntegrityError, sa.exc.IntegrityError):
-                # A row that is not to be stored is work; whatever is wrong otherwise is wrong again.
-                if not straight:
-                    raise
+        try:
+            with connection.begin_nested():
+                staging, report = staged(connection, order, key, cache, told, seen=seen, straight=True)
+        except Unsuited:
+            staging, report = staged(connection, order, key, cache, told, seen=seen)
+        settled(connection, staging, report, order.missing, aside=True)
+        staging.dropped()
     return report
+
+
+class Unsuited(Exception):
+    """A row breaks a rule of its noun, and all that was written straight into it is to be taken back."""
 
 
 def staged(
@@ -235,7 +235,9 @@ def staged(
 ) -> tuple[Staging, Report]:
     """Read a file into a staging table: matched, parsed, placed, checked, compared. Nothing that is there is touched.
 
-    With `straight` the rows of a noun without any go where they belong at once, which spares a second copy of each. `within` are the areas its sender answers for. `seen` is told what the file is taken for, before that can fail. Raises as `load`.
+    With `straight` the rows of a noun without any go where they belong at once, which spares a second copy of each; `Unsuited` when one
+    of them breaks a rule. `within` are the areas its sender answers for. `seen` is told what the file is taken for, before that can fail.
+    Raises as `load`.
     """
     # While the reading process starts and unpacks.
     warming = threading.Thread(target=matching.prepared)
@@ -255,15 +257,26 @@ def staged(
         staging.made()
         desk = Desk(connection, resource, match, values, order, report, key, staging, words)
         placer = Placer.ready(connection, cache) if resource.place is Place.POINT else None
-        with filled(connection, resource, described.count if straight else None):
+        with _suited(straight), filled(connection, resource, described.count if straight else None):
             for part in batches:
                 report.read += len(part.rows)
                 rows = desk.parsed(part if proposal.counted else cleared(part, report))
                 desk.stored(rows, desk.placed(rows, placer))
                 told("", report.read, described.count)
+            staging.copy.over()
     staging.checked()
     staging.compared()
     return staging, report
+
+
+@contextmanager
+def _suited(straight: bool) -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.IntegrityError, sa.exc.IntegrityError) as error:
+        if straight:
+            raise Unsuited from error
+        raise
 
 
 def prepared() -> None:

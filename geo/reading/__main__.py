@@ -1,4 +1,7 @@
-"""`python -m geo.reading`: wait to be told a folder, read the file that the order in it names, and write it to the standard output."""
+"""`python -m geo.reading [FOLDER]`: read the file that the order in the folder names and write it to the standard output.
+
+Without a folder, wait to be told of one.
+"""
 
 import json
 import os
@@ -22,19 +25,25 @@ from geo.reading.stream import written  # noqa: E402
 from geo.reading.wall import walled  # noqa: E402
 
 
-def main() -> None:
-    """Read and write, or leave a refusal in the folder."""
-    told = sys.stdin.buffer.read()
-    if not told:
-        return  # whoever was to tell is gone
-    job = Path(os.fsdecode(told))
+def settled(job: Path) -> None:
+    """Be in the folder as if begun there."""
     os.chdir(job)
     os.environ["TMPDIR"] = str(job)
-    # Complaints go to a file, which is bounded: a pipe that nobody empties would stop the process for ever.
-    for stream, name, how in ((0, "/dev/null", os.O_RDONLY), (2, "complaints", os.O_WRONLY)):
+    for stream, name, how in ((0, os.devnull, os.O_RDONLY), (2, "complaints", os.O_WRONLY)):
         place = os.open(name, how)
         os.dup2(place, stream)
         os.close(place)
+
+
+def main() -> None:
+    """Read and write, or leave a refusal in the folder."""
+    if len(sys.argv) > 1:
+        job = Path(sys.argv[1])
+    elif told := sys.stdin.buffer.read():
+        job = Path(os.fsdecode(told))
+        settled(job)
+    else:
+        return  # whoever was to tell is gone
     order = json.loads((job / "order.json").read_bytes())
     try:
         walled(order["size"], Path(order["path"]), job)

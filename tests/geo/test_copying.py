@@ -4,6 +4,7 @@ import re
 import struct
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -112,15 +113,24 @@ def test_what_was_seen_is_met_again(batches):
         assert seen.again(texts).tolist() == wanted
 
 
+def walls(child):
+    """Whether a process has given up new privileges, and system calls."""
+    told = Path(f"/proc/{child.pid}/status").read_text()
+    return re.findall(r"^(?:NoNewPrivs|Seccomp):\t(\d)", told, re.M)
+
+
 def test_a_reading_process_that_waited_reads_one_file(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_waiting", None)
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text(f"名称,经度,纬度\n{name},120,30\n", "utf-8")
     files.prepared()
     [first] = files._waiting
+    assert walls(first) == ["0", "0"]
     try:
         for name, child in (("a", first), ("b", None)):
             with files.opened(tmp_path / f"{name}.csv") as (described, batches):
+                # Ended or not, it is still there to be looked at.
+                assert child is None or walls(child)[0] == "1"
                 assert [b.columns["名称"].to_pylist() for b in batches] == [[name]] and described.count in (None, 1)
             if child is not None:
                 assert child.poll() == 0
