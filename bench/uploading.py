@@ -35,7 +35,7 @@ SIZES = (41_046, 500_000)
 SEED = 20261124
 
 # In a process of its own, so that its memory is its own: that of a worker, with the reading process beside it. It waits for files, as
-# the worker of a server does; `sent` is that worker's way, in two steps and with the noun open to its readers.
+# the worker of a server does; `sent` is that worker's way: in two steps, behind those who wait for pages, the noun open to its readers.
 WORKER = """
 import os, sys, threading, time
 from pathlib import Path
@@ -60,7 +60,6 @@ from geo import db, intake
 from geo.keys import field_key
 engine, key, cache = db.engine(sys.argv[1]), field_key(Path(sys.argv[2])), Path(sys.argv[3])
 if sys.argv[4] == "standing":
-    os.nice(10)
     intake.prepared()
 engine.connect().close()
 print("ready", flush=True)
@@ -70,6 +69,7 @@ for line in sys.stdin:
     if how == "load":
         report = intake.load(engine, order, key, cache)
     else:
+        os.nice(10)
         with engine.begin() as connection:
             staging, report = intake.staged(connection, order, key, cache)
         print("read", flush=True)
