@@ -10,7 +10,7 @@ from uuid import UUID
 import procrastinate
 
 from api.settings import settings
-from geo import db, jobs
+from geo import db, intake, jobs
 from geo.cluster import reached
 from geo.keys import field_key
 from geo.receiving import Working
@@ -18,6 +18,7 @@ from geo.receiving import Working
 log = logging.getLogger("jingwei")
 
 QUEUE = "uploads"
+NICE = 10
 
 
 def jobs_of(app: procrastinate.App, working: Working) -> None:
@@ -59,6 +60,9 @@ def work() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watched, daemon=True).start()
+    # Whoever waits for a page goes before whoever waits for a file.
+    os.nice(NICE)
+    intake.prepared()
     home = settings().home
     address = reached(home)
     engine = db.engine(address.url("jingwei_loader"), pool=2)

@@ -4,12 +4,19 @@ The outlines are those of a real town where JINGWEI_BENCH_BUILDINGS names a GeoP
 repeated side by side for the larger sizes, so that no two lie on each other. Times are of one run, one after the other.
 """
 
+import itertools
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+import urllib.request
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +34,61 @@ from geo.cluster import Address, Cluster
 SIZES = (41_046, 500_000)
 SEED = 20261124
 
-# In a process of its own, so that its memory is its own: that of a worker, with the reading process beside it.
-LOAD = """
-import resource, sys
+# In a process of its own, so that its memory is its own: that of a worker, with the reading process beside it. It waits for files, as
+# the worker of a server does; `sent` is that worker's way: in two steps, behind those who wait for pages, the noun open to its readers.
+WORKER = """
+import os, sys, threading, time
 from pathlib import Path
+
+def peak(pid):
+    # Not `ru_maxrss`, which goes on counting what the process was before it became another program: its parent.
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+def watched():
+    while True:
+        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            try:
+                peaks[0] = max(peaks[0], peak(child))
+            except OSError:
+                pass
+        time.sleep(0.1)
+
+peaks = [0]
+threading.Thread(target=watched, daemon=True).start()
 from geo import db, intake
 from geo.keys import field_key
-engine = db.engine(sys.argv[1])
-report = intake.load(engine, intake.Order(Path(sys.argv[2]), "buildings"), field_key(Path(sys.argv[3])), Path(sys.argv[4]))
-assert report.unstored == 0, report
-peaks = [resource.getrusage(who).ru_maxrss // 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-print(report.stored, *peaks)
+engine, key, cache = db.engine(sys.argv[1]), field_key(Path(sys.argv[2])), Path(sys.argv[3])
+if sys.argv[4] == "standing":
+    intake.prepared()
+engine.connect().close()
+print("ready", flush=True)
+for line in sys.stdin:
+    how, path = line.split(" ", 1)
+    order = intake.Order(Path(path.strip()), "buildings")
+    if how == "load":
+        report = intake.load(engine, order, key, cache)
+    else:
+        os.nice(10)
+        with engine.begin() as connection:
+            staging, report = intake.staged(connection, order, key, cache)
+        print("read", flush=True)
+        with engine.begin() as connection:
+            staging.connection = connection
+            del staging.copy
+            intake.settled(connection, staging, report)
+            staging.dropped()
+    assert report.unstored == 0, report
+    print("done", report.stored, peak("self"), peaks.pop(), flush=True)
+    peaks[:] = [0]
 """
+SERVER = """
+import sys, uvicorn
+uvicorn.run("api.serving:web", factory=True, host="127.0.0.1", port=int(sys.argv[1]), loop="uvloop", access_log=False, log_level="warning")
+"""
+# What others look at meanwhile: a page of areas, their tile, and a tile of the buildings that are on their way.
+ASKED = ("/collections/areas/items?limit=100", "/tiles/areas/{z}/{x}/{y}.pbf", "/tiles/buildings/{z}/{x}/{y}.pbf")
+EVERY, IDLE = 0.05, 10.0  # seconds
 
 
 def run(sizes: Sequence[int] = SIZES) -> None:
@@ -55,19 +105,144 @@ def run(sizes: Sequence[int] = SIZES) -> None:
 
 
 def measure(admin: sa.Engine, address: Address, size: int, folder: Path, home: Path) -> None:
-    """One size: grids under it, then the same file by either."""
+    """One size: grids under it, then the same file by either, and what others notice of it."""
     shapes = outlines(size)
     grids(admin, shapes)
     archive = written(shapes, folder)
     # Both begin with the file in the memory of the machine.
     archive.read_bytes()
     _, plain = timed(lambda: peer(address, archive))
-    (stored, own, reader), ours = timed(lambda: loaded(address, archive, home, folder))
-    assert stored == size
-    again = "" if size > 100_000 else f", sent again {timed(lambda: loaded(address, archive, home, folder))[1] / plain:.2f}×"
     print(f"{size:>9,} buildings, {archive.stat().st_size / 1e6:.0f} MB zipped: ogr2ogr {plain:.1f} s", flush=True)
-    print(f"{'':>9} read, checked, placed, compared, stored: {ours:.1f} s = {ours / plain:.2f}×{again}", flush=True)
+    with Worker(address, home, folder) as worker:
+        (stored, own, reader), ours = timed(lambda: worker.takes("load", archive))
+    assert stored == size
+    print(f"{'':>9} read, checked, placed, stored: {ours:.1f} s = {ours / plain:.2f}×", flush=True)
     print(f"{'':>9} memory: {own} MB the worker, {reader} MB the reading process", flush=True)
+    if size <= 100_000:
+        _, again = timed(lambda: loaded(address, archive, home, folder))
+        print(f"{'':>9} sent again, by a command that begins with nothing: {again:.1f} s = {again / plain:.2f}×", flush=True)
+        return
+    emptied(admin)
+    with Worker(address, home, folder) as worker, served(address, home) as port, Looking(port, shapes) as others:
+        idle = others.during(lambda: time.sleep(IDLE))
+        _, sent = timed(lambda: others.during(lambda: worker.takes("sent", archive)))
+        busy = others.last
+    print(f"{'':>9} sent to a running server, compared, its indexes kept up: {sent:.1f} s = {sent / plain:.2f}×", flush=True)
+    for asked in ASKED:
+        before, meanwhile = (float(np.quantile(found[asked], 0.95)) * 1000 for found in (idle, busy))
+        told = f"p95 {before:.1f} ms idle, {meanwhile:.1f} ms meanwhile = {meanwhile / before:.2f}× ({len(busy[asked])} times)"
+        print(f"{'':>9} {asked.split('/{')[0].split('?')[0]}: {told}", flush=True)
+
+
+class Worker:
+    """A process that takes files."""
+
+    def __init__(self, address: Address, home: Path, folder: Path, standing: bool = True) -> None:
+        url = address.url("jingwei_loader", NAME).render_as_string(hide_password=False)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKER, url, str(home), str(folder / "cache"), "standing" if standing else ""],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+
+    def __enter__(self) -> "Worker":
+        self._said("ready")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+    def takes(self, how: str, archive: Path) -> tuple[int, int, int]:
+        """Rows stored, and the most memory of the worker and of the reading process, in MB."""
+        assert self.process.stdin
+        print(how, archive, file=self.process.stdin, flush=True)
+        stored, own, reader = map(int, self._said("done"))
+        return stored, own, reader
+
+    def _said(self, word: str) -> list[str]:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            first, *rest = line.split()
+            if first == word:
+                return rest
+        raise RuntimeError("the worker ended")
+
+
+@contextmanager
+def served(address: Address, home: Path) -> Iterator[int]:
+    """The port of a web process before the database of the measurement."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    environ = os.environ | {"JINGWEI_HOME": str(home), "JINGWEI_DATABASE_URL": address.url(database=NAME).render_as_string(hide_password=False)}
+    process = subprocess.Popen([sys.executable, "-c", SERVER, str(port)], env=environ)
+    try:
+        for _ in range(200):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Looking:
+    """Somebody who asks for one page after the other, every `EVERY` seconds whether or not the one before has come."""
+
+    def __init__(self, port: int, shapes: NDArray[np.object_]) -> None:
+        west, south, east, north = (float(value) for value in shapely.total_bounds(shapes[:1000]))
+        zoom = 13
+        at = np.radians((south + north) / 2)
+        x = int(((west + east) / 2 + 180) / 360 * 2**zoom)
+        y = int((1 - np.arcsinh(np.tan(at)) / np.pi) / 2 * 2**zoom)
+        self.addresses = {asked: f"http://127.0.0.1:{port}" + asked.format(z=zoom, x=x, y=y) for asked in ASKED}
+        self.last: dict[str, list[float]] = {}
+
+    def __enter__(self) -> "Looking":
+        self.pool = ThreadPoolExecutor(16)
+        for address in self.addresses.values():
+            self._asked(address)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.shutdown()
+
+    def during(self, work: Callable[[], object]) -> dict[str, list[float]]:
+        """Seconds that each answer took while `work` was done."""
+        over = threading.Event()
+        waiting: dict[str, list[Future[float]]] = {asked: [] for asked in ASKED}
+
+        def look() -> None:
+            for turn in itertools.count():
+                asked = ASKED[turn % len(ASKED)]
+                waiting[asked].append(self.pool.submit(self._asked, self.addresses[asked]))
+                if over.wait(EVERY):
+                    return
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            work()
+        finally:
+            over.set()
+            looking.join()
+        self.last = {asked: [one.result() for one in found] for asked, found in waiting.items()}
+        return self.last
+
+    @staticmethod
+    def _asked(address: str) -> float:
+        begun = time.perf_counter()
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            answer.read()
+        return time.perf_counter() - begun
+
+
+def emptied(admin: sa.Engine) -> None:
+    """No building left, as after creation."""
+    with admin.begin() as connection:
+        connection.exec_driver_sql("TRUNCATE buildings, batches, changes, tallies, tally_changes CASCADE")
 
 
 def outlines(size: int) -> NDArray[np.object_]:
@@ -139,12 +314,6 @@ def peer(address: Address, archive: Path) -> None:
 
 
 def loaded(address: Address, archive: Path, home: Path, folder: Path) -> tuple[int, int, int]:
-    """Rows stored, and the most memory of the worker and of the reading process, in MB."""
-    url = address.url("jingwei_loader", NAME).render_as_string(hide_password=False)
-    run = subprocess.run(
-        [sys.executable, "-c", LOAD, url, str(archive), str(home), str(folder / "cache")], check=True, capture_output=True, text=True,
-    )
-    stored, own, reader = map(int, run.stdout.split()[-3:])
-    return stored, own, reader
-
-
+    """The same by a process that begins with it, as a command does."""
+    with Worker(address, home, folder, standing=False) as worker:
+        return worker.takes("load", archive)

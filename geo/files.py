@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -136,9 +136,18 @@ class Batch:
     rows: NDArray[np.int64]  # 1-based, as the file counts its records
     lon: NDArray[np.float64] | None = None
     lat: NDArray[np.float64] | None = None
-    geometry: NDArray[np.object_] | None = None
+    wkb: pa.Array | None = None  # each shape, little-endian and 2-D; null for none
     problems: Mapping[int, str] = field(default_factory=dict)  # position → why the row cannot be drawn
     repaired: Mapping[int, Repair] = field(default_factory=dict)  # position → what was done to its shape
+
+    @cached_property
+    def geometry(self) -> NDArray[np.object_] | None:
+        """The shapes themselves. Whoever only passes them on spares making them, which takes as long as reading them did."""
+        if self.wkb is None:
+            return None
+        import shapely
+
+        return np.atleast_1d(np.asarray(shapely.from_wkb(np.array(self.wkb.to_pylist(), object)), object))
 
 
 Known = Callable[[tuple[float, float, float, float]], Sequence[bytes]]
@@ -217,19 +226,9 @@ class _Reader:
             order["repair"] = sorted(cast(Set[int], order["repair"]))
         if "drivers" not in order:
             order["drivers"] = sorted(_known())
-        # Nothing of our own environment goes along: it may hold the database's address.
-        environment = {
-            "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[1]),
-            "TMPDIR": str(job), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system",
-        }
         # In a file, because rows that are not to be mended may be more than an argument holds.
         (job / "order.json").write_text(json.dumps(order, ensure_ascii=False), "utf-8")
-        # Complaints go to a file, which is bounded: a pipe that nobody empties would stop the process for ever.
-        with (job / "complaints").open("wb") as complaints:
-            self.child = subprocess.Popen(
-                [sys.executable, "-m", "geo.reading", str(job)], cwd=job, env=environment,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True,
-            )
+        self.child = _spare(job) or _started(job)
 
     def __enter__(self) -> "_Reader":
         return self
@@ -241,6 +240,8 @@ class _Reader:
         self.child.wait()
         assert self.child.stdout
         self.child.stdout.close()
+        if _waiting is not None:
+            prepared()
 
     def described(self) -> Described:
         self.stream = self._heard(lambda: pa.ipc.open_stream(self.child.stdout))
@@ -256,18 +257,15 @@ class _Reader:
         )
 
     def batches(self) -> Iterator[Batch]:
-        import shapely
-
         ours = {ROW, LON, LAT, WKB, PROBLEM, REPAIRED}
         while (part := self._heard(self._next)) is not None:
             names = part.schema.names
-            shapes = shapely.from_wkb(np.array(part.column(WKB).to_pylist(), object)) if WKB in names else None
             yield Batch(
                 {name: part.column(name) for name in names if name not in ours},
                 part.column(ROW).to_numpy(),
                 part.column(LON).to_numpy(zero_copy_only=False).copy() if LON in names else None,
                 part.column(LAT).to_numpy(zero_copy_only=False).copy() if LAT in names else None,
-                None if shapes is None else np.atleast_1d(np.asarray(shapes, object)),
+                part.column(WKB) if WKB in names else None,
                 _said(part, PROBLEM),
                 {at: Repair(**json.loads(text)) for at, text in _said(part, REPAIRED).items()},
             )
@@ -315,6 +313,47 @@ def _said(part: pa.RecordBatch, name: str) -> dict[int, str]:
     if name not in part.schema.names or part.column(name).null_count == part.num_rows:
         return {}
     return {at: text for at, text in enumerate(part.column(name).to_pylist()) if text}
+
+
+# A reading process that has imported all it needs and waits for its file, in a process that waits for files itself.
+_waiting: "list[subprocess.Popen[bytes]] | None" = None
+
+
+def prepared() -> None:
+    """Be ready for the next file: a reading process then waits for it. It has read no other, and reads none after."""
+    global _waiting
+    _known()
+    if not _waiting:
+        _waiting = [_started()]
+
+
+def _spare(job: Path) -> "subprocess.Popen[bytes] | None":
+    """The reading process that waits, told its folder."""
+    (job / "complaints").touch()
+    while _waiting:
+        child = _waiting.pop()
+        assert child.stdin and child.stdout
+        with suppress(BrokenPipeError), child.stdin:
+            child.stdin.write(os.fsencode(job))
+        if child.poll() is None:
+            return child
+        child.stdout.close()
+    return None
+
+
+def _started(job: Path | None = None) -> "subprocess.Popen[bytes]":
+    """A reading process for the folder, or one that waits to be told of one."""
+    # Nothing of our own environment goes along: it may hold the database's address.
+    environment = {
+        "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[1]),
+        "TMPDIR": str(job or "/"), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system",
+    }
+    # Complaints go to a file, which is bounded: a pipe that nobody empties would stop the process for ever.
+    with open(job / "complaints" if job else os.devnull, "wb") as complaints:
+        return subprocess.Popen(
+            [sys.executable, "-m", "geo.reading", *([str(job)] if job else [])], cwd=job or "/", env=environment,
+            stdin=subprocess.DEVNULL if job else subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True,
+        )
 
 
 @cache

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import shapely
 import sqlalchemy as sa
 
-from geo import db, files, intake, matching, statements
+from geo import copying, db, files, intake, matching, statements
 from geo.errors import Conflict, Forbidden, Invalid, NotFound
 from geo.intake import Order, Report, Rows, Seen, Told
 from geo.language import Said
@@ -96,7 +96,7 @@ class Edition(Table):
                 " FROM jsonb_each_text(properties) WHERE key = ANY (:names))", names=names,
             )
 
-    def compared(self) -> None:
+    def compared(self, again: bool = False) -> None:
         """Which rows the edition that is shown has too, word for word."""
         if self.held is not None:
             same = "md5(ROW({0}.properties, ST_AsBinary({0}.geom))::text)"
@@ -231,6 +231,7 @@ class Desk:
 
     def __init__(self, edition: Edition, report: Report, counted: bool) -> None:
         self.edition, self.report, self.counted = edition, report, counted
+        self.copy = copying.Copy(edition.connection, edition.table)
         self.numeric = dict.fromkeys(report.extras, True)
         self.told: set[str] = set()  # columns that say anything at all
 
@@ -259,10 +260,10 @@ class Desk:
         if not len(good):
             return
         assert rows.shapes is not None
-        shapes = shapely.to_wkb(shapely.set_srid(rows.shapes[good], 4326), hex=True, include_srid=True)
-        intake.copied(self.edition.connection, self.edition.table, pa.table({
-            "file_row": pa.array(rows.number[good]), "id": pa.array(sorted(intake.uuids(len(good), datetime.now(UTC)))),
-            "geom": pa.array(shapes), "properties": rows.columns["properties"].take(pa.array(good)),
+        shapes = shapely.to_wkb(shapely.set_srid(rows.shapes[good], 4326), include_srid=True)
+        self.copy.begun(pa.table({
+            "file_row": pa.array(rows.number[good]), "id": intake.uuids(len(good), datetime.now(UTC)),
+            "geom": pa.array(shapes, pa.large_binary()), "properties": rows.columns["properties"].take(pa.array(good)),
         }))
 
     def judged(self) -> None:

@@ -211,7 +211,7 @@ class Working:
         with db.translated(), self.engine.begin() as connection:
             layer = upload["told"].get("layer")
             staging = layering.again(connection, upload["id"], layer) if layer else self._staging(connection, upload)
-            staging.compared()
+            staging.compared(again=True)
             told = {"layer": staging.told} if isinstance(staging, Edition) else {}
             statements.run(
                 connection, "upload_counted", id=upload["id"], counts=json.dumps(asdict(staging.counts())), told=statements.document(told),

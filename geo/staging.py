@@ -9,13 +9,17 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 from uuid import UUID
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from psycopg.errors import CheckViolation
 
 from geo.catalog import WIDTHS
+from geo.copying import Copy
 from geo.errors import Conflict, Forbidden
 from geo.resource import Place, Resource
 from geo.tables import TABLES
@@ -117,6 +121,16 @@ class Staging(Table):
             " ADD file_version integer, ADD seen_version integer, ALTER retired_at DROP DEFAULT"
         )
 
+    def filled(self, rows: pa.Table) -> None:
+        """Take rows in, by COPY, which goes on until the connection is used for anything else."""
+        self.given[:] = [name for name in rows.column_names if name not in ("file_row", "file_version")]
+        self.copy.begun(rows)
+
+    @cached_property
+    def copy(self) -> Copy:
+        """The way in."""
+        return Copy(self.connection, self.table)
+
     def checked(self, shapes: bool = False) -> None:
         """Refuse the rows that break a rule of the noun: one statement a rule, with its sentence.
 
@@ -129,19 +143,28 @@ class Staging(Table):
             "SELECT conname, pg_get_expr(conbin, conrelid) AS rule FROM pg_constraint WHERE contype = 'c' AND conrelid = to_regclass(:noun)"
             " ORDER BY conname", noun=name,
         ).all()
-        for rule, expression in checks:
-            inner = rule.removeprefix(f"{name}_").removesuffix("_check")
-            if (inner == "geom" and not shapes) or not set(re.findall(r"\w+", expression)) & set(self.given):
-                continue  # what the file does not fill keeps its default, which keeps every rule
+        # What the file does not fill keeps its default, which keeps every rule.
+        asked = [
+            (rule.removeprefix(f"{name}_").removesuffix("_check"), rule, expression) for rule, expression in checks
+            if (shapes or rule != f"{name}_geom_check") and set(re.findall(r"\w+", expression)) & set(self.given)
+        ]
+        if not asked:
+            return
+        # All rules in one look at the rows, and each that is broken once more.
+        broken = self._run(f"SELECT {', '.join(f'bool_or(NOT ({expression}))' for *_, expression in asked)} FROM {self.table}").one()
+        for (inner, rule, expression), found in zip(asked, broken, strict=True):
+            if not found:
+                continue
             meaning = next((r.message for r in self.resource.rules if r.name == inner), "")
             told = next((f.title for f in self.resource.all_fields if f.name == inner), "")
             self._refuse(f"NOT ({expression})", inner, meaning or (f"{told}不合规则" if told else f"违反规则 {rule}"))
 
-    def compared(self) -> None:
-        """Give every row its fate. Rows of others are refused: who sends a file changes nothing outside their areas."""
+    def compared(self, again: bool = False) -> None:
+        """Give every row its fate, or `again` another. Rows of others are refused: who sends a file changes nothing outside their areas."""
         noun, key = self.resource.name, self.key
         joined = f"FROM {noun} AS t WHERE t.id = s.id"
-        self._run(f"DELETE FROM {self.table} WHERE fate = 'missing'")
+        if again:
+            self._run(f"DELETE FROM {self.table} WHERE fate = 'missing'")
         if self.within != ("",):
             self._refuse(f"EXISTS (SELECT {joined} AND NOT ({_held('t.scope')}))", key or "id", "这条记录在您负责的区域以外", within=list(self.within))
             if self.resource.place in (Place.POINT, Place.INHERITS):
@@ -149,6 +172,8 @@ class Staging(Table):
                 self._refuse(f"NOT ({_held('s.scope')}) AND NOT EXISTS (SELECT {joined} AND s.{anchor} IS NULL)", "geometry", "位置不在您负责的区域内", within=list(self.within))
             elif self.resource.of_area:
                 self._refuse(f"NOT ({_held('s.area')})", "area", "不在您负责的区域内", within=list(self.within))
+        if bare(self.connection, self.resource) and not again:
+            return  # all is new
         same = " AND ".join(self._same(column) for column in self.compared_columns) or "true"
         self._run(
             f"UPDATE {self.table} AS s SET seen_version = t.version, fate = CASE WHEN {same} THEN 'unchanged'"
@@ -198,18 +223,20 @@ class Staging(Table):
 
         Raises `Conflict` when what is there has changed since it was compared with: then nothing is written.
         """
-        noun = self.resource.name
-        self._refuse("s.fate = 'conflict'", self.key or "id", "文件导出之后,这条记录被人改过")
-        moved = self._run(
-            f"SELECT count(*) FROM {self.table} AS s JOIN {noun} AS t ON t.id = s.id"
-            " WHERE t.version IS DISTINCT FROM s.seen_version AND (s.fate <> 'missing' OR :retire)", retire=retire,
-        ).scalar_one()
-        if moved:
-            raise Conflict("核对之后,有 {count} 条记录被别人改过:请再看一遍差异。", count=moved)
+        noun, counts = self.resource.name, self.counts()
+        if counts.conflict:
+            self._refuse("s.fate = 'conflict'", self.key or "id", "文件导出之后,这条记录被人改过")
+        if not bare(self.connection, self.resource):
+            moved = self._run(
+                f"SELECT count(*) FROM {self.table} AS s JOIN {noun} AS t ON t.id = s.id"
+                " WHERE t.version IS DISTINCT FROM s.seen_version AND (s.fate <> 'missing' OR :retire)", retire=retire,
+            ).scalar_one()
+            if moved:
+                raise Conflict("核对之后,有 {count} 条记录被别人改过:请再看一遍差异。", count=moved)
         if not self.given:
             return 0  # no row was good
         with self.journalled():
-            written = self._written()
+            written = self._written(counts)
             if retire:
                 gone = f"UPDATE {noun} SET retired_at = now() WHERE id IN (SELECT id FROM {self.table} WHERE fate = 'missing')"
                 written += self._run(gone).rowcount
@@ -217,14 +244,13 @@ class Staging(Table):
             self._kept_within()
         return written
 
-    def _written(self) -> int:
+    def _written(self, counts: Counts) -> int:
         noun = self.resource.name
         columns, values = ", ".join(f'"{c}"' for c in self.given), ", ".join(self._fresh(c) for c in self.given)
         fresh = ", ".join(f'"{c}" = {self._value(c)}' for c in [*self.given, *self._left] if c not in ("id", "batch"))
-        statements = (
-            f"INSERT INTO {noun} ({columns}) SELECT {values} FROM {self.table} AS s WHERE fate = 'new'",
-            f"UPDATE {noun} AS t SET {fresh} FROM {self.table} AS s WHERE s.id = t.id AND s.fate = 'changed'",
-        )
+        statements = [f"INSERT INTO {noun} ({columns}) SELECT {values} FROM {self.table} AS s WHERE fate = 'new'"]
+        if counts.changed:
+            statements.append(f"UPDATE {noun} AS t SET {fresh} FROM {self.table} AS s WHERE s.id = t.id AND s.fate = 'changed'")
         try:
             with self.connection.begin_nested():
                 return sum(self._run(statement).rowcount for statement in statements)
@@ -258,9 +284,13 @@ class Staging(Table):
 
     def _fresh(self, column: str) -> str:
         """What a new record gets: what the row says, else what the noun has for who says nothing."""
-        default = TABLES[self.resource.name].c[column].server_default
-        text = getattr(default, "arg", None)
-        return f's."{column}"' if text is None or column == "id" else f'coalesce(s."{column}", {text})'
+        text = self._default(column)
+        return f's."{column}"' if text is None else f'coalesce(s."{column}", {text})'
+
+    def _default(self, column: str) -> str | None:
+        """What the noun has for who says nothing, in SQL."""
+        given = getattr(TABLES[self.resource.name].c[column].server_default, "arg", None)
+        return None if given is None or column == "id" else str(given)
 
     def _value(self, column: str) -> str:
         if column == "extras":
@@ -318,6 +348,54 @@ class Staging(Table):
         ).scalar_one()
         if beyond:
             raise Forbidden("有 {count} 行不在您负责的区域内,这一批没有入库。", count=beyond)
+
+
+@dataclass
+class Straight(Staging):
+    """Rows of a noun that has no record yet, written where they belong as they come: there is nothing to compare them with, and the
+    noun's own constraints judge them. The first that is broken ends it, and the file is read once more, by way of a staging table."""
+
+    stored: int = 0
+
+    @property
+    def table(self) -> str:
+        """The noun's own."""
+        return self.resource.name
+
+    def made(self) -> None:
+        """It is there."""
+
+    def dropped(self) -> None:
+        """It stays."""
+
+    def filled(self, rows: pa.Table) -> None:
+        """Take rows in, by COPY; what is blank is what the noun has for who says nothing."""
+        columns = {name: rows[name] for name in rows.column_names if name not in ("file_row", "file_version")}
+        for name, column in columns.items():
+            if column.null_count and (default := self._default(name)) is not None:
+                columns[name] = pc.fill_null(column, pa.scalar(default.strip("'")).cast(column.type))
+        self.given[:] = list(columns)
+        self.copy.begun(pa.table(columns))
+        self.stored += rows.num_rows
+
+    def checked(self, shapes: bool = False) -> None:
+        """That was done as they were written."""
+
+    def compared(self, again: bool = False) -> None:
+        """All is new."""
+
+    def counts(self) -> Counts:
+        """All is new."""
+        return Counts(new=self.stored, refused=self.refused())
+
+    def settled(self, retire: bool = False) -> int:
+        """It was."""
+        return self.stored
+
+
+def bare(connection: sa.Connection, resource: Resource) -> bool:
+    """Whether there is no record of the noun at all."""
+    return not connection.scalar(sa.text(f"SELECT EXISTS (SELECT FROM {resource.name})"))
 
 
 def _held(column: str) -> str:

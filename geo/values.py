@@ -21,6 +21,8 @@ from geo.resource import Field
 
 ZONE = ZoneInfo(TIME_ZONE)
 # The apostrophe by which an export keeps a spreadsheet from taking text for a formula (geo.exporting).
+# Whatever about a code that is not passed on as it stands: blanks around it, marks of spreadsheets, digits lost, other scripts.
+PLAINLY_ODD = r"^$|^\s|\s$|[\x00-\x1f\x7f']|[^\x00-\x7f]|^[-+]?\d(?:\.\d+)?[eE]\+?\d{1,3}$"
 UNQUOTED = r"^'([-=+@＝])"
 DURATION = re.compile(r"([-+]?)P(?:(\d+(?:\.\d+)?)D)?(?:T(?:(\d+(?:\.\d+)?)H)?(?:(\d+(?:\.\d+)?)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 # Suggestions are looked for so many times a column: each costs a comparison with every title.
@@ -78,6 +80,11 @@ class Reader:
             declared.type is str and self.known is None
             and not (declared.choices or declared.listed or declared.refers or declared.pattern or self._numeral)
         )
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether a text is a value as it is but for what is `PLAINLY_ODD`: of a code, whose digits are only looked at."""
+        return self.read_one == self._text and not (self.field.pattern or self.field.secret or self.field.name.endswith("phone"))
 
     @property
     def _numeral(self) -> bool:

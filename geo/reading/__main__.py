@@ -1,6 +1,10 @@
-"""`python -m geo.reading FOLDER`: read the file that the order in the folder names and write it to the standard output."""
+"""`python -m geo.reading [FOLDER]`: read the file that the order in the folder names and write it to the standard output.
+
+Without a folder, wait to be told of one.
+"""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,17 +25,33 @@ from geo.reading.stream import written  # noqa: E402
 from geo.reading.wall import walled  # noqa: E402
 
 
+def settled(job: Path) -> None:
+    """Be in the folder as if begun there."""
+    os.chdir(job)
+    os.environ["TMPDIR"] = str(job)
+    for stream, name, how in ((0, os.devnull, os.O_RDONLY), (2, "complaints", os.O_WRONLY)):
+        place = os.open(name, how)
+        os.dup2(place, stream)
+        os.close(place)
+
+
 def main() -> None:
     """Read and write, or leave a refusal in the folder."""
-    job = Path(sys.argv[1])
+    if len(sys.argv) > 1:
+        job = Path(sys.argv[1])
+    elif told := sys.stdin.buffer.read():
+        job = Path(os.fsdecode(told))
+        settled(job)
+    else:
+        return  # whoever was to tell is gone
     order = json.loads((job / "order.json").read_bytes())
     try:
         walled(order["size"], Path(order["path"]), job)
         written(order, job, sys.stdout.buffer)
     except Refused as refusal:
         # Libraries name the place where they read, which is nobody's business.
-        told = json.dumps({"sentence": str(refusal), **refusal.facts}, ensure_ascii=False, default=str).replace(f"{job}/", "")
-        (job / "refusal").write_text(told, "utf-8")
+        sentence = json.dumps({"sentence": str(refusal), **refusal.facts}, ensure_ascii=False, default=str).replace(f"{job}/", "")
+        (job / "refusal").write_text(sentence, "utf-8")
         sys.exit(3)
 
 

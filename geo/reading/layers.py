@@ -67,6 +67,7 @@ def opened(path: Path, order: Mapping[str, Any], encoding: str | None = None) ->
     source = Source(_alive(reader, handle), info["features"] if info["features"] >= 0 else None, decode=_legible)
     # Without a shape GDAL names none.
     source.wkb = (meta["geometry_name"] or "wkb_geometry") if info["geometry_type"] is not None else None
+    source.exported = True
     source.crs = reference(meta["crs"])
     source.stated = source.crs is not None and (kind not in FIXED or _declares(path))
     total = info.get("total_bounds")

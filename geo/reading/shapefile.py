@@ -71,8 +71,10 @@ def _gathered(path: Path, job: Path) -> Path:
     for part in path.parent.iterdir():
         ending = part.suffix.lower()
         if part.stem.casefold() == path.stem.casefold() and ending in SIDECARS and part.is_file() and not (out / f"layer{ending}").exists():
-            # Copied, not linked: GDAL mends a missing .shx beside the .shp.
-            shutil.copyfile(part, out / f"layer{ending}")
+            # In a folder of its own: GDAL mends a missing .shx beside the .shp. What was unpacked is ours already.
+            target = out / f"layer{ending}"
+            if not (part.is_relative_to(job) and _linked(part, target)):
+                shutil.copyfile(part, target)
     _complete(out)
     main = out / f"layer{path.suffix.lower()}"
     if main.suffix == ".shp":
@@ -81,6 +83,13 @@ def _gathered(path: Path, job: Path) -> Path:
                 raise Refused("这不是 Shapefile,或文件已损坏。")
         _indexed(main)
     return main
+
+
+def _linked(part: Path, target: Path) -> bool:
+    with contextlib.suppress(OSError):
+        target.hardlink_to(part)
+        return True
+    return False
 
 
 def _indexed(shp: Path) -> None:
@@ -126,10 +135,20 @@ def _whole(text: str, encoding: str) -> bool:
 def _decodes(text: bytes, encoding: str) -> bool:
     """Whether bytes are text, if need be without a last character that the width of the column has cut."""
     for cut in range(min(4, len(text))):
-        with contextlib.suppress(UnicodeDecodeError):
+        try:
             text[: len(text) - cut].decode(encoding)
-            return True
+        except UnicodeDecodeError:
+            continue
+        return True
     return False
+
+
+def _broken(texts: Sequence[bytes], encoding: str) -> int:
+    """How many are no text. No character of these encodings has a line feed in it, so all are text when they are together."""
+    with contextlib.suppress(UnicodeDecodeError):
+        b"\n".join(texts).decode(encoding)
+        return 0
+    return sum(not _decodes(text, encoding) for text in texts)
 
 
 def _encoding(path: Path, dbf: Path, wanted: str | None) -> Taken:
@@ -146,7 +165,7 @@ def _encoding(path: Path, dbf: Path, wanted: str | None) -> Taken:
     length = struct.unpack("<H", raw[8:10])[0]
     names = [raw[at : at + 11].split(b"\0")[0] for at in range(32, length - 1, 32)]
     texts = [part for part in (*names, *re.split(rb"[\0 ]+", raw[length:])) if not part.isascii()][:5000]
-    broken = {encoding: sum(not _decodes(text, encoding) for text in texts) for encoding in ENCODINGS}
+    broken = {encoding: _broken(texts, encoding) for encoding in ENCODINGS}
     facts: dict[str, object] = {
         "count": len(texts), "shown": _shown(texts, "utf-8"),
         "readings": {encoding: {"broken": count, "shown": _shown(texts, encoding)} for encoding, count in broken.items()},

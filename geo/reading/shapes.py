@@ -30,19 +30,24 @@ def judged(shapes: Any, reasons: list[str | None], spared: Any, closed: Sequence
     `clockwise`: outer rings must run so.
     """
     fixed: list[str | None] = [None] * len(shapes)
-    for lost, why in _unearthly(shapes):
-        reasons[lost], shapes[lost] = why, None
-    for at in np.flatnonzero(shapely.get_num_coordinates(shapes) > VERTICES).tolist():
-        reasons[at], shapes[at] = f"顶点超过 {VERTICES} 个", None
+    xy, owner = shapely.get_coordinates(shapes, return_index=True)
+    if not (np.abs(xy) <= (180, 90)).all() or np.bincount(owner, minlength=1).max() > VERTICES:
+        for lost, why in _unearthly(shapes, xy, owner):
+            reasons[lost], shapes[lost] = why, None
+        for at in np.flatnonzero(shapely.get_num_coordinates(shapes) > VERTICES).tolist():
+            reasons[at], shapes[at] = f"顶点超过 {VERTICES} 个", None
+        xy, owner = shapely.get_coordinates(shapes, return_index=True)
+    sound = shapely.is_valid(shapes)
     opened = [(at, "Ring not closed", *shapes[at].bounds[:2]) for at in closed if shapes[at] is not None]
-    for at, what, lon, lat in (*opened, *_repeating(shapes), *(_reversed(shapes) if clockwise else ())):
+    for at, what, lon, lat in (*opened, *_repeating(shapes, xy, owner), *(_reversed(shapes, xy, owner, sound) if clockwise else ())):
         if spared[at]:
             reasons[at], shapes[at] = f"几何无效:{FAULTS[what]}", None
         else:
             before = _square_metres(shapes[at])
             shapes[at] = MENDED.get(what, lambda shape: shape)(shapes[at])
             fixed[at] = _told(Repair(what, lon, lat, before, before))
-    for at in np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)).tolist():
+            sound[at] = shapely.is_valid(shapes[at])
+    for at in np.flatnonzero(~sound & ~shapely.is_missing(shapes)).tolist():
         what, lon, lat = _fault(shapes[at])
         why = f"{FAULTS.get(what, what)}({lon:.6f}, {lat:.6f})"
         if spared[at]:
@@ -70,9 +75,8 @@ def _fault(shape: Any) -> tuple[str, float, float]:
     return str(shapely.is_valid_reason(shape)), west, south
 
 
-def _unearthly(shapes: Any) -> Iterator[tuple[int, str]]:
+def _unearthly(shapes: Any, xy: Any, owner: Any) -> Iterator[tuple[int, str]]:
     """Shapes with coordinates that are no longitude and latitude."""
-    xy, owner = shapely.get_coordinates(shapes, return_index=True)
     # Written so that NaN is bad too. A hair beyond the edge of the world is rounding.
     bad = ~((np.abs(xy[:, 0]) <= 180 + HAIR) & (np.abs(xy[:, 1]) <= 90 + HAIR))
     over = (np.abs(xy[:, 0]) > 180) | (np.abs(xy[:, 1]) > 90)
@@ -83,9 +87,8 @@ def _unearthly(shapes: Any) -> Iterator[tuple[int, str]]:
         yield at, f"坐标 {place[0]:.6g}, {place[1]:.6g} 不在地球上" if finite else "坐标不是有限的数"
 
 
-def _repeating(shapes: Any) -> Iterator[tuple[int, str, float, float]]:
+def _repeating(shapes: Any, xy: Any, owner: Any) -> Iterator[tuple[int, str, float, float]]:
     """Lines and polygons with the same vertex twice in a row, and the first such place."""
-    xy, owner = shapely.get_coordinates(shapes, return_index=True)
     same = (xy[1:] == xy[:-1]).all(axis=1) & (owner[1:] == owner[:-1])
     places = dict(zip(owner[1:][same][::-1].tolist(), xy[1:][same][::-1].tolist(), strict=True))
     for at, (lon, lat) in sorted(places.items()):
@@ -97,13 +100,34 @@ def _repeating(shapes: Any) -> Iterator[tuple[int, str, float, float]]:
             yield at, "Repeated point", lon, lat
 
 
-def _reversed(shapes: Any) -> Iterator[tuple[int, str, float, float]]:
+def _reversed(shapes: Any, xy: Any, owner: Any, sound: Any) -> Iterator[tuple[int, str, float, float]]:
     """Polygons whose outer ring runs counter-clockwise."""
-    polygons, owner = shapely.get_parts(shapes, return_index=True)
-    turned = shapely.is_ccw(shapely.get_exterior_ring(polygons))
-    for at in np.unique(owner[turned]).tolist():
+    turned, known = _turning(shapes, xy, owner, sound)
+    rest = np.flatnonzero(~known)
+    polygons, of = shapely.get_parts(shapes[rest], return_index=True)
+    turned[rest[of[shapely.is_ccw(shapely.get_exterior_ring(polygons))]]] = True
+    for at in np.flatnonzero(turned).tolist():
         west, south, *_ = shapes[at].bounds
         yield at, "Ring order", west, south
+
+
+def _turning(shapes: Any, xy: Any, owner: Any, sound: Any) -> tuple[Any, Any]:
+    """Which polygons run counter-clockwise, and of which that is told: of valid ones of a single ring, by the sign of the area that
+    it encloses. That takes a quarter of the time of taking each ring out to be asked."""
+    turned, known = np.zeros(len(shapes), bool), np.zeros(len(shapes), bool)
+    if not len(xy):
+        return turned, known
+    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    x, y = (xy - np.repeat(xy[first], np.diff(first, append=len(xy)), axis=0)).T
+    cross = np.zeros(len(xy))
+    # From one shape to the next there is no edge, and what it would count is left out: there the next one is at its origin.
+    cross[:-1] = x[:-1] * y[1:] - x[1:] * y[:-1]
+    area, size = np.add.reduceat(cross, first), np.add.reduceat(np.abs(cross), first)
+    single = sound & (shapely.get_type_id(shapes) == 3) & (shapely.get_num_interior_rings(shapes) == 0)
+    at = owner[first]
+    known[at] = single[at] & (np.abs(area) > 1e-9 * size)
+    turned[at] = known[at] & (area > 0)
+    return turned, known
 
 
 def _square_metres(shape: Any) -> float:

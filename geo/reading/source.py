@@ -36,6 +36,7 @@ class Source:
     count: int | None
     names: dict[str, str] = field(default_factory=dict)  # column as read → as people wrote it
     wkb: str | None = None  # name of the column of WKB
+    exported: bool = False  # that WKB is GDAL's own, not a stranger's: little-endian throughout
     wkt: str | None = None
     lon: str | None = None
     lat: str | None = None

@@ -1,13 +1,15 @@
 """From a file to rows in storage coordinates on a pipe."""
 
 import json
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 
 from geo import crs
@@ -116,9 +118,11 @@ def _converted(source: Source, part: pa.RecordBatch, number: int, datum: Datum, 
             closed = sorted(source.closed)
             spared = np.full(count, not repair) if isinstance(repair, bool) else np.isin(out[ROW].to_numpy(), repair)
             mirrored = source.outward is True and not source.swapped
-            shapes = crs.to_storage(shapes, source.crs, datum)
-            out[REPAIRED] = pa.array(judged(shapes, reasons, spared, closed, mirrored), pa.string())
-            out[WKB] = pa.array(shapely.to_wkb(shapes, output_dimension=2, byte_order=1), pa.binary())
+            stored = crs.to_storage(shapes, source.crs, datum)
+            as_read = part.column(source.wkb) if source.exported and source.wkb and stored is shapes and not source.swapped else None
+            before = stored.copy()
+            out[REPAIRED] = pa.array(judged(stored, reasons, spared, closed, mirrored), pa.string())
+            out[WKB] = _written_out(stored, before, as_read, closed)
     if x is not None and y is not None:
         if source.swapped:
             x, y = y, x
@@ -129,6 +133,20 @@ def _converted(source: Source, part: pa.RecordBatch, number: int, datum: Datum, 
         out[LON], out[LAT] = pa.array(x), pa.array(y)
     out[PROBLEM] = pa.array(reasons, pa.string())
     return pa.record_batch(list(out.values()), names=list(out))
+
+
+def _written_out(shapes: Any, before: Any, as_read: pa.Array | None, closed: Sequence[int]) -> pa.Array:
+    """Shapes as WKB: those that still are what they were `before`, in the bytes that they were read from."""
+    if as_read is None or as_read.type != pa.binary():
+        return pa.array(shapely.to_wkb(shapes, output_dimension=2, byte_order=1), pa.binary())
+    other = np.fromiter(map(operator.is_not, shapes, before), np.bool_, len(shapes))
+    other[list(closed)] = True
+    # GDAL numbers what has heights or measures otherwise.
+    other |= shapely.is_missing(shapes) | shapely.has_z(shapes) | shapely.has_m(shapes)
+    if not other.any():
+        return as_read
+    fresh = shapely.to_wkb(shapes[other], output_dimension=2, byte_order=1)
+    return pc.replace_with_mask(as_read, pa.array(other), pa.array(fresh, pa.binary()))
 
 
 def _text(value: object) -> str | None:

@@ -12,6 +12,7 @@ from geo import db, ends, exporting, intake
 from geo.errors import Invalid, NotFound
 from geo.intake import Order
 from geo.placing import Placer, replace
+from geo.staging import Staging
 
 
 @pytest.fixture
@@ -160,6 +161,25 @@ def test_a_rule_over_several_fields_takes_one_row_out_and_is_named(load, live_en
     assert (report.stored, report.unstored) == (1, 1)
     assert list(report.problems) == ["结案时间不能早于上报时间。"]
     assert rows(live_engine, "SELECT number FROM incidents WHERE number LIKE 'D%'") == [("D1",)]
+
+
+def test_the_first_records_of_a_noun_go_where_they_belong(load, live_engine, monkeypatch):
+    west, south, *_ = box(live_engine)
+    wkt = f"POLYGON(({west} {south},{west + 0.001} {south},{west + 0.001} {south + 0.001},{west} {south}))"
+    table = f'code,name,use,floors,WKT\nS1,甲,,,"{wkt}"\nS2,乙,office,7,"{wkt}"\nS2,丙,,,"{wkt}"\nS4,,,,"{wkt}"\n'
+    told = "SELECT code, name, use, floors, source, extras, version, scope, placing_reason FROM buildings WHERE retired_at IS NULL ORDER BY code"
+    with monkeypatch.context() as patched:
+        # Without a staging table.
+        patched.delattr(Staging, "_written")
+        first = load("s.csv", table, "buildings")
+    kept, sums = rows(live_engine, told), rows(live_engine, "SELECT tallies_of('')")
+    assert [(row.code, row.use) for row in kept] == [("S1", "residential"), ("S2", "office")] and first.stored == 2 and first.unstored == 2
+    with live_engine.begin() as connection:
+        ends.undo(connection, first.batch)
+    # By way of one, since a record is there, if an ended one: the same.
+    second = load("s.csv", table, "buildings")
+    assert (second.stored, second.problems, second.placing) == (first.stored, first.problems, first.placing)
+    assert rows(live_engine, told) == kept and rows(live_engine, "SELECT tallies_of('')") == sums
 
 
 @pytest.mark.parametrize(
