@@ -1,5 +1,6 @@
 """The application, put together."""
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ from api import (
     templates,
     tiles,
     times,
+    tilesets,
     topology,
     unmasking,
     upload_pages,
@@ -44,6 +46,7 @@ from api.deps import AT_ONCE, ENTERING, Engines, Instance
 from api.guard import Guarded
 from api.limits import Limits
 from api.settings import settings
+from api.shelf import Ready, Shelf, watch
 from geo.catalog import RESOURCES
 from geo.keys import FieldKey
 
@@ -56,7 +59,12 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        over = threading.Event()
+        watching = threading.Thread(target=watch, args=(app.state.shelf, engines.web, over), daemon=True)
+        watching.start()
         yield
+        over.set()
+        watching.join()
         for engine in (engines.web, engines.door, engines.trail):
             engine.dispose()
 
@@ -70,6 +78,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.state.outside = anyio.CapacityLimiter(oidc.OUTSIDE)
     app.state.limits = Limits()
     app.state.streams, app.state.relayed = 0, live.Shared()
+    app.state.shelf = Shelf()
     app.state.provider = provider
     app.state.oidc = provider.title if provider else ""
     app.state.field_key = key
@@ -103,12 +112,14 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(desk.routes)
     app.include_router(layers.routes)
     app.include_router(tiles.routes)
+    app.include_router(tilesets.routes)
     app.include_router(docs.routes)
     app.include_router(entrance.routes)
     app.include_router(people.routes)
     pages.install(app)
     app.add_middleware(Bounded)
     app.add_middleware(Guarded)
+    app.add_middleware(Ready, state=app.state)
     if proxies := settings().trusted_proxies:
         # Outermost: from here on a request comes from whom the proxy says.
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)

@@ -38,6 +38,7 @@ from geo.resource import Audience, Resource
 GEOJSON = "application/geo+json"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PROBLEM = {"content": {"application/problem+json": {}}, "description": "Problem document (RFC 9457)"}
+TILES = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-vector"
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 IdempotencyKey = Annotated[str | None, Header(max_length=200)]
@@ -79,6 +80,7 @@ def described(request: Request, resource: Resource, language: str) -> dict[str, 
         "links": [
             link(request, at, "self"), link(request, f"{at}/items", "items", GEOJSON),
             link(request, f"/templates/{resource.name}.xlsx", "template", XLSX),
+            *([link(request, f"{at}/tiles", TILES)] if resource.geometry and not resource.personal else []),
         ],
     }
 
@@ -88,7 +90,7 @@ def own_described(request: Request, layer: Layer) -> dict[str, Any]:
     at = f"/layers/{layer.id}"
     return {
         "id": str(layer.id), "title": layer.title, "description": layer.about, "itemType": "feature", "crs": [CRS84],
-        "links": [link(request, f"/collections/{layer.id}", "self"), link(request, f"{at}/items", "items", GEOJSON)],
+        "links": [link(request, f"/collections/{layer.id}", "self"), link(request, f"{at}/items", "items", GEOJSON), link(request, f"/collections/{layer.id}/tiles", TILES)],
     }
 
 

@@ -30,6 +30,7 @@ from geo.db import Caller
 from geo.door import Presence
 from geo.errors import BadQuery, NotFound
 from geo.language import Language, translated
+from geo.matrices import WEB_MERCATOR
 from geo.resource import REASONS, Resource
 from maps import pages
 from maps.layer import Drawing, drawing, own
@@ -103,6 +104,10 @@ def landing(request: Request, language: Language) -> dict[str, Any]:
             link(request, "/api", "service-desc", "application/vnd.oai.openapi+json;version=3.1"),
             link(request, "/docs", "service-doc", "text/html"),
             link(request, "/collections", "data"),
+            link(request, "/conformance", "conformance"),
+            link(request, "/tiles", "http://www.opengis.net/def/rel/ogc/1.0/tilesets-vector"),
+            link(request, "/tileMatrixSets", "http://www.opengis.net/def/rel/ogc/1.0/tiling-schemes"),
+            link(request, f"/tiles/{WEB_MERCATOR.id}/style.json", "style", "application/vnd.mapbox.style+json"),
         ],
     }
 

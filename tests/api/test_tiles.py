@@ -64,11 +64,11 @@ def test_the_version_of_a_layer_moves_with_it(live_client: TestClient, live_engi
     from geo import relay
 
     relay.step(live_engine)
-    before = live_client.get("/tiles").json()
+    before = live_client.get("/tiles/versions").json()
     assert set(before) == {name for name, noun in RESOURCES.items() if noun.geometry}
     live_client.post("/collections/parts/items", json=town.example(RESOURCES["parts"]))
     relay.step(live_engine)
-    after = live_client.get("/tiles").json()
+    after = live_client.get("/tiles/versions").json()
     assert after["parts"] > before["parts"]
     assert {name for name in before if before[name] != after[name]} == {"parts"}
 
@@ -219,7 +219,7 @@ def test_a_browser_keeps_a_tile_of_ones_own_under_its_scope_only(client: Client,
 
     def kept(query: str) -> str:
         answer = client.get(here + query, headers=as_bearer("worker"))
-        assert answer.headers["vary"] == "Cookie, Authorization"
+        assert answer.headers["vary"] == "Accept-Encoding, Cookie, Authorization"
         return str(answer.headers["cache-control"])
 
     for v in (0, 6, 7):
