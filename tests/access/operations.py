@@ -559,6 +559,38 @@ def tile_at(z: int, x: float, y: float) -> tuple[int, int]:
     )
 
 
+def collection_tiles(oracle: Oracle) -> Said:
+    """The same by the addresses of the standard, row before column, and cut in degrees."""
+    for said in tiles(oracle):
+        _, _, name, z, x, y = said["target"].removesuffix(".pbf").split("/")
+        yield said | {"target": f"/collections/{name}/tiles/WebMercatorQuad/{z}/{y}/{x}"}
+    for name, resource in RESOURCES.items():
+        for place in ("A", "C") if resource.geometry else ():
+            lon, lat = town.at(*PLACES[place])
+            x, y = math.floor((lon + 180) / 360 * 2**17), math.floor((90 - lat) / 360 * 2**17)
+            yield {"target": f"/collections/{name}/tiles/CGCS2000Quad/17/{y}/{x}", "expect": partial(tiled, name, 17, x, y, place_in=_in_degrees)}
+
+
+def tiles_together(oracle: Oracle) -> Said:
+    """All that an actor is drawn, in one tile."""
+    for z in (13, 15, 17):
+        for x, y in sorted({tile_at(z, *PLACES[place]) for place in ("A", "C")}):
+            yield {"target": f"/tiles/WebMercatorQuad/{z}/{y}/{x}", "expect": partial(tiled_together, z, x, y)}
+
+
+def tiled_together(z: int, x: int, y: int, oracle: Oracle, actor: Actor, answer: Answer) -> Told:
+    looking = actor if actor.right != "own" else NOBODY
+    drawn = {name for name, noun in RESOURCES.items() if noun.geometry and not noun.personal and knows(looking, noun)}
+    if answer.body and (more := {layer.removesuffix("_labels") for layer in answer.tile} - drawn):
+        yield f"{sorted(more)} in a tile"
+    for name in drawn:
+        yield from tiled(name, z, x, y, oracle, actor, answer)
+
+
+def _in_degrees(z: int, x: int, y: int, lon: float, lat: float) -> tuple[float, float]:
+    return (lon + 180) / 360 * 2**z - x, (90 - lat) / 360 * 2**z - y
+
+
 def _in_tile(z: int, x: int, y: int, lon: float, lat: float) -> tuple[float, float]:
     return (
         (lon + 180) / 360 * 2**z - x,
@@ -566,7 +598,9 @@ def _in_tile(z: int, x: int, y: int, lon: float, lat: float) -> tuple[float, flo
     )
 
 
-def tiled(name: str, z: int, x: int, y: int, oracle: Oracle, actor: Actor, answer: Answer) -> Told:
+def tiled(
+    name: str, z: int, x: int, y: int, oracle: Oracle, actor: Actor, answer: Answer, *, place_in: Callable[..., tuple[float, float]] = _in_tile
+) -> Told:
     """A tile draws the rows that an actor sees and that lie in it, where they are shown, and no others."""
     resource = RESOURCES.get(name)
     # Nothing is drawn of one's own alone: a tile that is nobody else's would say that there is something.
@@ -577,17 +611,24 @@ def tiled(name: str, z: int, x: int, y: int, oracle: Oracle, actor: Actor, answe
     if answer.status not in (200, 204):
         yield f"{answer.status} where a tile is due"
         return
-    found = {f.attributes["id"]: f for f in answer.tile.get(name, [])} if answer.body else {}
-    must, can = set(), set()
+    shapes = answer.tile.get(name, []) if answer.body else []
+    found = {f.attributes["id"]: f for f in shapes if "id" in f.attributes}
+    must, can, fewest = set(), set(), 0
     for row in oracle.seen(actor, name):
         if not drawn(row) or z < resource.style.zooms[0] or (name == "areas" and row.values["level"] != _level(z)):
             continue
         west, south, east, north = oracle.extent(actor, row)
-        (left, bottom), (right, top) = _in_tile(z, x, y, west, south), _in_tile(z, x, y, east, north)
+        (left, bottom), (right, top) = place_in(z, x, y, west, south), place_in(z, x, y, east, north)
         if left < 1.04 and right > -0.04 and top < 1.04 and bottom > -0.04:
             can.add(str(row.id))
-        if left < 0.999 and right > 0.001 and top < 0.999 and bottom > 0.001 and z >= 15:
+        inner = left < 0.999 and right > 0.001 and top < 0.999 and bottom > 0.001
+        if inner and z >= 15:
             must.add(str(row.id))
+        fewest += inner
+    if resource.geometry == "POINT" and z < 15:
+        number = sum(f.attributes.get("count", 1) for f in shapes)
+        if not fewest <= number <= len(can):
+            yield f"{number} {name} are counted where {fewest} are, or {len(can)}"
     if not must <= found.keys() <= can:
         yield _difference(set(found), must if must - found.keys() else can, oracle)
     for label in answer.tile.get(f"{name}_labels", []) if answer.body else []:
@@ -596,7 +637,7 @@ def tiled(name: str, z: int, x: int, y: int, oracle: Oracle, actor: Actor, answe
     if resource.coarse:
         for id, feature in found.items():
             lon, lat = oracle.extent(actor, oracle.town.rows[UUID(id)])[:2]
-            if any(math.dist(at, _in_tile(z, x, y, lon, lat)) > 1 / 1000 for at in feature.positions):
+            if any(math.dist(at, place_in(z, x, y, lon, lat)) > 1 / 1000 for at in feature.positions):
                 yield f"{oracle.town.rows[UUID(id)]} is drawn somewhere else"
 
 
@@ -892,6 +933,8 @@ KNOWN: Mapping[str, Callable[[Oracle], Said]] = {
     "GET /collections/{name}": collection,
     "GET /tiles/{layer}/{z}/{x}/{y}.pbf": tiles,
     "GET /tiles/public/{layer}/{z}/{x}/{y}.pbf": everybodys,
+    "GET /collections/{name}/tiles/{matrices}/{z}/{row}/{column}": collection_tiles,
+    "GET /tiles/{matrices}/{z}/{row}/{column}": tiles_together,
     "POST /exports": files,
     **dict.fromkeys(("GET /oidc/sign-in", "GET /oidc/link", "GET /oidc/callback"), nowhere),
     "GET /identify": cards,
