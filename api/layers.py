@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api import models
 from api.collections import GEOJSON, PROBLEM, etag, link
 from api.deps import Connection, Expected, able, box, own_url, strict
-from api.tiles import ANSWERS, Drawn, DrawnConnection, Scope, Version, answered, kept, standing
+from api.tiles import ANSWERS, Drawn, Scope, Turn, Version, answered, kept, made, opened
 from geo import layers, tiles
 from geo.layers import Layer, Seer
 from geo.matrices import WEB_MERCATOR
@@ -102,14 +102,15 @@ def item(id: UUID, feature: UUID, connection: Connection) -> Response:
 @routes.get(
     "/layers/{id}/tiles/{z}/{x}/{y}.mvt", summary="A tile of it", dependencies=[strict("v", "s")], response_class=Response, responses=ANSWERS,
 )
-def tile(
-    id: UUID, z: int, x: int, y: int, request: Request, who: Drawn, connection: DrawnConnection, v: Version = None, s: Scope = "",
+def own_tile(
+    id: UUID, z: int, x: int, y: int, request: Request, who: Drawn, _: Turn, v: Version = None, s: Scope = "",
 ) -> Response:
     """With the version of the layer as `v` it may be kept for ever: by any cache where it is everybody's and nobody in
     particular asks, else by the browser."""
-    layer = layers.told(connection, id)
-    made = standing(request, connection, [layer], WEB_MERCATOR, z, x, y, who)
-    return answered(request, made, kept(who, v == layer.version, tiles.fingerprint(who) if layer.audience == "public" else s))
+    with opened(request, who) as connection:
+        layer = layers.told(connection, id)
+        tile = made(request, connection, [str(id)], WEB_MERCATOR, z, x, y, who)
+    return answered(request, tile, kept(who, v == layer.version, tiles.fingerprint(who) if layer.audience == "public" else s))
 
 
 def told_of(request: Request, layer: Layer) -> dict[str, Any]:

@@ -98,6 +98,19 @@ class Shelf:
                     self._making.pop(key, None)
         return found
 
+    def ready(self, key: Key) -> Tile | None:
+        """The tile of a key, where the watch has just seen that it is the newest."""
+        now = time.monotonic()
+        self._watched = (now, self._watched[1])
+        if now - self._watched[1] > BELIEVED:
+            return None
+        with self._lock:
+            found = self._tiles.get(key)
+            if not isinstance(found, Tile) or any(self._newest.get(name) != seen for name, seen in zip(key[0], found.versions, strict=True)):
+                return None
+            self._tiles.move_to_end(key)
+            return found
+
     def answer(self, asked: tuple[bytes, bytes, bool]) -> Answer | None:
         """What was answered to everybody under an address, if no layer of it has moved since."""
         now = time.monotonic()

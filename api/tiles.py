@@ -6,6 +6,7 @@ areas they answer for, and most of it comes from a cache. The addresses of OGC A
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 from uuid import UUID
 
@@ -13,10 +14,10 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from api.collections import PROBLEM
-from api.deps import ANYBODY, CallerNow, PublicConnection, bound, shown, strict, turn
+from api.deps import ANYBODY, CallerNow, Engines, PublicConnection, anyone, origin, shown, strict, turn
 from api.guard import FOR_EVER
 from api.shelf import Shelf, Tile
-from geo import layers, tiles
+from geo import db, layers, tiles
 from geo.catalog import RESOURCES
 from geo.db import Caller
 from geo.errors import BadQuery, NotFound
@@ -41,47 +42,40 @@ Row = Annotated[int, Path(description="counted from the north")]
 Column = Annotated[int, Path(description="counted from the west")]
 
 
-def drawn_as(who: CallerNow) -> Caller:
+async def drawn_as(who: CallerNow) -> Caller:
     """The caller; whoever has a right to their own rows only is drawn what everybody is."""
     return ANYBODY.caller if who.role == "jingwei_own" else who
 
 
 Drawn = Annotated[Caller, Depends(drawn_as)]
-
-
-def drawn_connection(request: Request, who: Drawn, _: Annotated[None, Depends(turn, scope="function")]) -> Iterator[sa.Connection]:
-    """The transaction of a tile."""
-    yield from bound(request, who)
-
-
-DrawnConnection = Annotated[sa.Connection, Depends(drawn_connection, scope="function")]
+Anybody = Annotated[Caller, Depends(anyone)]
+Turn = Annotated[None, Depends(turn, scope="function")]
 
 
 @routes.get(
     "/tiles/public/{layer}/{z}/{x}/{y}.pbf", summary="One vector tile, as everybody is drawn it", dependencies=[strict("v")],
     response_class=Response, responses=ANSWERS,
 )
-def public_tile(layer: str, z: int, x: int, y: int, request: Request, connection: PublicConnection, v: Version = None) -> Response:
+def public_tile(layer: str, z: int, x: int, y: int, request: Request, who: Anybody, _: Turn, v: Version = None) -> Response:
     """A layer's features and labels in one tile. With its version `v` in the address it may be kept for ever; without, it must
     be asked for again."""
-    noun = _drawn(layer, ANYBODY.caller)
-    made = standing(request, connection, [noun], WEB_MERCATOR, z, x, y, ANYBODY.caller)
-    lasting = _reached(v, made)
+    _drawn(layer, who)
+    tile = standing(request, [layer], WEB_MERCATOR, z, x, y, who)
+    lasting = _reached(v, tile)
     if v is None or lasting:
-        request.scope["on_shelf"] = ((layer,), made.versions)
-    return answered(request, made, f"public, {FOR_EVER if lasting else 'no-cache'}")
+        request.scope["on_shelf"] = ((layer,), tile.versions)
+    return answered(request, tile, f"public, {FOR_EVER if lasting else 'no-cache'}")
 
 
 @routes.get(
     "/tiles/{layer}/{z}/{x}/{y}.pbf", summary="One vector tile, as the caller is drawn it", dependencies=[strict("v", "s")],
     response_class=Response, responses=ANSWERS,
 )
-def tile(
-    layer: str, z: int, x: int, y: int, request: Request, connection: DrawnConnection, who: Drawn, v: Version = None, s: Scope = "",
-) -> Response:
+def own_tile(layer: str, z: int, x: int, y: int, request: Request, who: Drawn, _: Turn, v: Version = None, s: Scope = "") -> Response:
     """The same with what the caller sees more. A browser keeps it for as long as its address names the version and the scope."""
-    made = standing(request, connection, [_drawn(layer, who)], WEB_MERCATOR, z, x, y, who)
-    return answered(request, made, kept(who, _reached(v, made), s))
+    _drawn(layer, who)
+    tile = standing(request, [layer], WEB_MERCATOR, z, x, y, who)
+    return answered(request, tile, kept(who, _reached(v, tile), s))
 
 
 @routes.get("/tiles/versions", summary="The version of every layer", dependencies=[strict()])
@@ -95,16 +89,13 @@ def versions(connection: PublicConnection) -> dict[str, int]:
     response_class=Response, responses=ANSWERS,
 )
 def collection_tile(
-    name: str, matrices: str, z: Zoom, row: Row, column: Column, request: Request, connection: DrawnConnection, who: Drawn,
-    v: Version = None, s: Scope = "",
+    name: str, matrices: str, z: Zoom, row: Row, column: Column, request: Request, who: Drawn, _: Turn, v: Version = None, s: Scope = "",
 ) -> Response:
     """Of a noun, or of a layer of somebody's own, as the caller is shown it."""
-    cut = matrix_set(matrices)
-    noun = named(name, who, connection)
-    made = standing(request, connection, [noun], cut, z, column, row, who)
-    if who == ANYBODY.caller and isinstance(noun, Resource) and v is None:
-        request.scope["on_shelf"] = ((name,), made.versions)
-    return answered(request, made, kept(who, _reached(v, made), s))
+    tile = standing(request, [name], matrix_set(matrices), z, column, row, who)
+    if who == ANYBODY.caller and name in RESOURCES and v is None:
+        request.scope["on_shelf"] = ((name,), tile.versions)
+    return answered(request, tile, kept(who, _reached(v, tile), s))
 
 
 @routes.get(
@@ -112,16 +103,18 @@ def collection_tile(
     response_class=Response, responses=ANSWERS,
 )
 def several(
-    matrices: str, z: Zoom, row: Row, column: Column, request: Request, connection: DrawnConnection, who: Drawn,
+    matrices: str, z: Zoom, row: Row, column: Column, request: Request, who: Drawn, _: Turn,
     collections: Annotated[str | None, Query(max_length=2000, description="with commas between; without, every noun that is drawn")] = None,
 ) -> Response:
     """Every layer under its own name. Each is asked for once."""
-    cut = matrix_set(matrices)
-    nouns = chosen(collections, who, connection)
-    made = standing(request, connection, nouns, cut, z, column, row, who)
-    if who == ANYBODY.caller and all(isinstance(noun, Resource) for noun in nouns):
-        request.scope["on_shelf"] = (tuple(_called(noun) for noun in nouns), made.versions)
-    return answered(request, made, kept(who, False, ""))
+    cut, names = matrix_set(matrices), chosen(collections, who)
+    try:
+        tile = standing(request, names, cut, z, column, row, who)
+    except NotFound as error:
+        raise BadQuery(parameter="collections") from error
+    if who == ANYBODY.caller and all(name in RESOURCES for name in names):
+        request.scope["on_shelf"] = (tuple(names), tile.versions)
+    return answered(request, tile, kept(who, False, ""))
 
 
 def matrix_set(name: str) -> MatrixSet:
@@ -142,45 +135,60 @@ def named(name: str, who: Caller, connection: sa.Connection) -> Resource | Layer
     return layers.told(connection, id)
 
 
-def chosen(collections: str | None, who: Caller, connection: sa.Connection) -> Sequence[Resource | Layer]:
-    """The layers of a tile of several. `BadQuery` for none, one that is unknown, one named twice or too many: each is work."""
+def chosen(collections: str | None, who: Caller) -> list[str]:
+    """The layers of a tile of several. `BadQuery` for none, one named twice or too many: each is work."""
     if collections is None:
-        return list(tiles.drawn(who))
+        return [noun.name for noun in tiles.drawn(who)]
     names = collections.split(",")
     if len(set(names)) != len(names) or len(names) > TOGETHER:
         raise BadQuery(parameter="collections")
-    try:
-        return [named(name, who, connection) for name in names]
-    except NotFound as error:
-        raise BadQuery(parameter="collections") from error
+    return names
 
 
-def standing(
-    request: Request, connection: sa.Connection, nouns: Sequence[Resource | Layer], cut: MatrixSet, z: int, x: int, y: int, who: Caller
-) -> Tile:
-    """A tile from the shelf, or made and put there. The versions are read first: what is made after holds all that they number."""
+def standing(request: Request, names: Sequence[str], cut: MatrixSet, z: int, x: int, y: int, who: Caller) -> Tile:
+    """A tile of some layers from the shelf, or made and put there. Raises `NotFound` for a layer that is none to the caller.
+
+    What the versions are is asked first, so that what is made after holds all that they number; the database is not asked at all
+    where the watch has just seen them and the tile is there.
+    """
     if not cut.holds(z, x, y):
         raise BadQuery(parameter="z/x/y")
     shelf: Shelf = request.app.state.shelf
+    key = (tuple(names), cut.id, z, x, y, tiles.fingerprint(who))
+    if all(name in RESOURCES and _drawn(name, who) for name in names) and (ready := shelf.ready(key)):
+        return ready
+    with opened(request, who) as connection:
+        return made(request, connection, names, cut, z, x, y, who)
+
+
+@contextmanager
+def opened(request: Request, who: Caller) -> Iterator[sa.Connection]:
+    """The transaction of a tile, in the thread that needs it: as dependencies of a route its two ends are two threads more."""
+    engines: Engines = request.app.state.engines
+    with db.transaction(engines.web, who, True, origin(request)) as connection:
+        yield connection
+
+
+def made(request: Request, connection: sa.Connection, names: Sequence[str], cut: MatrixSet, z: int, x: int, y: int, who: Caller) -> Tile:
+    """The same within a transaction."""
+    shelf: Shelf = request.app.state.shelf
+    nouns = [named(name, who, connection) for name in names]
     now = tiles.versions(connection)
     seen = tuple(now[noun.name] if isinstance(noun, Resource) else noun.version for noun in nouns)
-    mark = tiles.fingerprint(who)
+    below = (cut.id, z, x, y, tiles.fingerprint(who))
 
-    def one(noun: Resource | Layer) -> bytes:
-        if isinstance(noun, Layer):
-            return layers.tile(connection, noun, z, x, y, cut)
-        return tiles.tile(connection, noun, z, x, y, who.sees(noun), cut)
+    def each(noun: Resource | Layer, name: str, version: int) -> Tile:
+        def make() -> bytes:
+            if isinstance(noun, Layer):
+                return layers.tile(connection, noun, z, x, y, cut)
+            return tiles.tile(connection, noun, z, x, y, who.sees(noun), cut)
 
-    def each(noun: Resource | Layer, version: int) -> Tile:
-        return shelf.tile(((_called(noun),), cut.id, z, x, y, mark), (version,), lambda: one(noun))
+        return shelf.tile(((name,), *below), (version,), make)
 
-    if len(nouns) == 1:
-        return each(nouns[0], seen[0])
-    names = tuple(_called(noun) for noun in nouns)
+    if len(names) == 1:
+        return each(nouns[0], names[0], seen[0])
     # A vector tile of several layers is theirs one after the other.
-    return shelf.tile(
-        (names, cut.id, z, x, y, mark), seen, lambda: b"".join(each(noun, version).plain for noun, version in zip(nouns, seen, strict=True))
-    )
+    return shelf.tile((tuple(names), *below), seen, lambda: b"".join(each(*one).plain for one in zip(nouns, names, seen, strict=True)))
 
 
 def answered(request: Request, made: Tile, cache: str) -> Response:
@@ -204,10 +212,6 @@ def kept(who: Caller, lasting: bool, scope: str) -> str:
     if who == ANYBODY.caller:
         return f"public, {FOR_EVER}" if lasting else "no-cache"
     return f"private, {FOR_EVER}" if lasting and scope == tiles.fingerprint(who) else ""
-
-
-def _called(noun: Resource | Layer) -> str:
-    return noun.name if isinstance(noun, Resource) else str(noun.id)
 
 
 def _drawn(layer: str, who: Caller) -> Resource:

@@ -12,7 +12,8 @@ from api.deps import Connection, LanguageNow, anyone, own_url, strict
 from api.tiles import MVT, Drawn, chosen, matrix_set, named
 from geo import cards, tiles
 from geo.crs import Bounds
-from geo.errors import NotFound
+from geo.db import Caller
+from geo.errors import BadQuery, NotFound
 from geo.language import Language, translated
 from geo.layers import Layer
 from geo.matrices import DEEPEST, MATRIX_SETS, WEB_MERCATOR, MatrixSet
@@ -64,7 +65,7 @@ def one_matrix_set(matrices: str) -> dict[str, Any]:
 @routes.get("/tiles", summary="Tiles of several layers at once", dependencies=[strict()])
 def dataset(request: Request, connection: Connection, who: Drawn, language: LanguageNow) -> dict[str, Any]:
     """One set of tiles for each way of cutting, of every noun that is drawn, or of those in `collections`."""
-    nouns = chosen(None, who, connection)
+    nouns = nouns_of(None, who, connection)
     return listed(request, "/tiles", request.app.state.instance.name) | {
         "collections": [{"id": called(noun), "title": titled(noun, language)} for noun in nouns]
     }
@@ -75,7 +76,7 @@ def dataset_tiles(
     matrices: str, request: Request, connection: Connection, who: Drawn, language: LanguageNow, collections: Collections = None
 ) -> dict[str, Any]:
     """Its layers, their zooms, and the template of its addresses."""
-    nouns = chosen(collections, who, connection)
+    nouns = nouns_of(collections, who, connection)
     return described(request, "/tiles", request.app.state.instance.name, matrix_set(matrices), nouns, connection, language, asked=collections)
 
 
@@ -85,7 +86,7 @@ def dataset_tilejson(
 ) -> dict[str, Any]:
     """TileJSON 3.0, of Web Mercator alone as it says."""
     template = f"{own_url(request)}/tiles/{only_mercator(matrices).id}/{{z}}/{{y}}/{{x}}{query(collections)}"
-    return tilejson(request.app.state.instance.name, template, chosen(collections, who, connection), connection, language)
+    return tilejson(request.app.state.instance.name, template, nouns_of(collections, who, connection), connection, language)
 
 
 @routes.get("/tiles/{matrices}/style.json", summary="How they are drawn", dependencies=[strict("collections")])
@@ -94,7 +95,7 @@ def dataset_style(
 ) -> dict[str, Any]:
     """A MapLibre style, from the declared looks. Names lie in the tiles as layers `…_labels`, and are not in the style."""
     source = f"{own_url(request)}/tiles/{only_mercator(matrices).id}/tilejson.json{query(collections)}"
-    drawn = [drawn_as(noun, connection, language) for noun in chosen(collections, who, connection)]
+    drawn = [drawn_as(noun, connection, language) for noun in nouns_of(collections, who, connection)]
     return style(request.app.state.instance.name, source, drawn)
 
 
@@ -132,6 +133,14 @@ def collection_style(
     noun = named(name, who, connection)
     source = f"{own_url(request)}/collections/{name}/tiles/{only_mercator(matrices).id}/tilejson.json"
     return style(titled(noun, language), source, [drawn_as(noun, connection, language)])
+
+
+def nouns_of(collections: str | None, who: Caller, connection: sa.Connection) -> list[Resource | Layer]:
+    """The layers that are asked for. Raises `BadQuery` for one that is none to the caller."""
+    try:
+        return [named(name, who, connection) for name in chosen(collections, who)]
+    except NotFound as error:
+        raise BadQuery(parameter="collections") from error
 
 
 def only_mercator(matrices: str) -> MatrixSet:

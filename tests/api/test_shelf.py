@@ -3,7 +3,6 @@
 import gzip
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -120,13 +119,13 @@ def test_an_answer_is_believed_while_the_watch_is_awake() -> None:
 
 
 @pytest.fixture
-def parts(live_engine: sa.Engine) -> Iterator[str]:
+def parts(live_engine: sa.Engine) -> str:
     """The address of the tile at which the parts of the town are."""
     with live_engine.begin() as connection:
         town.add(connection, "parts", name="第一件")
     relay.step(live_engine)
     row, column = here(WEB_MERCATOR, 17)
-    yield f"17/{column}/{row}"
+    return f"17/{column}/{row}"
 
 
 def names(answer: Any) -> set[str]:
