@@ -13,6 +13,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import (
     addresses,
+    asking,
     collections,
     control,
     desk,
@@ -93,6 +94,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(door.routes)
     app.include_router(oidc.routes)
     app.include_router(locating.routes)
+    app.include_router(asking.routes)
     app.include_router(addresses.routes)
     app.include_router(control.routes)
     app.include_router(topology.routes)

@@ -24,7 +24,7 @@ from geo.door import Presence
 from geo.errors import BadQuery, Forbidden, NotFound, Unauthorised, Unavailable
 from geo.keys import FieldKey
 from geo.language import Language, preferred
-from geo.resource import Resource
+from geo.resource import Audience, Resource
 from geo.trail import Entry
 
 READS = ("GET", "HEAD")
@@ -317,17 +317,20 @@ def wanted(resource: Resource) -> Callable[..., query.Filter]:
         limit: Annotated[int, Query(ge=1, description="at most 10,000; more is taken as 10,000")] = 100,
         after: Annotated[UUID | None, Query(description="the id after which the page begins")] = None,
     ) -> query.Filter:
-        audience = who.sees(resource)
-        names = {field.name for field in resource.seen_by(audience)}
-        check_known(request, names | {"bbox", "limit", "after"})
-        equals = {
-            name: query.parsed(query.filterable(resource, name, audience), value)
-            for name, value in request.query_params.items()
-            if name in names
-        }
+        equals = equal_to(request, resource, who.sees(resource), {"bbox", "limit", "after"})
         return query.Filter(box(bbox), equals, min(limit, 10_000), after)
 
     return read
+
+
+def equal_to(request: Request, resource: Resource, audience: Audience, others: set[str]) -> dict[str, object]:
+    """What fields of a noun are asked to be, from the query parameters that are none of the `others`."""
+    names = {field.name for field in resource.seen_by(audience)} - others
+    check_known(request, names | others)
+    return {
+        name: query.parsed(query.filterable(resource, name, audience), value)
+        for name, value in request.query_params.items() if name in names
+    }
 
 
 def expected(if_match: Annotated[str | None, Header()] = None) -> int | None:

@@ -71,9 +71,15 @@ def wkb(resource: Resource, geometry: Geometry) -> bytes:
     """
     if geometry.type not in SHAPES[str(resource.geometry)]:
         raise Invalid("这里要 {shapes}。", shapes=SHAPES[str(resource.geometry)])
+    return bytes(shapely.to_wkb(drawn(geometry, VERTICES)))
+
+
+def drawn(geometry: Geometry, most: int) -> Any:
+    """A geometry as Shapely has it. Raises `Invalid` with the sentence that says what is wrong; what is too much is not made at all."""
     depth = {"Point": 0, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}[geometry.type]
-    if _positions(geometry.coordinates, depth) > VERTICES:
-        raise Invalid("顶点超过 {most} 个,请作为文件导入。", most=VERTICES)
+    if _positions(geometry.coordinates, depth) > most:
+        sentence = "顶点超过 {most} 个,请作为文件导入。" if most == VERTICES else "顶点超过 {most} 个:请用简单些的形状来问。"
+        raise Invalid(sentence, most=most)
     try:
         shape = shapely.geometry.shape(_shaped(geometry))
     except (ValueError, shapely.errors.ShapelyError) as error:
@@ -82,7 +88,7 @@ def wkb(resource: Resource, geometry: Geometry) -> bytes:
         raise Invalid("几何是空的。")
     if not shape.is_valid:
         raise Invalid("几何无效:{reason}", reason=shapely.is_valid_reason(shape))
-    return bytes(shapely.to_wkb(shape))
+    return shape
 
 
 def _shaped(geometry: Geometry) -> dict[str, Any]:

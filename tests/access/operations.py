@@ -650,9 +650,24 @@ def _level(z: int) -> str:
 
 def cards(oracle: Oracle) -> Said:
     for x, y in PLACES.values():
+        lon, lat = town.at(x, y)
         for z in (11, 13, 16):
-            lon, lat = town.at(x, y)
             yield {"target": f"/identify?lon={lon}&lat={lat}&z={z}", "expect": partial(carded, x, y, z), "headers": {"hx-request": "true"}}
+        yield {"target": f"/identify?lon={lon}&lat={lat}&z=17&f=json&pixels=32", "expect": pointed_at}
+
+
+def pointed_at(oracle: Oracle, actor: Actor, answer: Answer) -> Told:
+    """Under the pointer is what the actor sees, as they see it."""
+    if answer.status != 200:
+        yield f"{answer.status} where features are due"
+        return
+    for one in answer.json["found"]:
+        row = oracle.town.rows.get(UUID(one["id"]))
+        if row is None or not oracle.sees(actor, row) or row.resource.personal or not drawn(row):
+            yield f"{row} is not theirs to see"
+            continue
+        point = oracle.point(actor, row) or (oracle.extent(actor, row)[:2] if row.extent else None)
+        yield from as_seen(oracle, actor, {**one, "geometry": {"coordinates": point}})
 
 
 FIGURE = re.compile(r"<dd[^>]*>([^<]*)</dd>")
@@ -793,6 +808,92 @@ def located(x: float, y: float, oracle: Oracle, actor: Actor, answer: Answer) ->
         for post in area["responsible"]:
             if any(name and not re.fullmatch(r".\*", name) for name in (post["holder"], post["deputy"])):
                 yield f"{post} in clear"
+
+
+# Questions
+
+
+def nearests(oracle: Oracle) -> Said:
+    for name in RESOURCES:
+        lon, lat = town.at(*PLACES["A"])
+        yield {
+            "target": f"/nearest?layer={name}&lon={lon}&lat={lat}&k=100&metres=50000", "expect": partial(around, name, limit=100),
+        }
+
+
+def withins(oracle: Oracle) -> Said:
+    """All of a noun around a place, and around every kind of row."""
+    for name in RESOURCES:
+        lon, lat = town.at(*PLACES["C"])
+        yield {"target": f"/within?layer={name}&lon={lon}&lat={lat}&metres=50000&limit=1000", "expect": partial(around, name)}
+    for noun in ("incidents", "zones", "buildings", "residents"):
+        for row in oracle.town.of(noun)[::4]:
+            yield {
+                "target": f"/within?layer=facilities&of={noun}/{row.id}&metres=50000&limit=1000", "expect": partial(around, "facilities", of=row),
+                "about": row,
+            }
+
+
+def withins_drawn(oracle: Oracle) -> Said:
+    for name in RESOURCES:
+        body = json.dumps({"layer": name, "geometry": town.box(-1, -1, 9, 9), "limit": 1000, "metres": 40000}).encode()
+        yield {"target": "/within", "body": body, "headers": GEOJSON, "expect": partial(around, name)}
+
+
+def around(name: str, oracle: Oracle, actor: Actor, answer: Answer, *, limit: int = 1_000, of: Row | None = None) -> Told:
+    """What is near is what the actor sees and where they see it; around what they do not see nothing is told."""
+    noun = RESOURCES[name]
+    if of is not None and (of.resource.personal or not oracle.sees(actor, of) or of.extent is None):
+        hidden = of.resource.personal or of.extent is None
+        yield from exactly(400 if hidden else oracle.fate(actor, of))(oracle, actor, answer)
+        return
+    if not knows(actor, noun) or noun.personal or not noun.geometry:
+        yield from exactly(404)(oracle, actor, answer)
+        return
+    due = {str(row.id) for row in oracle.seen(actor, name) if row.values.get("precision") != "region" and row.extent is not None}
+    if answer.status != 200:
+        yield f"{answer.status} where features are due"
+        return
+    told = answer.json
+    got = {feature["id"] for feature in told["features"]}
+    if not got <= due or len(got) != min(len(due), limit) or told["numberReturned"] != len(got) or len(told["features"]) != len(got):
+        yield _difference(got, due, oracle)
+    for feature in told["features"]:
+        yield from as_seen(oracle, actor, {**feature, "properties": {k: v for k, v in feature["properties"].items() if k != "distance_m"}})
+
+
+def aggregates(oracle: Oracle) -> Said:
+    for name in RESOURCES:
+        for level in ("street", "community", "grid"):
+            yield {"target": f"/aggregate?layer={name}&level={level}&limit=1000", "expect": partial(added_up, name, level, "count")}
+    for people in ("residents", "households", "non_local", "dwellings"):
+        for level in ("street", "community", "grid"):
+            yield {"target": f"/aggregate?layer=buildings&level={level}&measure={people}", "expect": partial(added_up, "buildings", level, people)}
+    yield {"target": "/aggregate?layer=facilities&level=grid&per=residents", "expect": exactly(200)}
+
+
+def added_up(name: str, level: str, measure: str, oracle: Oracle, actor: Actor, answer: Answer) -> Told:
+    """Every area that the actor sees has the number of what they see in it; of people, what they may be told."""
+    noun = RESOURCES[name]
+    if not knows(actor, noun) or noun.personal or name == "areas":
+        yield from exactly(404)(oracle, actor, answer)
+        return
+    if answer.status != 200:
+        yield f"{answer.status} where numbers are due"
+        return
+    areas = [row for row in oracle.seen(actor, "areas") if row.values["level"] == level]
+    got = {row["path"]: row["value"] for row in answer.json["areas"]}
+    if got.keys() != {row.scope for row in areas}:
+        yield f"{sorted(got.keys() ^ {row.scope for row in areas})} more or less than is due"
+        return
+    for area in areas:
+        if measure != "count":
+            due = oracle.counts(actor, area.scope)[measure]
+        else:
+            rows = [row for row in oracle.seen(actor, name) if row.values.get("precision") != "region"]
+            due = sum(area.scope in row.touches if noun.place is Place.SHARES else row.scope.startswith(area.scope) for row in rows)
+        if got[area.scope] != due:
+            yield f"{area.scope}: {got[area.scope]} {measure} where {due} is due"
 
 
 def collections(oracle: Oracle) -> Said:
@@ -941,6 +1042,10 @@ KNOWN: Mapping[str, Callable[[Oracle], Said]] = {
     "GET /": fronts,
     "GET /review": reviews,
     "GET /locate": locates,
+    "GET /nearest": nearests,
+    "GET /within": withins,
+    "POST /within": withins_drawn,
+    "GET /aggregate": aggregates,
     "GET /me": myself,
     "GET /topology": topologies,
     "POST /areas/{path}/redraw": redraws,
