@@ -262,8 +262,8 @@ def aggregate(
         areas.c.kind.not_in(("unit", "thematic")), areas.c.retired_at.is_(None), areas.c.valid_from <= sa.func.now(),
         sa.or_(areas.c.valid_to.is_(None), areas.c.valid_to > sa.func.now()),
     ]
-    ground = sa.func.ST_Area(sa.cast(areas.c.geom, _Geography())) / 1e6
-    beneath: sa.ColumnElement[Any] | None = {"km2": ground, "residents": sa.column("residents", _selectable=people) / 1000.0}.get(measure.per or "")
+    ground = sa.cast(sa.func.ST_Area(sa.cast(areas.c.geom, _Geography())) / 1e6, sa.Float)
+    beneath: sa.ColumnElement[Any] | None = {"km2": ground, "residents": sa.cast(sa.column("residents", _selectable=people), sa.Float) / 1000}.get(measure.per or "")
     told = [areas.c.path, areas.c.code, areas.c.name, total.label("value")]
     source: sa.FromClause = areas.outerjoin(counted, counted.c.area == (areas.c.id if resource.place is Place.SHARES else areas.c.path))
     if measure.of in PEOPLE or measure.per == "residents":
@@ -271,7 +271,7 @@ def aggregate(
     if by is not None:
         told.append(counted.c.by.label("by"))
     if beneath is not None:
-        told[3] = (total / sa.func.nullif(beneath, 0)).label("value")
+        told[3] = (sa.cast(total, sa.Float) / sa.func.nullif(beneath, 0)).label("value")
         told += [total.label("numerator"), beneath.label("denominator")]
     # A page ends with an area, and of one that is divided by values every value is on it.
     paths = sa.select(areas.c.path).where(*living).order_by(areas.c.path).limit(limit).scalar_subquery()
