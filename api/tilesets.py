@@ -44,12 +44,12 @@ def conformance() -> dict[str, Any]:
 
 
 @routes.get("/tileMatrixSets", summary="How the world is cut into tiles", dependencies=[Depends(anyone), strict()])
-def matrix_sets(request: Request) -> dict[str, Any]:
+def matrix_sets(request: Request, language: LanguageNow) -> dict[str, Any]:
     """Web Mercator as everywhere, and degrees of CGCS2000 as 天地图 has them."""
     return {
         "links": [link(request, "/tileMatrixSets", "self")],
         "tileMatrixSets": [
-            {"id": one.id, "title": one.title, "crs": one.crs, "links": [link(request, f"/tileMatrixSets/{one.id}", "self")]}
+            {"id": one.id, "title": translated(one.title, language), "crs": one.crs, "links": [link(request, f"/tileMatrixSets/{one.id}", "self")]}
             | ({"uri": one.known} if one.known else {})
             for one in MATRIX_SETS.values()
         ],
@@ -57,9 +57,10 @@ def matrix_sets(request: Request) -> dict[str, Any]:
 
 
 @routes.get("/tileMatrixSets/{matrices}", summary="One way of cutting", dependencies=[Depends(anyone), strict()])
-def one_matrix_set(matrices: str) -> dict[str, Any]:
+def one_matrix_set(matrices: str, language: LanguageNow) -> dict[str, Any]:
     """With its scales, its origin and the size of every zoom (OGC 17-083r4)."""
-    return matrix_set(matrices).document()
+    found = matrix_set(matrices)
+    return found.document(translated(found.title, language))
 
 
 @routes.get("/tiles", summary="Tiles of several layers at once", dependencies=[strict()])

@@ -73,9 +73,9 @@ class MatrixSet:
             return lon, lat
         return radians(lon) * EQUATOR, asinh(tan(radians(min(85.0, max(-85.0, lat))))) * EQUATOR
 
-    def document(self) -> dict[str, Any]:
-        """As the standard writes it."""
-        told = {"id": self.id, "title": self.title, "crs": self.crs, "orderedAxes": list(self.axes)}
+    def document(self, title: str) -> dict[str, Any]:
+        """As the standard writes it, with its title in the reader's language."""
+        told = {"id": self.id, "title": title, "crs": self.crs, "orderedAxes": list(self.axes)}
         return told | ({"uri": self.known} if self.known else {}) | {
             "tileMatrices": [
                 {
@@ -88,7 +88,7 @@ class MatrixSet:
 
 
 WEB_MERCATOR = MatrixSet(
-    "WebMercatorQuad", "Google Maps Compatible for the World", "http://www.opengis.net/def/crs/EPSG/0/3857", ("X", "Y"), (-HALF, HALF),
+    "WebMercatorQuad", "Web 墨卡托", "http://www.opengis.net/def/crs/EPSG/0/3857", ("X", "Y"), (-HALF, HALF),
     (-HALF, -HALF, HALF, HALF), 3857, 1.0, known="http://www.opengis.net/def/tilematrixset/OGC/1.0/WebMercatorQuad",
 )
 # As 天地图 serves its `c` tiles: two tiles at level 1, no level 0. EPSG:4490 is latitude before longitude, and so is its origin;

@@ -22,7 +22,7 @@ SETS = list(MATRIX_SETS.values())
 def here(cut: MatrixSet, z: int, x: float = 0.5, y: float = 0.5) -> tuple[int, int]:
     """Row and column of the tile that holds a position of the town, by the standard's own formula on what the set says of itself."""
     lon, lat = town.at(x, y)
-    matrix = next(one for one in cut.document()["tileMatrices"] if one["id"] == str(z))
+    matrix = next(one for one in cut.document("")["tileMatrices"] if one["id"] == str(z))
     east, north = (lon, lat) if cut is CGCS2000 else (math.radians(lon) * 6378137, math.asinh(math.tan(math.radians(lat))) * 6378137)
     left, top = matrix["pointOfOrigin"] if cut is WEB_MERCATOR else reversed(matrix["pointOfOrigin"])
     side = matrix["cellSize"] * matrix["tileWidth"]
@@ -80,13 +80,13 @@ def test_a_corner_lies_where_the_set_says(client: TestClient, connection: sa.Con
 
 
 def test_degrees_are_cut_as_tianditu_does() -> None:
-    first = CGCS2000.document()["tileMatrices"][0]
+    first = CGCS2000.document("")["tileMatrices"][0]
     assert (first["id"], first["matrixWidth"], first["matrixHeight"], first["cellSize"]) == ("1", 2, 1, 0.703125)
     # As its capabilities say, to the millionth.
     assert first["scaleDenominator"] == pytest.approx(2.958293554545656e8 * 279541132.0143589 / 295829355.4545656)
     assert CGCS2000.box(1, 0, 0) == (-180, -90, 0, 90)
     assert not any(CGCS2000.holds(*tile) for tile in ((0, 0, 0), (1, 0, 1), (2, 0, 2), (1, 2, 0)))
-    assert WEB_MERCATOR.document()["tileMatrices"][0]["scaleDenominator"] == pytest.approx(559082264.0287178)
+    assert WEB_MERCATOR.document("")["tileMatrices"][0]["scaleDenominator"] == pytest.approx(559082264.0287178)
 
 
 def test_several_layers_in_one_tile(client: TestClient, connection: sa.Connection) -> None:
