@@ -43,7 +43,7 @@ from api import (
     upload_pages,
     uploads,
 )
-from api.deps import AT_ONCE, ENTERING, Engines, Instance
+from api.deps import AT_ONCE, ENTERING, HEAVY, Engines, Instance
 from api.guard import Guarded
 from api.limits import Limits
 from api.settings import settings
@@ -75,6 +75,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     )
     app.state.engines = engines
     app.state.turns = anyio.Semaphore(AT_ONCE)
+    app.state.heavy = anyio.Semaphore(HEAVY)
     app.state.entering = anyio.Semaphore(ENTERING)
     app.state.outside = anyio.CapacityLimiter(oidc.OUTSIDE)
     app.state.limits = Limits()

@@ -12,7 +12,7 @@ from pydantic import Field as Spec
 
 from api import models
 from api.collections import GEOJSON, PROBLEM
-from api.deps import CallerNow, Connection, ReadConnection, check_known, equal_to, shown, strict
+from api.deps import HEAVILY, CallerNow, Connection, ReadConnection, check_known, equal_to, shown, strict
 from api.limits import limited
 from api.tiles import named
 from geo import asking, query
@@ -25,7 +25,7 @@ from geo.layers import Layer
 from geo.query import Filter
 from geo.resource import Audience, Resource
 
-routes = APIRouter(tags=["questions"], responses=dict.fromkeys((400, 401, 403, 404, 422, 503), PROBLEM))
+routes = APIRouter(tags=["questions"], responses=dict.fromkeys((400, 401, 403, 404, 422, 429, 503), PROBLEM))
 
 Lon = Annotated[float, Query(ge=-180, le=180, allow_inf_nan=False)]
 Lat = Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)]
@@ -40,7 +40,7 @@ FIELDS = {"parameters": [{
 OF = re.compile(r"([a-z_]{1,40})/([0-9a-f-]{32,36})")
 
 
-@routes.get("/nearest", summary="The nearest of a layer", response_class=Response, responses=ANSWER, openapi_extra=FIELDS)
+@routes.get("/nearest", summary="The nearest of a layer", dependencies=[HEAVILY], response_class=Response, responses=ANSWER, openapi_extra=FIELDS)
 def nearest(
     request: Request, connection: Connection, who: CallerNow, layer: Named, lon: Lon, lat: Lat, datum: Datum = Datum.CGCS2000,
     k: Annotated[int, Query(ge=1, le=100)] = 5, metres: Metres = 5_000,
@@ -51,7 +51,7 @@ def nearest(
     return answered(asking.nearest(connection, subject, asking.around_point(lon, lat, datum), k, metres, want, audience))
 
 
-@routes.get("/within", summary="What is within so many metres", response_class=Response, responses=ANSWER, openapi_extra=FIELDS)
+@routes.get("/within", summary="What is within so many metres", dependencies=[HEAVILY], response_class=Response, responses=ANSWER, openapi_extra=FIELDS)
 def within(
     request: Request, connection: Connection, who: CallerNow, layer: Named, metres: Metres, lon: Lon | None = None, lat: Lat | None = None,
     of: Annotated[str | None, Query(max_length=80, description="a feature, as `buildings/01912f0e-…`, in place of `lon` and `lat`")] = None,
@@ -83,7 +83,7 @@ class Drawn(BaseModel):
     limit: Annotated[int, Spec(ge=1, le=asking.MOST)] = 100
 
 
-@routes.post("/within", summary="What is in or near a shape", dependencies=[strict()], response_class=Response, responses=ANSWER)
+@routes.post("/within", summary="What is in or near a shape", dependencies=[HEAVILY, strict()], response_class=Response, responses=ANSWER)
 def within_drawn(drawn: Drawn, connection: ReadConnection, who: CallerNow) -> Response:
     """The same around a point, a line or a polygon of at most 1,000 vertices; with no `metres`, in it or touching it."""
     subject = asked_of(drawn.layer, who, connection)
@@ -93,7 +93,7 @@ def within_drawn(drawn: Drawn, connection: ReadConnection, who: CallerNow) -> Re
 
 
 @routes.get(
-    "/aggregate", summary="How much of a layer there is in every area", dependencies=[limited("costly")], openapi_extra=FIELDS,
+    "/aggregate", summary="How much of a layer there is in every area", dependencies=[limited("costly"), HEAVILY], openapi_extra=FIELDS,
 )
 def aggregate(
     request: Request, connection: Connection, who: CallerNow,

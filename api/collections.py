@@ -12,6 +12,7 @@ from pydantic import Field as Spec
 
 from api import models
 from api.deps import (
+    HEAVILY_BY_LIMIT,
     CallerNow,
     Connection,
     Expected,
@@ -110,7 +111,7 @@ def router(resource: Resource) -> APIRouter:
     # Before parameters and body are looked at: what is wrong with them tells that the noun is there.
     routes = APIRouter(
         prefix=at, tags=[resource.name], dependencies=[Depends(known)],
-        responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 503), PROBLEM),
+        responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 429, 503), PROBLEM),
     )
     New: Any = models.feature(resource)
     Patch: Any = models.feature(resource, partial=True)
@@ -128,7 +129,7 @@ def router(resource: Resource) -> APIRouter:
     looked_at = [Depends(reading_told)] if resource.personal else []
 
     @routes.get(
-        "/items", summary=f"List {resource.name}", description=resource.about, dependencies=listed,
+        "/items", summary=f"List {resource.name}", description=resource.about, dependencies=[HEAVILY_BY_LIMIT, *listed],
         openapi_extra={"parameters": _parameters(resource)}, response_class=Response, responses={200: {"content": {GEOJSON: {}}}},
     )
     def find(request: Request, connection: Connection, want: Wanted, who: CallerNow) -> Response:

@@ -21,7 +21,7 @@ from geo.catalog.purposes import PURPOSES
 from geo.catalog.roles import Ability
 from geo.db import Caller
 from geo.door import Presence
-from geo.errors import BadQuery, Forbidden, NotFound, Unauthorised, Unavailable
+from geo.errors import BadQuery, Forbidden, GeoError, NotFound, TooMany, Unauthorised, Unavailable
 from geo.keys import FieldKey
 from geo.language import Language, preferred
 from geo.resource import Audience, Resource
@@ -35,6 +35,8 @@ AT_ONCE = 10  # requests holding a connection: as many as the pool of `db.engine
 # A refused sign-in is held back for as long as the floor says: a flood of them must not hold the turns of everybody else.
 ENTERING = 4
 QUEUE_SECONDS = 5.0
+# Questions that look at thousands of rows: one a core of a small machine, and the rest of the turns for everybody else.
+HEAVY, HEAVY_SECONDS, LIGHT = 2, 0.5, 1_000
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,13 @@ ANYBODY = Presence(Caller())
 
 
 @asynccontextmanager
-async def taken(turns: anyio.Semaphore) -> AsyncIterator[None]:
-    """One of the turns of a queue. `Unavailable` when it does not move."""
+async def taken(turns: anyio.Semaphore, seconds: float | None = None, refusal: type[GeoError] = Unavailable) -> AsyncIterator[None]:
+    """One of the turns of a queue. The `refusal` when it does not move."""
     try:
-        with anyio.fail_after(QUEUE_SECONDS):
+        with anyio.fail_after(QUEUE_SECONDS if seconds is None else seconds):
             await turns.acquire()
     except TimeoutError as error:
-        raise Unavailable(retry_after=1) from error
+        raise refusal(retry_after=1) from error
     try:
         yield
     finally:
@@ -92,6 +94,27 @@ async def meanwhile(request: Request) -> AsyncIterator[None]:
         # The turn is given back by `turn`, whatever happens here, so it is taken again before anything is answered.
         with anyio.CancelScope(shield=True):
             await turns.acquire()
+
+
+async def weighed(request: Request) -> AsyncIterator[None]:
+    """One of the `HEAVY` questions that may be at work, before it takes a turn: 32 at once who asked for all that may be asked for
+    held every turn there is, and others waited 2.6 s for an answer of 6 ms. `TooMany` for whoever does not come to it soon."""
+    async with taken(request.app.state.heavy, HEAVY_SECONDS, TooMany):
+        yield
+
+
+async def weighed_by_limit(request: Request) -> AsyncIterator[None]:
+    """The same for a list of more than `LIGHT`."""
+    asked = request.query_params.get("limit", "")
+    if not asked.isdecimal() or (len(asked) < 10 and int(asked) <= LIGHT):
+        yield
+        return
+    async with taken(request.app.state.heavy, HEAVY_SECONDS, TooMany):
+        yield
+
+
+HEAVILY = Depends(weighed, scope="function")
+HEAVILY_BY_LIMIT = Depends(weighed_by_limit, scope="function")
 
 
 async def entering(request: Request) -> AsyncIterator[None]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api import models
 from api.collections import GEOJSON, PROBLEM, etag, link
-from api.deps import Connection, Expected, able, box, own_url, strict
+from api.deps import HEAVILY_BY_LIMIT, Connection, Expected, able, box, own_url, strict
 from api.tiles import ANSWERS, Drawn, Scope, Turn, Version, answered, kept, made, opened
 from geo import layers, tiles
 from geo.layers import Layer, Seer
@@ -65,7 +65,7 @@ def retire(id: UUID, connection: Connection, version: Expected) -> Response:
 
 
 @routes.get(
-    "/layers/{id}/items", summary="What is on it", dependencies=[strict("bbox", "limit", "after")], response_class=Response,
+    "/layers/{id}/items", summary="What is on it", dependencies=[HEAVILY_BY_LIMIT, strict("bbox", "limit", "after")], response_class=Response,
     responses={200: {"content": {GEOJSON: {}, "text/csv": {}}}},
 )
 def items(

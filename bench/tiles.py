@@ -44,14 +44,15 @@ def run(rows: int = 1_000_000) -> None:
             with served(url) as port:
                 print(f"{rows:,} buildings; {CLIENTS} clients")
                 measure(url, port, side)
+                attacked(port)
     finally:
         cluster.stop()
 
 
 def measure(url: str, port: int, side: int) -> None:
     """Tiles by zoom, tiles that are ready, items of a window."""
-    for z in (14, 15, 16):
-        wanted = some(z, side, 240 if z > 14 else 60)
+    for z in (15, 16, 17):
+        wanted = some(z, side, 240)
         # In turns, each half of the tiles: what one has warmed the other finds.
         both = [(by_sql(url, half), by_http(port, [address(tile) for tile in half])) for half in (wanted[::2], wanted[1::2])]
         plain, ours = (statistics.mean(rates) for rates in zip(*both, strict=True))
@@ -64,6 +65,48 @@ def measure(url: str, port: int, side: int) -> None:
     plain = items_by_sql(url, boxes)
     ours = by_http(port, [f"/collections/buildings/items?limit=1000&bbox={','.join(f'{n:.6f}' for n in one)}" for one in boxes])
     print(f"items of a window: {plain:7.1f}/s by the statement alone, {ours:7.1f}/s by the server = {plain / ours:.2f}× as long", flush=True)
+
+
+ATTACKS = {
+    "limit=10000 by 32": ("/collections/buildings/items?limit=10000", 32),
+    "the widest within by 32": (f"/within?layer=buildings&lon={WEST + 0.1}&lat={SOUTH + 0.1}&metres=50000&limit=1000", 32),
+    "nearest of none by 32": (f"/nearest?layer=buildings&lon={WEST + 0.1}&lat={SOUTH + 0.1}&k=100&metres=50000&name=none", 32),
+}
+
+
+def attacked(port: int) -> None:
+    """How long others wait for a small answer while somebody asks for as much as may be asked."""
+    idle = asyncio.run(_waits(port, "", 0))
+    for name, (path, clients) in ATTACKS.items():
+        waits = asyncio.run(_waits(port, path, clients))
+        longest = max(asyncio.run(_timed(port, [path])))
+        print(
+            f"{name}: others' p95 {waits[int(len(waits) * 0.95)] * 1e3:.0f} ms, idle {idle[int(len(idle) * 0.95)] * 1e3:.0f} ms;"
+            f" one of them alone {longest:.2f} s", flush=True,
+        )
+
+
+async def _waits(port: int, path: str, clients: int) -> list[float]:
+    async def on_and_on() -> None:
+        while True:
+            await _timed(port, [path])
+
+    busy = [asyncio.ensure_future(on_and_on()) for _ in range(clients)]
+    await asyncio.sleep(1)
+    waits = await _timed(port, ["/tiles/versions"] * 60)
+    for one in busy:
+        one.cancel()
+    await asyncio.gather(*busy, return_exceptions=True)
+    return sorted(waits)
+
+
+async def _timed(port: int, paths: Sequence[str]) -> list[float]:
+    waits = []
+    for path in paths:
+        began = time.perf_counter()
+        await _client(port, [path], any_status=True)
+        waits.append(time.perf_counter() - began)
+    return waits
 
 
 def filled(admin: sa.Engine, loader: sa.Engine, rows: int) -> int:
@@ -187,12 +230,12 @@ async def _asked(port: int, paths: Sequence[str]) -> float:
     return len(paths) / (time.perf_counter() - began)
 
 
-async def _client(port: int, paths: Sequence[str]) -> None:
+async def _client(port: int, paths: Sequence[str], any_status: bool = False) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for path in paths:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: bench\r\nAccept-Encoding: gzip\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
-        if head[9:12] not in (b"200", b"204"):
+        if head[9:12] not in (b"200", b"204") and not (any_status and head[9:12] in (b"400", b"503")):
             raise RuntimeError(head.decode())
         at = head.find(b"content-length: ")
         await reader.readexactly(int(head[at + 16 : head.index(b"\r", at)]) if at >= 0 else 0)
