@@ -150,7 +150,7 @@ def nobody_sees_a_tile_of_before_a_version(live_client: Client, live_engine: sa.
     def asked() -> list[set[str]]:
         return [names(live_client.get(address, headers=town.NOBODY)) for address in addresses]
 
-    assert asked() == [{"第一件", "第二件"}] * 3
+    assert asked() == [{"第一件", "第2件"}] * 3
     for n in range(3, 6):
         before = tiles.versions(live_engine.connect())["parts"]
         with live_engine.begin() as connection:
@@ -175,12 +175,12 @@ def the_watch_notices_by_itself(live_client: Client, live_engine: sa.Engine, par
     else:
         pytest.fail("nothing was kept for everybody")
     with live_engine.begin() as connection:
-        town.add(connection, "parts", name="第二件")
+        town.add(connection, "parts", name="第2件")
     relay.step(live_engine)
     patience = time.monotonic() + 10
-    while names(live_client.get(address)) != {"第一件", "第二件"}:
+    while names(live_client.get(address)) != {"第一件", "第2件"}:
         assert time.monotonic() < patience
-    assert names(live_client.get(address)) == {"第一件", "第二件"}
+    assert names(live_client.get(address)) == {"第一件", "第2件"}
 
 
 def from_the_shelf_or_not_it_is_the_same_answer(live_client: Client, live_engine: sa.Engine, parts: str) -> None:
