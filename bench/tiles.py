@@ -44,6 +44,7 @@ def run(rows: int = 1_000_000) -> None:
             with served(url) as port:
                 print(f"{rows:,} buildings; {CLIENTS} clients")
                 measure(url, port, side)
+                seen(admin, port)
                 attacked(port)
     finally:
         cluster.stop()
@@ -65,6 +66,32 @@ def measure(url: str, port: int, side: int) -> None:
     plain = items_by_sql(url, boxes)
     ours = by_http(port, [f"/collections/buildings/items?limit=1000&bbox={','.join(f'{n:.6f}' for n in one)}" for one in boxes])
     print(f"items of a window: {plain:7.1f}/s by the statement alone, {ours:7.1f}/s by the server = {plain / ours:.2f}× as long", flush=True)
+
+
+def seen(admin: sa.Engine, port: int) -> None:
+    """How long after a commit nobody is given the tile of before any more."""
+    tile = address(some(16, 100, 1)[0])
+    west, south, east, north = WEB_MERCATOR.degrees(*(int(part) for part in tile.removesuffix(".pbf").split("/")[-3:]))
+    waits = []
+    for _ in range(20):
+        before = asyncio.run(_body(port, tile))
+        with admin.begin() as connection:
+            connection.execute(
+                sa.text("INSERT INTO buildings (name, geom) VALUES ('新', ST_Multi(ST_Expand(ST_SetSRID(ST_Point(:x, :y), 4326), 0.00005)))"),
+                {"x": (west + east) / 2, "y": (south + north) / 2},
+            )
+        began = time.perf_counter()
+        while asyncio.run(_body(port, tile)) == before:
+            if time.perf_counter() - began > 10:
+                raise RuntimeError("never seen")
+        waits.append(time.perf_counter() - began)
+    print(f"a write is seen after {statistics.median(waits):.2f} s, at the latest {max(waits):.2f} s", flush=True)
+
+
+async def _body(port: int, path: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
+    return (await reader.read()).partition(b"\r\n\r\n")[2]
 
 
 ATTACKS = {
