@@ -145,9 +145,12 @@ def equal(subject: Resource | Layer, where: dict[str, str], audience: Audience) 
     """The same from a body."""
     if where and isinstance(subject, Layer):
         raise BadQuery(parameter="where")
-    return {} if isinstance(subject, Layer) else {
-        name: query.parsed(query.filterable(subject, name, audience), value) for name, value in where.items()
-    }
+    if isinstance(subject, Layer):
+        return {}
+    try:
+        return {name: query.parsed(query.filterable(subject, name, audience), value) for name, value in where.items()}
+    except BadQuery as error:
+        raise BadQuery(parameter="where") from error
 
 
 def feature(of: str, who: Caller) -> tuple[Resource, UUID]:

@@ -250,7 +250,7 @@ def aggregate(
     if measure.of not in (*measures(resource, audience), *PEOPLE):
         raise BadQuery(parameter="measure", choices=[*measures(resource, audience), *PEOPLE])
     areas = TABLES["areas"]
-    by = query.expression(resource, query.filterable(resource, measure.by, audience)) if measure.by else None
+    by = _divided(resource, measure.by, audience)
     counted = _counted(resource, WIDTHS[level], measure, within, want, audience, by)
     people = sa.func.area_counts_told(areas.c.path).table_valued(*PEOPLE, name="people").lateral()
     if measure.of in PEOPLE:
@@ -278,6 +278,13 @@ def aggregate(
     statement = sa.select(*told).select_from(source).where(*living, areas.c.path.in_(paths)).order_by(areas.c.path, *([counted.c.by] if by is not None else []))
     with patient(connection):
         return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _divided(resource: Resource, by: str | None, audience: Audience) -> sa.ColumnElement[Any] | None:
+    try:
+        return query.expression(resource, query.filterable(resource, by, audience)) if by else None
+    except BadQuery as error:
+        raise BadQuery(parameter="by") from error
 
 
 class _Geography(sa.types.UserDefinedType[Any]):
