@@ -48,6 +48,7 @@ from api.guard import Guarded
 from api.limits import Limits
 from api.settings import settings
 from api.shelf import Ready, Shelf, watch
+from geo import db
 from geo.catalog import RESOURCES
 from geo.keys import FieldKey
 
@@ -60,13 +61,14 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        over = threading.Event()
-        watching = threading.Thread(target=watch, args=(app.state.shelf, engines.web, over), daemon=True)
+        # A connection of its own: when all the others are at work, what is ready is needed most.
+        over, looking = threading.Event(), db.engine(engines.web.url, pool=1)
+        watching = threading.Thread(target=watch, args=(app.state.shelf, looking, over), daemon=True)
         watching.start()
         yield
         over.set()
         watching.join()
-        for engine in (engines.web, engines.door, engines.trail):
+        for engine in (engines.web, engines.door, engines.trail, looking):
             engine.dispose()
 
     app = FastAPI(
