@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from geo.catalog import RESOURCES
 from geo.matrices import CGCS2000, MATRIX_SETS, WEB_MERCATOR, MatrixSet
 from tests import town
 from tests.access.answers import layers
-from tests.conftest import Client
+from tests.conftest import ROOT, Client
 
 DRAWN = [name for name, noun in RESOURCES.items() if noun.geometry and not noun.personal]
 SETS = list(MATRIX_SETS.values())
@@ -235,3 +236,27 @@ def test_only_id_and_style_are_in_a_tile(client: TestClient, connection: sa.Conn
             for layer, features in tile(client, name, z).items():
                 allowed = {"id", "label"} if layer.endswith("_labels") else {"id", "count", noun.style.by}
                 assert {key for feature in features for key in feature.attributes} <= allowed, layer
+
+
+# What is claimed
+
+
+@pytest.mark.parametrize("at", ["/tiles", "/collections/buildings/tiles"])
+def test_a_tileset_says_what_the_standard_asks(client: TestClient, at: str) -> None:
+    for brief, cut in zip(client.get(at).json()["tilesets"], SETS, strict=True):
+        told = client.get(linked(brief, "self")).json()
+        assert linked(brief, "self") == f"{at}/{cut.id}"
+        for one in (brief, told):
+            assert (one["dataType"], one["crs"], one.get("tileMatrixSetURI")) == ("vector", cut.crs, cut.known)
+            assert linked(one, SCHEME) == f"/tileMatrixSets/{cut.id}"
+        [item] = [link for link in told["links"] if link["rel"] == "item"]
+        assert item["templated"] is True and item["type"] == "application/vnd.mapbox-vector-tile"
+        assert all(name in item["href"] for name in ("{tileMatrix}", "{tileRow}", "{tileCol}"))
+
+
+def test_every_claim_is_shown_by_a_test_that_there_is() -> None:
+    text = (ROOT / "docs" / "standards.md").read_text(encoding="utf-8")
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), name
+    shown = set(re.findall(r"`/conf/([\w-]+)/", text)) | set(re.findall(r"`((?:json-)?tilematrixset)`", text))
+    assert {claim.rpartition("/")[2] for claim in CONFORMANCE if "common" not in claim} == shown
