@@ -155,7 +155,7 @@ def standing(request: Request, names: Sequence[str], cut: MatrixSet, z: int, x: 
         raise BadQuery(parameter="z/x/y")
     shelf: Shelf = request.app.state.shelf
     key = (tuple(names), cut.id, z, x, y, tiles.fingerprint(who))
-    if all(name in RESOURCES and _drawn(name, who) for name in names) and (ready := shelf.ready(key)):
+    if tiles.kept(who) and all(name in RESOURCES and _drawn(name, who) for name in names) and (ready := shelf.ready(key)):
         return ready
     with opened(request, who) as connection:
         return made(request, connection, names, cut, z, x, y, who)
@@ -171,7 +171,7 @@ def opened(request: Request, who: Caller) -> Iterator[sa.Connection]:
 
 def made(request: Request, connection: sa.Connection, names: Sequence[str], cut: MatrixSet, z: int, x: int, y: int, who: Caller) -> Tile:
     """The same within a transaction."""
-    shelf: Shelf = request.app.state.shelf
+    shelf: Shelf = request.app.state.shelf if tiles.kept(who) else Shelf(0)
     nouns = [named(name, who, connection) for name in names]
     now = tiles.versions(connection)
     seen = tuple(now[noun.name] if isinstance(noun, Resource) else noun.version for noun in nouns)
@@ -211,7 +211,7 @@ def kept(who: Caller, lasting: bool, scope: str) -> str:
     address that names version and scope. Nothing said: not at all."""
     if who == ANYBODY.caller:
         return f"public, {FOR_EVER}" if lasting else "no-cache"
-    return f"private, {FOR_EVER}" if lasting and scope == tiles.fingerprint(who) else ""
+    return f"private, {FOR_EVER}" if lasting and scope == tiles.fingerprint(who) and tiles.kept(who) else ""
 
 
 def _drawn(layer: str, who: Caller) -> Resource:

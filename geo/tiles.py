@@ -100,6 +100,12 @@ def differs(resource: Resource, caller: Caller) -> bool:
     return resource.audience > Audience.PUBLIC or drawn[0] != drawn[1] or drafts
 
 
+def kept(caller: Caller) -> bool:
+    """Whether what a caller is drawn may be kept under its version and fingerprint. Of a department not: it sees what its body leads,
+    and which body that is changes without anybody writing to a layer."""
+    return not caller.role.startswith("jingwei_organisation")
+
+
 def fingerprint(caller: Caller) -> str:
     """Of everything that a caller's tiles are bound to: who has the same is drawn the same. Twelve hexadecimal digits."""
     bound = (caller.bound_role, caller.audience, *caller.scope, "", *sorted(caller.categories))
@@ -140,16 +146,16 @@ def _statement(
     resource: Resource, audience: Audience, srid: int, gathered: bool, named: bool, fine: bool, missing: tuple[str, ...]
 ) -> sa.TextClause:
     where = query.place(resource, audience).name
-    by = query.expression(resource, resource[resource.style.by]).compile() if resource.style.by else None
-    style = f", {str(by).replace(f'{resource.name}.', '')} AS {resource.style.by}" if by is not None else ""
-    named_style = f", {resource.style.by}" if by is not None else ""
+    by = resource[resource.style.by] if resource.style.by else None
+    style = f", {by.name}" if by else ""
+    kind = f", {by.derived or by.name} AS {by.name}" if by else ""
     extent = 4096 if fine else 2048
     box, reach, inside = (BOX.format(name, number) for name, number in (("", srid), ("out_", 4326), ("in_", 4326)))
     rows = f"{where} && {reach} AND retired_at IS NULL AND {_drawn_rows(resource)}"
     if missing:
         rows += f" AND coalesce({resource.style.by}, '') NOT IN ({', '.join(map(repr, missing))})"
     if gathered:
-        return sa.text(_gathered(resource, rows, where, named_style, box, srid, extent, _label(resource, audience) if named else None))
+        return sa.text(_gathered(resource, rows, where, kind, style, box, srid, extent, _label(resource, audience) if named else None))
     if resource.style.least and resource.geometry != "POINT":
         rows += (
             f" AND greatest(ST_XMax({where}) - ST_XMin({where}), ST_YMax({where}) - ST_YMin({where})) >= :pixel * {resource.style.least}"
@@ -171,10 +177,10 @@ def _statement(
     return sa.text(
         f"""
         WITH seen AS (
-            SELECT id, {where} AS geom{style}{f", {_label(resource, audience)} AS label, {spot} AS spot" if named else ""}
+            SELECT id, {where} AS geom{kind}{f", {_label(resource, audience)} AS label, {spot} AS spot" if named else ""}
             FROM {resource.name} WHERE {rows} LIMIT {MOST}
         ), drawn AS (
-            SELECT id::text AS id{named_style}, ST_AsMVTGeom(ST_Transform({shape}, {srid}), {box}, {extent}, {int(extent * MARGIN)}) AS geom
+            SELECT id::text AS id{style}, ST_AsMVTGeom(ST_Transform({shape}, {srid}), {box}, {extent}, {int(extent * MARGIN)}) AS geom
             FROM seen
         ){labels}
         SELECT (SELECT ST_AsMVT(drawn, '{resource.name}', {extent}, 'geom') FROM drawn WHERE geom IS NOT NULL)
@@ -184,7 +190,7 @@ def _statement(
 
 
 def _gathered(
-    resource: Resource, rows: str, where: str, style: str, box: str, srid: int, extent: int, label: str | None
+    resource: Resource, rows: str, where: str, kind: str, style: str, box: str, srid: int, extent: int, label: str | None
 ) -> str:
     """Points of one cell and one value as one, in their middle, with their number; whoever is alone keeps id and name. In this
     tile alone, half-open, so that nobody is counted twice at an edge."""
@@ -195,7 +201,7 @@ def _gathered(
     )
     return f"""
         WITH seen AS (
-            SELECT id, ST_X({where}) AS x, ST_Y({where}) AS y{style}{f", {label} AS label" if label else ""} FROM {resource.name}
+            SELECT id, ST_X({where}) AS x, ST_Y({where}) AS y{kind}{f", {label} AS label" if label else ""} FROM {resource.name}
             WHERE {rows} AND ST_X({where}) >= :in_west AND ST_X({where}) < :in_east AND ST_Y({where}) > :in_south AND ST_Y({where}) <= :in_north
         ), cells AS (
             SELECT {alone.format("min(id::text)")} AS id{style}, nullif(count(*), 1)::integer AS count, avg(x) AS x, avg(y) AS y

@@ -199,7 +199,7 @@ def test_each_value_is_counted_for_itself(client: TestClient, connection: sa.Con
         town.add(connection, "incidents", town.point(0.5, 0.5), number=str(n), state=state)
     label = connection.execute(sa.text("SELECT ST_X(label_point), ST_Y(label_point) FROM areas WHERE path = :p"), {"p": town.A}).one()
     found = tile(client, "incidents", 13, (label[0] - town.WEST) * 100, (label[1] - town.SOUTH) * 100)["incidents"]
-    assert sorted((f.attributes["state"], f.attributes.get("count", 1)) for f in found) == [("accepted", 2), ("closed", 1)]
+    assert sorted((f.attributes["stage"], f.attributes.get("count", 1)) for f in found) == [("accept", 2), ("close", 1)]
 
 
 def test_lanes_and_crumbs_come_later(client: TestClient, connection: sa.Connection) -> None:
