@@ -1,5 +1,6 @@
 """The application, put together."""
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from api import (
     addresses,
     alias_pages,
+    asking,
     collections,
     control,
     desk,
@@ -35,16 +37,19 @@ from api import (
     rights_requests,
     templates,
     tiles,
+    tilesets,
     times,
     topology,
     unmasking,
     upload_pages,
     uploads,
 )
-from api.deps import AT_ONCE, ENTERING, Engines, Instance
+from api.deps import AT_ONCE, ENTERING, HEAVY, Engines, Instance
 from api.guard import Guarded
 from api.limits import Limits
 from api.settings import settings
+from api.shelf import Ready, Shelf, watch
+from geo import db
 from geo.catalog import RESOURCES
 from geo.keys import FieldKey
 
@@ -57,8 +62,14 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # A connection of its own: when all the others are at work, what is ready is needed most.
+        over, looking = threading.Event(), db.engine(engines.web.url, pool=1)
+        watching = threading.Thread(target=watch, args=(app.state.shelf, looking, over), daemon=True)
+        watching.start()
         yield
-        for engine in (engines.web, engines.door, engines.trail):
+        over.set()
+        watching.join()
+        for engine in (engines.web, engines.door, engines.trail, looking):
             engine.dispose()
 
     app = FastAPI(
@@ -67,10 +78,12 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     )
     app.state.engines = engines
     app.state.turns = anyio.Semaphore(AT_ONCE)
+    app.state.heavy = anyio.Semaphore(HEAVY)
     app.state.entering = anyio.Semaphore(ENTERING)
     app.state.outside = anyio.CapacityLimiter(oidc.OUTSIDE)
     app.state.limits = Limits()
     app.state.streams, app.state.relayed = 0, live.Shared()
+    app.state.shelf = Shelf()
     app.state.provider = provider
     app.state.oidc = provider.title if provider else ""
     app.state.field_key = key
@@ -85,6 +98,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(door.routes)
     app.include_router(oidc.routes)
     app.include_router(locating.routes)
+    app.include_router(asking.routes)
     app.include_router(addresses.routes)
     app.include_router(alias_pages.routes)
     app.include_router(control.routes)
@@ -105,12 +119,14 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(desk.routes)
     app.include_router(layers.routes)
     app.include_router(tiles.routes)
+    app.include_router(tilesets.routes)
     app.include_router(docs.routes)
     app.include_router(entrance.routes)
     app.include_router(people.routes)
     pages.install(app)
     app.add_middleware(Bounded)
     app.add_middleware(Guarded)
+    app.add_middleware(Ready, state=app.state)
     if proxies := settings().trusted_proxies:
         # Outermost: from here on a request comes from whom the proxy says.
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)

@@ -12,6 +12,7 @@ from pydantic import Field as Spec
 
 from api import models
 from api.deps import (
+    HEAVILY_BY_LIMIT,
     CallerNow,
     Connection,
     Expected,
@@ -38,6 +39,7 @@ from geo.resource import Audience, Resource
 GEOJSON = "application/geo+json"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PROBLEM = {"content": {"application/problem+json": {}}, "description": "Problem document (RFC 9457)"}
+TILES = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-vector"
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 IdempotencyKey = Annotated[str | None, Header(max_length=200)]
@@ -79,6 +81,7 @@ def described(request: Request, resource: Resource, language: str) -> dict[str, 
         "links": [
             link(request, at, "self"), link(request, f"{at}/items", "items", GEOJSON),
             link(request, f"/templates/{resource.name}.xlsx", "template", XLSX),
+            *([link(request, f"{at}/tiles", TILES)] if resource.geometry and not resource.personal else []),
         ],
     }
 
@@ -88,7 +91,7 @@ def own_described(request: Request, layer: Layer) -> dict[str, Any]:
     at = f"/layers/{layer.id}"
     return {
         "id": str(layer.id), "title": layer.title, "description": layer.about, "itemType": "feature", "crs": [CRS84],
-        "links": [link(request, f"/collections/{layer.id}", "self"), link(request, f"{at}/items", "items", GEOJSON)],
+        "links": [link(request, f"/collections/{layer.id}", "self"), link(request, f"{at}/items", "items", GEOJSON), link(request, f"/collections/{layer.id}/tiles", TILES)],
     }
 
 
@@ -108,7 +111,7 @@ def router(resource: Resource) -> APIRouter:
     # Before parameters and body are looked at: what is wrong with them tells that the noun is there.
     routes = APIRouter(
         prefix=at, tags=[resource.name], dependencies=[Depends(known)],
-        responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 503), PROBLEM),
+        responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 429, 503), PROBLEM),
     )
     New: Any = models.feature(resource)
     Patch: Any = models.feature(resource, partial=True)
@@ -126,7 +129,7 @@ def router(resource: Resource) -> APIRouter:
     looked_at = [Depends(reading_told)] if resource.personal else []
 
     @routes.get(
-        "/items", summary=f"List {resource.name}", description=resource.about, dependencies=listed,
+        "/items", summary=f"List {resource.name}", description=resource.about, dependencies=[HEAVILY_BY_LIMIT, *listed],
         openapi_extra={"parameters": _parameters(resource)}, response_class=Response, responses={200: {"content": {GEOJSON: {}}}},
     )
     def find(request: Request, connection: Connection, want: Wanted, who: CallerNow) -> Response:

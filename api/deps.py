@@ -21,10 +21,10 @@ from geo.catalog.purposes import PURPOSES
 from geo.catalog.roles import Ability
 from geo.db import Caller
 from geo.door import Presence
-from geo.errors import BadQuery, Forbidden, NotFound, Unauthorised, Unavailable
+from geo.errors import BadQuery, Forbidden, GeoError, NotFound, TooMany, Unauthorised, Unavailable
 from geo.keys import FieldKey
 from geo.language import Language, preferred
-from geo.resource import Resource
+from geo.resource import Audience, Resource
 from geo.trail import Entry
 
 READS = ("GET", "HEAD")
@@ -35,6 +35,8 @@ AT_ONCE = 10  # requests holding a connection: as many as the pool of `db.engine
 # A refused sign-in is held back for as long as the floor says: a flood of them must not hold the turns of everybody else.
 ENTERING = 4
 QUEUE_SECONDS = 5.0
+# Questions that look at thousands of rows: one a core of a small machine, and the rest of the turns for everybody else.
+HEAVY, HEAVY_SECONDS, LIGHT = 2, 0.5, 1_000
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,13 @@ ANYBODY = Presence(Caller())
 
 
 @asynccontextmanager
-async def taken(turns: anyio.Semaphore) -> AsyncIterator[None]:
-    """One of the turns of a queue. `Unavailable` when it does not move."""
+async def taken(turns: anyio.Semaphore, seconds: float | None = None, refusal: type[GeoError] = Unavailable) -> AsyncIterator[None]:
+    """One of the turns of a queue. The `refusal` when it does not move."""
     try:
-        with anyio.fail_after(QUEUE_SECONDS):
+        with anyio.fail_after(QUEUE_SECONDS if seconds is None else seconds):
             await turns.acquire()
     except TimeoutError as error:
-        raise Unavailable(retry_after=1) from error
+        raise refusal(retry_after=1) from error
     try:
         yield
     finally:
@@ -92,6 +94,27 @@ async def meanwhile(request: Request) -> AsyncIterator[None]:
         # The turn is given back by `turn`, whatever happens here, so it is taken again before anything is answered.
         with anyio.CancelScope(shield=True):
             await turns.acquire()
+
+
+async def weighed(request: Request) -> AsyncIterator[None]:
+    """One of the `HEAVY` questions that may be at work, before it takes a turn: 32 at once who asked for all that may be asked for
+    held every turn there is, and others waited 2.6 s for an answer of 6 ms. `TooMany` for whoever does not come to it soon."""
+    async with taken(request.app.state.heavy, HEAVY_SECONDS, TooMany):
+        yield
+
+
+async def weighed_by_limit(request: Request) -> AsyncIterator[None]:
+    """The same for a list of more than `LIGHT`."""
+    asked = request.query_params.get("limit", "")
+    if not asked.isdecimal() or (len(asked) < 10 and int(asked) <= LIGHT):
+        yield
+        return
+    async with taken(request.app.state.heavy, HEAVY_SECONDS, TooMany):
+        yield
+
+
+HEAVILY = Depends(weighed, scope="function")
+HEAVILY_BY_LIMIT = Depends(weighed_by_limit, scope="function")
 
 
 async def entering(request: Request) -> AsyncIterator[None]:
@@ -161,12 +184,13 @@ def own_url(request: Request) -> str:
     return settings().base_url.rstrip("/") or str(request.base_url).rstrip("/")
 
 
-def asked(here: Annotated[Presence, Depends(presence)]) -> Caller:
+# What only looks at what is there already is asked on the event loop: each turn of a thread costs a request 0.2 ms and more.
+async def asked(here: Annotated[Presence, Depends(presence)]) -> Caller:
     """The policy of most routes: bound as the caller, who sees and writes what their one appointment allows."""
     return here.caller
 
 
-def anyone() -> Caller:
+async def anyone() -> Caller:
     """The policy of what is public: bound as the public, whoever asks, so that one answer serves all."""
     return ANYBODY.caller
 
@@ -174,7 +198,7 @@ def anyone() -> Caller:
 def able(*abilities: Ability) -> Any:
     """What a verb asks for beside its policy: a caller who has the ability, or one of several."""
 
-    def allowed(who: Annotated[Caller, Depends(asked)]) -> None:
+    async def allowed(who: Annotated[Caller, Depends(asked)]) -> None:
         if who.account is None:
             raise Unauthorised()
         if not who.may.intersection(abilities):
@@ -271,7 +295,7 @@ def home(request: Request) -> Path:
 def strict(*allowed: str) -> Any:
     """Refuse query parameters that a route does not know, and any given twice: a mistyped filter must not widen a list."""
 
-    def known(request: Request) -> None:
+    async def known(request: Request) -> None:
         check_known(request, set(allowed))
 
     return Depends(known)
@@ -316,17 +340,20 @@ def wanted(resource: Resource) -> Callable[..., query.Filter]:
         limit: Annotated[int, Query(ge=1, description="at most 10,000; more is taken as 10,000")] = 100,
         after: Annotated[UUID | None, Query(description="the id after which the page begins")] = None,
     ) -> query.Filter:
-        audience = who.sees(resource)
-        names = {field.name for field in resource.seen_by(audience)}
-        check_known(request, names | {"bbox", "limit", "after"})
-        equals = {
-            name: query.parsed(query.filterable(resource, name, audience), value)
-            for name, value in request.query_params.items()
-            if name in names
-        }
+        equals = equal_to(request, resource, who.sees(resource), {"bbox", "limit", "after"})
         return query.Filter(box(bbox), equals, min(limit, 10_000), after)
 
     return read
+
+
+def equal_to(request: Request, resource: Resource, audience: Audience, others: set[str]) -> dict[str, object]:
+    """What fields of a noun are asked to be, from the query parameters that are none of the `others`."""
+    names = {field.name for field in resource.seen_by(audience)} - others
+    check_known(request, names | others)
+    return {
+        name: query.parsed(query.filterable(resource, name, audience), value)
+        for name, value in request.query_params.items() if name in names
+    }
 
 
 def expected(if_match: Annotated[str | None, Header()] = None) -> int | None:

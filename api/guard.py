@@ -5,11 +5,10 @@ who does not think of it. So what came of asking who is there is for nobody to k
 says `private`; what was answered to a credential without a word about keeping is not kept either.
 """
 
-import hashlib
 import secrets
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import Request
 from starlette.datastructures import MutableHeaders
 
 from api.credentials import credential
@@ -83,16 +82,3 @@ def kept(said: str, status: int, asked: bool, known: bool, cookie: bool) -> str:
     if status >= 400 or cookie or (known and (asked or not said)):
         return NOBODY
     return said or "no-cache"
-
-
-def shared(request: Request, content: bytes, kind: str, lasting: bool) -> Response:
-    """An answer that is the same for everybody: kept for ever under an address of its own, else asked for again, by its tag."""
-    headers = {"Cache-Control": f"public, {FOR_EVER if lasting else 'no-cache'}"}
-    if not content:
-        return Response(status_code=204, headers=headers)
-    tag = f'W/"{hashlib.sha256(content).hexdigest()[:16]}"'
-    headers["ETag"] = tag
-    known = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
-    if tag in known or "*" in known:
-        return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type=kind)

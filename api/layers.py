@@ -5,18 +5,17 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
-import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import models
 from api.collections import GEOJSON, PROBLEM, etag, link
-from api.deps import ANYBODY, Connection, Expected, able, box, own_url, strict
-from api.guard import FOR_EVER
-from api.tiles import ANSWERS, MVT, Drawn, Version, drawn_connection
+from api.deps import HEAVILY_BY_LIMIT, Connection, Expected, able, box, own_url, strict
+from api.tiles import ANSWERS, Drawn, Scope, Turn, Version, answered, kept, made, opened
 from geo import layers, tiles
 from geo.layers import Layer, Seer
+from geo.matrices import WEB_MERCATOR
 
 routes = APIRouter(tags=["layers"], responses=dict.fromkeys((400, 401, 403, 404, 412, 422, 503), PROBLEM))
 
@@ -66,7 +65,7 @@ def retire(id: UUID, connection: Connection, version: Expected) -> Response:
 
 
 @routes.get(
-    "/layers/{id}/items", summary="What is on it", dependencies=[strict("bbox", "limit", "after")], response_class=Response,
+    "/layers/{id}/items", summary="What is on it", dependencies=[HEAVILY_BY_LIMIT, strict("bbox", "limit", "after")], response_class=Response,
     responses={200: {"content": {GEOJSON: {}, "text/csv": {}}}},
 )
 def items(
@@ -103,21 +102,15 @@ def item(id: UUID, feature: UUID, connection: Connection) -> Response:
 @routes.get(
     "/layers/{id}/tiles/{z}/{x}/{y}.mvt", summary="A tile of it", dependencies=[strict("v", "s")], response_class=Response, responses=ANSWERS,
 )
-def tile(
-    id: UUID, z: int, x: int, y: int, who: Drawn, connection: Annotated[sa.Connection, Depends(drawn_connection, scope="function")],
-    v: Version = None, s: Annotated[str, Query(pattern="^[0-9a-f]{0,12}$", description="whose tile it is, from the map")] = "",
+def own_tile(
+    id: UUID, z: int, x: int, y: int, request: Request, who: Drawn, _: Turn, v: Version = None, s: Scope = "",
 ) -> Response:
     """With the version of the layer as `v` it may be kept for ever: by any cache where it is everybody's and nobody in
     particular asks, else by the browser."""
-    layer = layers.told(connection, id)
-    found = layers.tile(connection, layer, z, x, y)
-    answer = Response(found or None, 200 if found else 204, media_type=MVT)
-    lasting, everybodys = v == layer.version, layer.audience == "public"
-    if who == ANYBODY.caller:
-        answer.headers["Cache-Control"] = f"public, {FOR_EVER}" if lasting else "no-cache"
-    elif lasting and (everybodys or s == tiles.fingerprint(who)):
-        answer.headers["Cache-Control"] = f"private, {FOR_EVER}"
-    return answer
+    with opened(request, who) as connection:
+        layer = layers.told(connection, id)
+        tile = made(request, connection, [str(id)], WEB_MERCATOR, z, x, y, who)
+    return answered(request, tile, kept(who, v == layer.version, tiles.fingerprint(who) if layer.audience == "public" else s))
 
 
 def told_of(request: Request, layer: Layer) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import shapely
 from pydantic import AfterValidator, BaseModel, ConfigDict, create_model
 from pydantic import Field as Spec
@@ -18,6 +19,7 @@ from geo.db import TIME_ZONE
 from geo.errors import Invalid
 from geo.resource import Field, Resource
 
+CROSSINGS, SAMPLE = 2_000, 200
 VERTICES = 10_000  # of one geometry drawn by hand; files go through the intake
 LOCAL = ZoneInfo(TIME_ZONE)
 SHAPES = {
@@ -71,9 +73,34 @@ def wkb(resource: Resource, geometry: Geometry) -> bytes:
     """
     if geometry.type not in SHAPES[str(resource.geometry)]:
         raise Invalid("这里要 {shapes}。", shapes=SHAPES[str(resource.geometry)])
+    shape = drawn(geometry, VERTICES)
+    if crossings(shape) > CROSSINGS:
+        raise Invalid("线与自己相交太多次,请分成几条来画。")
+    return bytes(shapely.to_wkb(shape))
+
+
+def crossings(shape: Any) -> float:
+    """About how often lines cross each other and themselves, from a sample of their pieces. What they cross an area in is found
+    by their crossings: of a scribble of 500 positions in more than ten seconds."""
+    if shape.geom_type not in ("LineString", "MultiLineString"):
+        return 0
+    pieces = []
+    for part in shapely.get_parts(shape):
+        positions = shapely.get_coordinates(part)
+        pieces.append(shapely.linestrings(np.stack((positions[:-1], positions[1:]), axis=1)))
+    every = np.concatenate(pieces)
+    some = every[:: max(1, len(every) // SAMPLE)]
+    # Each meets itself and its two neighbours.
+    met = len(shapely.STRtree(every).query(some, predicate="intersects")[0]) - 3 * len(some)
+    return met / len(some) * len(every) / 2
+
+
+def drawn(geometry: Geometry, most: int) -> Any:
+    """A geometry as Shapely has it. Raises `Invalid` with the sentence that says what is wrong; what is too much is not made at all."""
     depth = {"Point": 0, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}[geometry.type]
-    if _positions(geometry.coordinates, depth) > VERTICES:
-        raise Invalid("顶点超过 {most} 个,请作为文件导入。", most=VERTICES)
+    if _positions(geometry.coordinates, depth) > most:
+        sentence = "顶点超过 {most} 个,请作为文件导入。" if most == VERTICES else "顶点超过 {most} 个:请用简单些的形状来问。"
+        raise Invalid(sentence, most=most)
     try:
         shape = shapely.geometry.shape(_shaped(geometry))
     except (ValueError, shapely.errors.ShapelyError) as error:
@@ -82,7 +109,7 @@ def wkb(resource: Resource, geometry: Geometry) -> bytes:
         raise Invalid("几何是空的。")
     if not shape.is_valid:
         raise Invalid("几何无效:{reason}", reason=shapely.is_valid_reason(shape))
-    return bytes(shapely.to_wkb(shape))
+    return shape
 
 
 def _shaped(geometry: Geometry) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from uuid import UUID
 import shapely
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
 from starlette.middleware.gzip import GZipMiddleware
 
 from api import menu
@@ -22,7 +24,7 @@ from api.collections import link
 from api.deps import CallerNow, Connection, LanguageNow, anyone, language, strict
 from api.guard import FOR_EVER
 from api.limits import limited
-from geo import cards, layers, placing, tiles
+from geo import asking, cards, layers, placing, tiles
 from geo import topology as reports
 from geo.catalog import RESOURCES
 from geo.catalog.roles import ROLES
@@ -30,6 +32,7 @@ from geo.db import Caller
 from geo.door import Presence
 from geo.errors import BadQuery, NotFound
 from geo.language import Language, translated
+from geo.matrices import WEB_MERCATOR
 from geo.resource import REASONS, Resource
 from maps import pages
 from maps.layer import Drawing, drawing, own
@@ -103,6 +106,10 @@ def landing(request: Request, language: Language) -> dict[str, Any]:
             link(request, "/api", "service-desc", "application/vnd.oai.openapi+json;version=3.1"),
             link(request, "/docs", "service-doc", "text/html"),
             link(request, "/collections", "data"),
+            link(request, "/conformance", "conformance"),
+            link(request, "/tiles", "http://www.opengis.net/def/rel/ogc/1.0/tilesets-vector"),
+            link(request, "/tileMatrixSets", "http://www.opengis.net/def/rel/ogc/1.0/tiling-schemes"),
+            link(request, f"/tiles/{WEB_MERCATOR.id}/style.json", "style", "application/vnd.mapbox.style+json"),
         ],
     }
 
@@ -126,17 +133,33 @@ def leader_page(
     return page(request, language, pages.leader(reader(request, language), view, shown, numbers))
 
 
-@routes.get("/identify", dependencies=[strict("lon", "lat", "z", "own")])
+@routes.get("/identify", dependencies=[strict("lon", "lat", "z", "own", "layers", "pixels")])
 def identify(
     request: Request,
     connection: Connection,
     language: LanguageNow,
+    who: CallerNow,
     lon: Longitude,
     lat: Latitude,
     z: Zoom = 16,
     own: Annotated[str, Query(max_length=4000, description="layers of people's own that are looked at, with commas between")] = "",
+    layers_named: Annotated[str | None, Query(alias="layers", max_length=2000, description="nouns, with commas between; of `f=json`")] = None,
+    pixels: Annotated[float, Query(ge=0, le=32, allow_inf_nan=False, description="how near something must be; of `f=json`")] = asking.PIXELS,
+    f: Literal["html", "json"] | None = None,
 ) -> Response:
-    """The card of the area at a place: a fragment for the map, a page of its own for anybody else."""
+    """The card of the area at a place: a fragment for the map, a page of its own for anybody else; with `f=json` all that is
+    drawn there at this zoom, layer by layer."""
+    if f == "json":
+        drawn = {noun.name: noun for noun in tiles.drawn(who)}
+        chosen = list(drawn) if layers_named is None else layers_named.split(",")
+        if len(set(chosen)) != len(chosen) or not set(chosen) <= set(drawn):
+            raise BadQuery(parameter="layers")
+        found = asking.identify(connection, who, [drawn[name] for name in chosen], lon, lat, z, pixels)
+        mine = [
+            {"layer": str(one["id"]), "title": one["title"], "properties": one["properties"]}
+            for one in layers.here(connection, [_number(one) for one in filter(None, own.split(","))], lon, lat, z)
+        ]
+        return JSONResponse(jsonable_encoder({"lon": lon, "lat": lat, "z": z, "found": found + mine}))
     facts = cards.card(connection, lon, lat, language, z)
     facts["own"] = layers.here(connection, [_number(one) for one in filter(None, own.split(","))], lon, lat, z)
     make = pages.card if request.headers.get("hx-request") else pages.card_page

@@ -18,11 +18,12 @@ import sqlalchemy as sa
 
 from geo import query, statements
 from geo.errors import BadQuery, NotFound, Stale
+from geo.matrices import WEB_MERCATOR, MatrixSet
 from geo.query import DECIMALS, Bbox
 from geo.resource import Audience
 from geo.sheets import safe
 from geo.spine import LAYER_FEATURES
-from geo.tiles import DEEPEST, MOST
+from geo.tiles import FINE, MARGIN, MOST, bounds
 
 Kind = Literal["point", "line", "polygon"]
 Seer = Literal["public", "workers", "leaders"]
@@ -147,12 +148,13 @@ def sheet(layer: Layer, features: Iterable[Feature]) -> str:
     return text.getvalue()
 
 
-def tile(connection: sa.Connection, layer: Layer, z: int, x: int, y: int) -> bytes:
+def tile(connection: sa.Connection, layer: Layer, z: int, x: int, y: int, matrices: MatrixSet = WEB_MERCATOR) -> bytes:
     """The MVT of a layer, called by its number. Raises `BadQuery` for a tile that does not exist."""
-    if not (0 <= z <= DEEPEST and 0 <= x < 2**z and 0 <= y < 2**z):
+    if not matrices.holds(z, x, y):
         raise BadQuery(parameter="z/x/y")
+    box = {name: value for name, value in bounds(matrices, z, x, y, MARGIN).items() if name != "pixel" and not name.startswith("in_")}
     found = statements.run(
-        connection, "layer_tile", edition=layer.edition, called=str(layer.id), z=z, x=x, y=y, extent=4096 if z >= 14 else 2048, most=MOST
+        connection, "layer_tile", edition=layer.edition, called=str(layer.id), srid=matrices.srid, extent=4096 if z >= FINE else 2048, most=MOST, **box
     ).scalar_one()
     return bytes(found or b"")
 

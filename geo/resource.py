@@ -171,7 +171,8 @@ class Style:
     """How a resource is drawn; plain data, so `geo` needs no map library.
 
     `by` names the field whose choices carry the palette; `shapes` tells values apart without hue.
-    Zooms are Web Mercator levels at which the layer is shown.
+    Zooms are Web Mercator levels at which the layer is shown. Tiles come one zoom before: of a value in `coming` from that zoom
+    of theirs, of what has no side of `least` pixels (of 256 a tile) when it has one, with names from `named`, the map's zoom.
     """
 
     color: str = "#0B5FA5"
@@ -182,6 +183,9 @@ class Style:
     zooms: tuple[int, int] = (10, 21)
     order: int = 50
     shown: bool = True
+    named: int | None = None
+    coming: tuple[tuple[str, int], ...] = ()
+    least: float = 0
 
 
 @dataclass(frozen=True)

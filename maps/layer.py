@@ -235,31 +235,31 @@ def _patterned(color: str, shape: str, opacity: float, place: int) -> Look:
     )
 
 
-# Zoom from which a layer is named beside the first at which it is drawn, and who goes first.
+# Size and weight of a layer's names, and who goes first.
 LETTERING = {
-    "zones": (1, 13, 700, 0),
-    "areas": (0, 14, 600, 1),
-    "facilities": (2, 12, 500, 2),
-    "checkpoints": (2, 12, 500, 2),
-    "compounds": (1, 12, 500, 3),
-    "land_parcels": (6, 12, 400, 4),
-    "roads": (4, 11, 400, 5),
-    "buildings": (3, 11, 400, 6),
-    "organisations": (1, 11, 400, 6),
-    "entrances": (1, 11, 400, 6),
-    "parts": (1, 11, 400, 7),
+    "zones": (13, 700, 0),
+    "areas": (14, 600, 1),
+    "facilities": (12, 500, 2),
+    "checkpoints": (12, 500, 2),
+    "compounds": (12, 500, 3),
+    "land_parcels": (12, 400, 4),
+    "roads": (11, 400, 5),
+    "buildings": (11, 400, 6),
+    "organisations": (11, 400, 6),
+    "entrances": (11, 400, 6),
+    "parts": (11, 400, 7),
 }
 INK = {"land_parcels": "#4A6372", "roads": "#5C5646", "compounds": "#5C4F24", "buildings": "#46525F"}
 
 
 def _lettering(resource: Resource) -> Lettering | None:
-    if resource.name not in LETTERING:
+    if resource.style.named is None:
         return None
-    later, size, weight, rank = LETTERING[resource.name]
+    size, weight, rank = LETTERING.get(resource.name, (11, 400, 8))
     below = 14 if resource.geometry == "POINT" else 0
     color = INK.get(resource.name, mixed(resource.style.color, "#17202B", 0.35))
     apart = 320 if resource.geometry == "MULTILINESTRING" else 0
-    return Lettering(resource.style.zooms[0] + later, size, weight, color, rank, below, apart)
+    return Lettering(resource.style.named, size, weight, color, rank, below, apart)
 
 
 def _told(look: Look) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.deps import Engines
 from api.limits import Limits
+from api.shelf import Shelf
 from geo import db, schema
 from geo.cluster import Address, Cluster
 from geo.keys import FieldKey, field_key
@@ -197,6 +198,8 @@ class Client(TestClient):
 def client(application: FastAPI, connection: sa.Connection, web: Within) -> Client:
     """The server on the test's own transaction, with the roles, scopes and read-only reads of the real one."""
     application.state.limits = Limits({})
+    # What is never committed is no version: a shelf would show the tile of before.
+    application.state.shelf = Shelf(0)
     application.state.engines = Engines(  # type: ignore[arg-type]
         web, Within(connection, "jingwei_door"), Within(connection, "jingwei_trail")
     )

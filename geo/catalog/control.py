@@ -59,7 +59,7 @@ ZONES = Resource(
         Rule("lifted", "state <> 'lifted' OR lifted_at IS NOT NULL", "解除须写明解除时间。"),
     ),
     style=Style(
-        color="#5B0F1E", by="kind", fill=0.12, zooms=(11, 21), order=50,
+        color="#5B0F1E", by="kind", fill=0.12, zooms=(11, 21), order=50, named=12,
         shapes=(
             ("sealed", "hatch"), ("controlled", "outline"), ("precaution", "dash"), ("gas_alert", "hatch"),
             ("flood_transfer", "outline"), ("road_closure", "dash"), ("site", "hatch"), ("fire_evacuation", "outline"), ("hazmat", "hatch"), ("subsidence", "outline"),
@@ -88,5 +88,5 @@ CHECKPOINTS = Resource(
     geometry="POINT",
     place=Place.POINT,
     key=("code",),
-    style=Style(color="#5B0F1E", zooms=(14, 21), order=55),
+    style=Style(color="#5B0F1E", zooms=(14, 21), order=55, named=16),
 )

@@ -106,7 +106,7 @@ ORGANISATIONS = Resource(
     geometry_required=False,
     place=Place.POINT,
     key=("code",),
-    style=Style(color="#8A5A00", zooms=(16, 21), order=43, shown=False),
+    style=Style(color="#8A5A00", zooms=(16, 21), order=43, shown=False, named=17),
 )
 
 POSTS = Resource(

@@ -46,7 +46,7 @@ AREAS = Resource(
         Rule("validity", "valid_to IS NULL OR valid_to > valid_from", "失效时间须晚于生效时间。"),
     ),
     style=Style(
-        color="#46525F", by="level", fill=0.0, order=10, zooms=(6, 21),
+        color="#46525F", by="level", fill=0.0, order=10, zooms=(6, 21), named=6,
         palette=(
             ("district", "#17202B"), ("street", "#17202B"), ("community", "#0B4F8A"), ("grid", "#46525F"), ("micro_grid", "#8A97A3"),
         ),
@@ -72,7 +72,7 @@ COMPOUNDS = Resource(
     geometry="MULTIPOLYGON",
     place=Place.POINT,
     key=("code",),
-    style=Style(color="#7A6A3A", fill=0.08, zooms=(14, 21), order=15),
+    style=Style(color="#7A6A3A", fill=0.08, zooms=(14, 21), order=15, named=15, least=1),
 )
 
 ENTRANCES = Resource(
@@ -93,7 +93,7 @@ ENTRANCES = Resource(
     geometry="POINT",
     place=Place.POINT,
     key=("code",),
-    style=Style(color="#7A6A3A", zooms=(16, 21), order=42, shown=False),
+    style=Style(color="#7A6A3A", zooms=(16, 21), order=42, shown=False, named=17),
 )
 
 BUILDINGS = Resource(
@@ -126,7 +126,7 @@ BUILDINGS = Resource(
         (name, f"CASE WHEN precision <> 'region' THEN {name} END") for name in ("households", "residents", "non_local")
     ),
     key=("code",),
-    style=Style(color="#8A97A3", fill=0.75, zooms=(15, 21), order=20),
+    style=Style(color="#8A97A3", fill=0.75, zooms=(15, 21), order=20, named=18, least=1),
 )
 
 UNITS = Resource(
@@ -187,7 +187,7 @@ LAND_PARCELS = Resource(
     place=Place.SHARES,
     key=("code",),
     style=Style(
-        color="#B7C4A8", by="use", fill=0.6, zooms=(11, 21), order=2,
+        color="#B7C4A8", by="use", fill=0.6, zooms=(11, 21), order=2, named=17, least=1,
         palette=(("water", "#A9CBE3"), ("green", "#C9DDB8"), ("construction", "#D9C9A8"), ("farm", "#DDE3B8"), ("public", "#D9D4E3")),
     ),
 )
@@ -209,7 +209,7 @@ ROADS = Resource(
     place=Place.SHARES,
     key=("code",),
     style=Style(
-        color="#D9D2C3", by="kind", zooms=(11, 21), order=4, fill=0,
+        color="#D9D2C3", by="kind", zooms=(11, 21), order=4, fill=0, named=15, coming=(("street", 12), ("lane", 14)),
         palette=(("trunk", "#E5C98F"), ("street", "#DDD8CC"), ("lane", "#E9E5DB"), ("railway", "#8A8F98")),
         shapes=(("railway", "dash"),),
     ),
@@ -235,7 +235,7 @@ FACILITIES = Resource(
     geometry="POINT",
     place=Place.POINT,
     key=("code",),
-    style=Style(color="#1B6E53", zooms=(14, 21), order=40),
+    style=Style(color="#1B6E53", zooms=(14, 21), order=40, named=16),
 )
 
 PARTS = Resource(
@@ -263,7 +263,7 @@ PARTS = Resource(
     place=Place.POINT,
     key=("code",),
     style=Style(
-        color="#6A3D9A", by="state", zooms=(17, 21), order=41, shown=False,
+        color="#6A3D9A", by="state", zooms=(17, 21), order=41, shown=False, named=18,
         palette=(("intact", "#6A3D9A"), ("damaged", "#B3261E"), ("lost", "#B3261E"), ("abandoned", "#46525F"), ("removed", "#46525F")),
         shapes=(("damaged", "triangle"), ("lost", "triangle")),
     ),

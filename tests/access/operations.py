@@ -559,6 +559,38 @@ def tile_at(z: int, x: float, y: float) -> tuple[int, int]:
     )
 
 
+def collection_tiles(oracle: Oracle) -> Said:
+    """The same by the addresses of the standard, row before column, and cut in degrees."""
+    for said in tiles(oracle):
+        _, _, name, z, x, y = said["target"].removesuffix(".pbf").split("/")
+        yield said | {"target": f"/collections/{name}/tiles/WebMercatorQuad/{z}/{y}/{x}"}
+    for name, resource in RESOURCES.items():
+        for place in ("A", "C") if resource.geometry else ():
+            lon, lat = town.at(*PLACES[place])
+            x, y = math.floor((lon + 180) / 360 * 2**17), math.floor((90 - lat) / 360 * 2**17)
+            yield {"target": f"/collections/{name}/tiles/CGCS2000Quad/17/{y}/{x}", "expect": partial(tiled, name, 17, x, y, place_in=_in_degrees)}
+
+
+def tiles_together(oracle: Oracle) -> Said:
+    """All that an actor is drawn, in one tile."""
+    for z in (13, 15, 17):
+        for x, y in sorted({tile_at(z, *PLACES[place]) for place in ("A", "C")}):
+            yield {"target": f"/tiles/WebMercatorQuad/{z}/{y}/{x}", "expect": partial(tiled_together, z, x, y)}
+
+
+def tiled_together(z: int, x: int, y: int, oracle: Oracle, actor: Actor, answer: Answer) -> Told:
+    looking = actor if actor.right != "own" else NOBODY
+    drawn = {name for name, noun in RESOURCES.items() if noun.geometry and not noun.personal and knows(looking, noun)}
+    if answer.body and (more := {layer.removesuffix("_labels") for layer in answer.tile} - drawn):
+        yield f"{sorted(more)} in a tile"
+    for name in drawn:
+        yield from tiled(name, z, x, y, oracle, actor, answer)
+
+
+def _in_degrees(z: int, x: int, y: int, lon: float, lat: float) -> tuple[float, float]:
+    return (lon + 180) / 360 * 2**z - x, (90 - lat) / 360 * 2**z - y
+
+
 def _in_tile(z: int, x: int, y: int, lon: float, lat: float) -> tuple[float, float]:
     return (
         (lon + 180) / 360 * 2**z - x,
@@ -566,7 +598,9 @@ def _in_tile(z: int, x: int, y: int, lon: float, lat: float) -> tuple[float, flo
     )
 
 
-def tiled(name: str, z: int, x: int, y: int, oracle: Oracle, actor: Actor, answer: Answer) -> Told:
+def tiled(
+    name: str, z: int, x: int, y: int, oracle: Oracle, actor: Actor, answer: Answer, *, place_in: Callable[..., tuple[float, float]] = _in_tile
+) -> Told:
     """A tile draws the rows that an actor sees and that lie in it, where they are shown, and no others."""
     resource = RESOURCES.get(name)
     # Nothing is drawn of one's own alone: a tile that is nobody else's would say that there is something.
@@ -577,17 +611,24 @@ def tiled(name: str, z: int, x: int, y: int, oracle: Oracle, actor: Actor, answe
     if answer.status not in (200, 204):
         yield f"{answer.status} where a tile is due"
         return
-    found = {f.attributes["id"]: f for f in answer.tile.get(name, [])} if answer.body else {}
-    must, can = set(), set()
+    shapes = answer.tile.get(name, []) if answer.body else []
+    found = {f.attributes["id"]: f for f in shapes if "id" in f.attributes}
+    must, can, fewest = set(), set(), 0
     for row in oracle.seen(actor, name):
         if not drawn(row) or z < resource.style.zooms[0] or (name == "areas" and row.values["level"] != _level(z)):
             continue
         west, south, east, north = oracle.extent(actor, row)
-        (left, bottom), (right, top) = _in_tile(z, x, y, west, south), _in_tile(z, x, y, east, north)
+        (left, bottom), (right, top) = place_in(z, x, y, west, south), place_in(z, x, y, east, north)
         if left < 1.04 and right > -0.04 and top < 1.04 and bottom > -0.04:
             can.add(str(row.id))
-        if left < 0.999 and right > 0.001 and top < 0.999 and bottom > 0.001 and z >= 15:
+        inner = left < 0.999 and right > 0.001 and top < 0.999 and bottom > 0.001
+        if inner and z >= 15:
             must.add(str(row.id))
+        fewest += inner
+    if resource.geometry == "POINT" and z < 15:
+        number = sum(f.attributes.get("count", 1) for f in shapes)
+        if not fewest <= number <= len(can):
+            yield f"{number} {name} are counted where {fewest} are, or {len(can)}"
     if not must <= found.keys() <= can:
         yield _difference(set(found), must if must - found.keys() else can, oracle)
     for label in answer.tile.get(f"{name}_labels", []) if answer.body else []:
@@ -596,7 +637,7 @@ def tiled(name: str, z: int, x: int, y: int, oracle: Oracle, actor: Actor, answe
     if resource.coarse:
         for id, feature in found.items():
             lon, lat = oracle.extent(actor, oracle.town.rows[UUID(id)])[:2]
-            if any(math.dist(at, _in_tile(z, x, y, lon, lat)) > 1 / 1000 for at in feature.positions):
+            if any(math.dist(at, place_in(z, x, y, lon, lat)) > 1 / 1000 for at in feature.positions):
                 yield f"{oracle.town.rows[UUID(id)]} is drawn somewhere else"
 
 
@@ -609,9 +650,24 @@ def _level(z: int) -> str:
 
 def cards(oracle: Oracle) -> Said:
     for x, y in PLACES.values():
+        lon, lat = town.at(x, y)
         for z in (11, 13, 16):
-            lon, lat = town.at(x, y)
             yield {"target": f"/identify?lon={lon}&lat={lat}&z={z}", "expect": partial(carded, x, y, z), "headers": {"hx-request": "true"}}
+        yield {"target": f"/identify?lon={lon}&lat={lat}&z=17&f=json&pixels=32", "expect": pointed_at}
+
+
+def pointed_at(oracle: Oracle, actor: Actor, answer: Answer) -> Told:
+    """Under the pointer is what the actor sees, as they see it."""
+    if answer.status != 200:
+        yield f"{answer.status} where features are due"
+        return
+    for one in answer.json["found"]:
+        row = oracle.town.rows.get(UUID(one["id"]))
+        if row is None or not oracle.sees(actor, row) or row.resource.personal or not drawn(row):
+            yield f"{row} is not theirs to see"
+            continue
+        point = oracle.point(actor, row) or (oracle.extent(actor, row)[:2] if row.extent else None)
+        yield from as_seen(oracle, actor, {**one, "geometry": {"coordinates": point}})
 
 
 FIGURE = re.compile(r"<dd[^>]*>([^<]*)</dd>")
@@ -754,6 +810,92 @@ def located(x: float, y: float, oracle: Oracle, actor: Actor, answer: Answer) ->
                 yield f"{post} in clear"
 
 
+# Questions
+
+
+def nearests(oracle: Oracle) -> Said:
+    for name in RESOURCES:
+        lon, lat = town.at(*PLACES["A"])
+        yield {
+            "target": f"/nearest?layer={name}&lon={lon}&lat={lat}&k=100&metres=50000", "expect": partial(around, name, limit=100),
+        }
+
+
+def withins(oracle: Oracle) -> Said:
+    """All of a noun around a place, and around every kind of row."""
+    for name in RESOURCES:
+        lon, lat = town.at(*PLACES["C"])
+        yield {"target": f"/within?layer={name}&lon={lon}&lat={lat}&metres=50000&limit=1000", "expect": partial(around, name)}
+    for noun in ("incidents", "zones", "buildings", "residents"):
+        for row in oracle.town.of(noun)[::4]:
+            yield {
+                "target": f"/within?layer=facilities&of={noun}/{row.id}&metres=50000&limit=1000", "expect": partial(around, "facilities", of=row),
+                "about": row,
+            }
+
+
+def withins_drawn(oracle: Oracle) -> Said:
+    for name in RESOURCES:
+        body = json.dumps({"layer": name, "geometry": town.box(-1, -1, 9, 9), "limit": 1000, "metres": 40000}).encode()
+        yield {"target": "/within", "body": body, "headers": GEOJSON, "expect": partial(around, name)}
+
+
+def around(name: str, oracle: Oracle, actor: Actor, answer: Answer, *, limit: int = 1_000, of: Row | None = None) -> Told:
+    """What is near is what the actor sees and where they see it; around what they do not see nothing is told."""
+    noun = RESOURCES[name]
+    if of is not None and (of.resource.personal or not oracle.sees(actor, of) or of.extent is None):
+        hidden = of.resource.personal or of.extent is None
+        yield from exactly(400 if hidden else oracle.fate(actor, of))(oracle, actor, answer)
+        return
+    if not knows(actor, noun) or noun.personal or not noun.geometry:
+        yield from exactly(404)(oracle, actor, answer)
+        return
+    due = {str(row.id) for row in oracle.seen(actor, name) if row.values.get("precision") != "region" and row.extent is not None}
+    if answer.status != 200:
+        yield f"{answer.status} where features are due"
+        return
+    told = answer.json
+    got = {feature["id"] for feature in told["features"]}
+    if not got <= due or len(got) != min(len(due), limit) or told["numberReturned"] != len(got) or len(told["features"]) != len(got):
+        yield _difference(got, due, oracle)
+    for feature in told["features"]:
+        yield from as_seen(oracle, actor, {**feature, "properties": {k: v for k, v in feature["properties"].items() if k != "distance_m"}})
+
+
+def aggregates(oracle: Oracle) -> Said:
+    for name in RESOURCES:
+        for level in ("street", "community", "grid"):
+            yield {"target": f"/aggregate?layer={name}&level={level}&limit=1000", "expect": partial(added_up, name, level, "count")}
+    for people in ("residents", "households", "non_local", "dwellings"):
+        for level in ("street", "community", "grid"):
+            yield {"target": f"/aggregate?layer=buildings&level={level}&measure={people}", "expect": partial(added_up, "buildings", level, people)}
+    yield {"target": "/aggregate?layer=facilities&level=grid&per=residents", "expect": exactly(200)}
+
+
+def added_up(name: str, level: str, measure: str, oracle: Oracle, actor: Actor, answer: Answer) -> Told:
+    """Every area that the actor sees has the number of what they see in it; of people, what they may be told."""
+    noun = RESOURCES[name]
+    if not knows(actor, noun) or noun.personal or name == "areas":
+        yield from exactly(404)(oracle, actor, answer)
+        return
+    if answer.status != 200:
+        yield f"{answer.status} where numbers are due"
+        return
+    areas = [row for row in oracle.seen(actor, "areas") if row.values["level"] == level]
+    got = {row["path"]: row["value"] for row in answer.json["areas"]}
+    if got.keys() != {row.scope for row in areas}:
+        yield f"{sorted(got.keys() ^ {row.scope for row in areas})} more or less than is due"
+        return
+    for area in areas:
+        if measure != "count":
+            due = oracle.counts(actor, area.scope)[measure]
+        else:
+            rows = [row for row in oracle.seen(actor, name) if row.values.get("precision") != "region"]
+            due = sum(area.scope in row.touches if noun.place is Place.SHARES else row.scope.startswith(area.scope) for row in rows)
+        if got[area.scope] != due:
+            yield f"{area.scope}: {got[area.scope]} {measure} where {due} is due"
+
+
 def collections(oracle: Oracle) -> Said:
     yield {"target": "/collections", "expect": catalogued}
 
@@ -892,12 +1034,18 @@ KNOWN: Mapping[str, Callable[[Oracle], Said]] = {
     "GET /collections/{name}": collection,
     "GET /tiles/{layer}/{z}/{x}/{y}.pbf": tiles,
     "GET /tiles/public/{layer}/{z}/{x}/{y}.pbf": everybodys,
+    "GET /collections/{name}/tiles/{matrices}/{z}/{row}/{column}": collection_tiles,
+    "GET /tiles/{matrices}/{z}/{row}/{column}": tiles_together,
     "POST /exports": files,
     **dict.fromkeys(("GET /oidc/sign-in", "GET /oidc/link", "GET /oidc/callback"), nowhere),
     "GET /identify": cards,
     "GET /": fronts,
     "GET /review": reviews,
     "GET /locate": locates,
+    "GET /nearest": nearests,
+    "GET /within": withins,
+    "POST /within": withins_drawn,
+    "GET /aggregate": aggregates,
     "GET /me": myself,
     "GET /topology": topologies,
     "POST /areas/{path}/redraw": redraws,

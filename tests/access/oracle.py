@@ -20,7 +20,9 @@ NOBODY = Actor("anonymous")
 # The rows that are for the public, where not all are; a noun that says so in SQL says it here too.
 FOR_ALL = {"zones": lambda row: row.values["state"] != "draft"}
 # The rows that a map draws, where not all.
-DRAWN = {"zones": lambda row: row.values["state"] == "active"}
+DRAWN = {
+    "zones": lambda row: row.values["state"] == "active", "incidents": lambda row: row.values["state"] not in ("rejected", "cancelled", "merged"),
+}
 K = 5
 GRID = 15  # as many digits as the path of a grid has
 

@@ -30,6 +30,7 @@ FOR_ANYBODY = {
          "POST /account/sessions", "POST /account/token-end", "POST /account/tokens"), "one's own account",
     ),
     "POST /reports": "anybody may report",
+    "POST /within": "a question in a body, because a shape is longer than an address",
     **{
         f"POST /collections/{name}/search": "a question in a body, so that a number is in no address"
         for name, noun in RESOURCES.items() if any(field.secret for field in noun.all_fields)

@@ -181,8 +181,10 @@ def routes_of(router: Any) -> Iterator[APIRoute]:
             yield route
 
 
+# One of each kind: coarse to the public, drafts, everybody's, of a person, of the areas themselves.
+KINDS = ("incidents", "zones", "facilities", "residents", "areas")
 PLACE = {"lon": 122.605, "lat": 29.805, "z": 16}
-ASKED = {"level": "grid", "lon": PLACE["lon"], "lat": PLACE["lat"]}
+ASKED = {"level": "grid", "lon": PLACE["lon"], "lat": PLACE["lat"], "layer": "incidents", "metres": 50_000}
 
 
 def addresses(application: FastAPI, ids: Mapping[str, list[UUID]], tile: str, fingerprints: list[str]) -> list[str]:
@@ -192,19 +194,22 @@ def addresses(application: FastAPI, ids: Mapping[str, list[UUID]], tile: str, fi
         if "GET" not in (route.methods or ()) or route.path.startswith("/oidc"):
             continue
         query = "&".join(f"{p.alias}={ASKED[p.alias]}" for p in route.dependant.query_params if p.field_info.is_required() and p.alias in ASKED)
-        paths = [route.path.replace("{z}/{x}/{y}", tile)]
+        z, x, y = tile.split("/")
+        paths = [route.path.replace("{z}/{x}/{y}", tile).replace("{z}/{row}/{column}", f"{z}/{y}/{x}").replace("{matrices}", "WebMercatorQuad")]
         if "{layer}" in route.path:
             paths = [path.replace("{layer}", name) for path in paths for name, noun in RESOURCES.items() if noun.geometry]
             paths += [f"{path}?v=0" for path in paths]
             if "/public/" not in route.path:
                 paths += [f"{path}&s={s}" for path in paths if path.endswith("v=0") and "/incidents/" in path for s in fingerprints]
         if "{name}" in route.path:
-            paths = [path.replace("{name}", name) for path in paths for name in RESOURCES]
+            paths = [path.replace("{name}", name) for path in paths for name in KINDS]
         if "{id}" in route.path:
             noun = route.path.split("/")[2]
             paths = [path.replace("{id}", str(id)) for path in paths for id in ids.get(noun, [UUID(int=0)])]
         paths = [re.sub(r"{\w+(:path)?}", "app/map.js", path) for path in paths]
         found += [f"{path}?{query}" if query else path for path in paths]
+        if route.path == "/within":
+            found += [f"/within?layer={name}&lon={PLACE['lon']}&lat={PLACE['lat']}&metres=50000" for name in ("incidents", "facilities")]
     return [*found, f"/?view=list&within={town.PREFIX}", "/?f=html", "/?lang=en", "/nowhere"]
 
 

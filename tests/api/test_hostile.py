@@ -85,6 +85,14 @@ def filled(path: str, value: str = "parts") -> str:
     return re.sub(r"\{(\w+)\}", lambda place: known.get(place[1], value), path)
 
 
+# What a question must be asked with, for its other parameters to be looked at at all.
+BESIDE = {"lon": "122.6", "lat": "29.8", "layer": "facilities", "metres": "50", "level": "grid"}
+NEEDED = {
+    "/locate": ("lon", "lat"), "/identify": ("lon", "lat"), "/nearest": ("layer", "lon", "lat"), "/within": ("layer", "lon", "lat", "metres"),
+    "/aggregate": ("layer", "level"),
+}
+
+
 @pytest.mark.parametrize("n", range(len(TEXTS)))
 @pytest.mark.usefixtures("unwritten")
 def test_every_read_with_every_text(client: TestClient, n: int) -> None:
@@ -94,7 +102,7 @@ def test_every_read_with_every_text(client: TestClient, n: int) -> None:
         # Two of them a text, turn by turn: forty texts come to every one.
         for parameter in {p["name"]: p for p in parameters[n % max(1, len(parameters)) :][:1] + parameters[-n % max(1, len(parameters)) :][:1]}.values():
             if parameter["in"] == "query":
-                others = {"lon": "122.6", "lat": "29.8"} if path in ("/locate", "/identify") else {}
+                others = {name: value for name, value in BESIDE.items() if name in NEEDED.get(path, ())}
                 query = "&".join(f"{name}={value}" for name, value in (others | {parameter["name"]: text}).items())
                 answer = client.get(f"{filled(path)}?{query}")
             else:

@@ -114,7 +114,7 @@ def test_no_other_file_is_given_away(client: TestClient, path: str) -> None:
 
 
 def test_the_map_asks_for_the_versions_there_are(client: TestClient) -> None:
-    versions = client.get("/tiles").json()
+    versions = client.get("/tiles/versions").json()
     page = client.get("/", headers=HTML).text
     told = dict(re.findall(r'"name": "(\w+)".*?"version": "(\d+)"', page))
     assert told == {name: str(version) for name, version in versions.items()}

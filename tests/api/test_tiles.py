@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from api.shelf import Shelf
 from geo import accounts, db, door, tiles
 from geo.catalog import RESOURCES
 from geo.catalog.roles import ROLES
@@ -64,11 +65,11 @@ def test_the_version_of_a_layer_moves_with_it(live_client: TestClient, live_engi
     from geo import relay
 
     relay.step(live_engine)
-    before = live_client.get("/tiles").json()
+    before = live_client.get("/tiles/versions").json()
     assert set(before) == {name for name, noun in RESOURCES.items() if noun.geometry}
     live_client.post("/collections/parts/items", json=town.example(RESOURCES["parts"]))
     relay.step(live_engine)
-    after = live_client.get("/tiles").json()
+    after = live_client.get("/tiles/versions").json()
     assert after["parts"] > before["parts"]
     assert {name for name in before if before[name] != after[name]} == {"parts"}
 
@@ -219,7 +220,7 @@ def test_a_browser_keeps_a_tile_of_ones_own_under_its_scope_only(client: Client,
 
     def kept(query: str) -> str:
         answer = client.get(here + query, headers=as_bearer("worker"))
-        assert answer.headers["vary"] == "Cookie, Authorization"
+        assert answer.headers["vary"] == "Accept-Encoding, Cookie, Authorization"
         return str(answer.headers["cache-control"])
 
     for v in (0, 6, 7):
@@ -229,6 +230,19 @@ def test_a_browser_keeps_a_tile_of_ones_own_under_its_scope_only(client: Client,
         assert kept(query) == "private, no-store"
     for query in ("?s=xyz", "?s=" + "a" * 13, "?v=-1", f"?v={2**63}", "?s=a&s=b"):
         assert client.get(here + query).status_code == 400
+
+
+def test_a_departments_tile_is_kept_nowhere(client: Client, connection: sa.Connection, entrance: Within) -> None:
+    # Which body it stands for, and so what it sees, changes without anybody writing to a layer.
+    who = bound(connection, entrance, "department", "department", town.A)
+    town.add(connection, "incidents", matter="sample")
+    client.app.state.shelf = Shelf()  # type: ignore[attr-defined]
+    here = address(connection, "incidents", 17)
+    answer = client.get(f"{here}?v=0&s={tiles.fingerprint(who)}", headers=as_bearer("department"))
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "private, no-store")
+    assert client.app.state.shelf.held == 0  # type: ignore[attr-defined]
+    connection.execute(sa.text("UPDATE incidents SET retired_at = now()"))
+    assert client.get(here, headers=as_bearer("department")).status_code == 204
 
 
 def test_nobody_puts_the_tile_of_today_under_the_version_of_tomorrow(client: Client, connection: sa.Connection) -> None:

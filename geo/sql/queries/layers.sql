@@ -7,11 +7,11 @@ WHERE CAST(:id AS uuid) IS NULL OR id = CAST(:id AS uuid) ORDER BY at, id;
 SELECT layer_changed(CAST(:id AS uuid), :seen, CAST(:fresh AS jsonb));
 
 -- layer_tile --
-WITH bound AS (
-    SELECT ST_TileEnvelope(:z, :x, :y) AS box, ST_Transform(ST_TileEnvelope(:z, :x, :y, margin => 0.03125), 4326) AS reach
-), drawn AS (
-    SELECT f.id::text AS id, ST_AsMVTGeom(ST_Transform(f.geom, 3857), bound.box, :extent, :extent / 32) AS geom
-    FROM layer_features AS f, bound WHERE f.edition = CAST(:edition AS uuid) AND f.geom && bound.reach LIMIT :most
+WITH drawn AS (
+    SELECT f.id::text AS id, ST_AsMVTGeom(
+        ST_Transform(f.geom, CAST(:srid AS integer)), ST_MakeEnvelope(:west, :south, :east, :north, CAST(:srid AS integer)), :extent, :extent / 32) AS geom
+    FROM layer_features AS f
+    WHERE f.edition = CAST(:edition AS uuid) AND f.geom && ST_MakeEnvelope(:out_west, :out_south, :out_east, :out_north, 4326) LIMIT :most
 )
 SELECT ST_AsMVT(drawn, CAST(:called AS text), :extent, 'geom') FROM drawn WHERE geom IS NOT NULL;
 

@@ -147,6 +147,10 @@ BEGIN
     IF lists IS NULL THEN
         RETURN 0;
     END IF;
+    -- Nobody has written anything, and the map is another.
+    WITH numbered AS (UPDATE relay SET number = number + 1 RETURNING number)
+    INSERT INTO layer_versions (layer, version) SELECT 'areas', number FROM numbered
+    ON CONFLICT (layer) DO UPDATE SET version = excluded.version;
     PERFORM passed_on();
     IF reach IS NOT NULL THEN
         -- When a level gets its first areas or loses its last, everything must be found on another level.

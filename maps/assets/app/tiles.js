@@ -501,11 +501,14 @@
         if (!look) return;
         const key = source.gathered ? Math.floor((x + from.x) / cell) + ":" + Math.floor((y + from.y) / cell) : groups.size;
         const group = groups.get(key);
-        if (!group) groups.set(key, { x, y, look, features: [feature] });
+        // Where there are many, the server has counted them already, each value for itself.
+        const count = feature.properties.count || 1;
+        if (!group) groups.set(key, { x, y, look, count, features: [feature] });
         else {
           group.features.push(feature);
-          group.x += (x - group.x) / group.features.length;
-          group.y += (y - group.y) / group.features.length;
+          group.count += count;
+          group.x += ((x - group.x) * count) / group.count;
+          group.y += ((y - group.y) * count) / group.count;
         }
       });
       return groups;
@@ -514,7 +517,7 @@
     _paintPoints: function (source, tiles) {
       if (!source.points) return;
       for (const group of this._groups(source, tiles).values()) {
-        if (group.features.length > 1) this._paintBadge(group.x, group.y, String(group.features.length), source.look.fill);
+        if (source.gathered && group.count > 1) this._paintBadge(group.x, group.y, String(group.count), source.look.fill);
         else this._paintSymbol(group.x, group.y, group.look, source.gathered);
       }
     },
@@ -639,7 +642,7 @@
         if (source.points) {
           for (const group of this._groups(source, tiles).values()) {
             if (Math.hypot(group.x - spot.x, group.y - spot.y) > 16) continue;
-            found.push({ layer: source.name, properties: group.features[0].properties, count: group.features.length });
+            found.push({ layer: source.name, properties: group.features[0].properties, count: group.count });
           }
           continue;
         }
