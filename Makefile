@@ -20,8 +20,9 @@ help:  ## what there is to make
 demo: .venv/.ready maps/assets/vendor/.ready  ## set everything up and serve the sample town
 	@exec $(BIN)/jingwei demo
 
+# Two at once: each waits for PostgreSQL and Chromium half of its time.
 test: system-test .venv/.ready-dev .venv/.ready-browser maps/assets/vendor/.ready  ## set everything up and run every test
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not long" $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not long" -n 2 --dist worksteal $(ARGS)
 
 test-long: system-test system-long .venv/.ready-dev maps/assets/vendor/.ready  ## the tests that take minutes: images, campaigns
 	@$(BIN)/python -m pytest -m long $(ARGS)
