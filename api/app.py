@@ -15,6 +15,7 @@ from api import (
     addresses,
     alias_pages,
     asking,
+    case_pages,
     collections,
     control,
     desk,
@@ -108,6 +109,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(rights_requests.routes)
     app.include_router(retention.routes)
     app.include_router(reporting.routes)
+    app.include_router(case_pages.routes)
     app.include_router(incidents.routes)
     app.include_router(live.routes)
     app.include_router(indicators.routes)

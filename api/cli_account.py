@@ -16,7 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from api.settings import settings
-from geo import accounts, db, direct, enrolling
+from geo import accounts, db, direct, docket, enrolling
+from geo.catalog.roles import ROLES
 from geo.cluster import reached
 from geo.errors import Invalid, NotFound
 from geo.language import translated
@@ -91,6 +92,19 @@ def dismiss(appointment: UUID) -> None:
     """End an appointment now."""
     with owner() as connection:
         accounts.dismiss(connection, appointment)
+
+
+@app.command()
+def body(login: str, organisation: Annotated[str, typer.Argument(help="name, code or id; empty for none")]) -> None:
+    """Say which body the appointments of a department's account stand for: cases given to the body are theirs."""
+    with owner() as connection:
+        account = accounts.known(connection, login)
+        wanted = docket.body(connection, organisation) if organisation.strip() else None
+        held = [UUID(a["id"]) for a in account["appointments"] if a["current"] and a["role"] in ROLES and ROLES[a["role"]].right == "organisation"]
+        if not held:
+            raise Invalid("这个账号现在没有职能部门的任职。")
+        for appointment in held:
+            accounts.embody(connection, appointment, wanted)
 
 
 @app.command("hand-over")

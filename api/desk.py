@@ -46,7 +46,7 @@ def exports_page(request: Request, connection: sa.Connection, who: Caller, langu
         others=[described(export) for export in known if not export.mine and not export.decidable],
         choices={
             "nouns": nouns, "formats": FORMATS, "encodings": ENCODINGS, "zones": _zones(), "purposes": PURPOSE_TITLES,
-            "areas": _areas(connection, language) if nouns else [],
+            "areas": areas_offered(connection, language) if nouns else [],
         },
         complaint=error.said(partial(translated, language=language)) if error else "",
     ))
@@ -126,7 +126,8 @@ def answered(request: Request, language: Language, error: GeoError | None, text:
     return answer
 
 
-def _areas(connection: sa.Connection, language: Language) -> list[tuple[str, str]]:
+def areas_offered(connection: sa.Connection, language: Language) -> list[tuple[str, str]]:
+    """Areas to choose from, stairwells left out: path, and name with level."""
     titles = {level.code: translated(level.title, language) for level in LEVELS}
     return [
         (area["path"], f"{area['name'] or area['path']} · {titles.get(area['level'], '')}") for area in accounts.areas(connection, AREAS)

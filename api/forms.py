@@ -24,6 +24,7 @@ DONE = {
     "ended": "任职已结束。",
     "appointed": "已任命。",
     "handed-over": "任职已移交。",
+    "embodied": "已写明代表哪个单位，派给它的事件由这个人办。",
     "disabled": "账号已停用,它的登录和令牌都已失效。",
     "enabled": "账号已启用。",
 }

@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api import errors, models
+from api import case_pages, errors, models
 from api.collections import PROBLEM, IdempotencyKey
 from api.deps import CallerNow, Connection, Expected, Key, LanguageNow, PublicConnection, able, strict
 from api.limits import guessed
+from api.pages import wants_html
 from geo import clocks, incidents, query, reporting
 from geo.catalog import RESOURCES, workflow
 from geo.errors import GeoError
@@ -133,11 +134,14 @@ def move_each(new: ManyMoves, answer: Response, connection: Connection, language
     return {"moved": sum("state" in result for result in results), "results": results}
 
 
-@routes.get("/inbox", summary="What waits for you", dependencies=[able("write"), strict("limit")])
+@routes.get("/inbox", summary="What waits for you", dependencies=[able("write"), strict("limit", "done")])
 def inbox(
-    answer: Response, connection: Connection, language: LanguageNow, limit: Annotated[int, Query(ge=1, le=500)] = 100
-) -> dict[str, Any]:
-    """Cases from where you may take a step that leads on, the most pressing first."""
+    request: Request, answer: Response, connection: Connection, language: LanguageNow, limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    f: Literal["html", "json"] | None = None,
+) -> Any:
+    """Cases from where you may take a step that leads on, the most pressing first: a page to a browser, the records to a program."""
+    if wants_html(request, f):
+        return case_pages.inbox_page(request, connection, language)
     answer.headers.update(PRIVATE)
     return {"incidents": incidents.inbox(connection, limit)}
 

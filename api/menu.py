@@ -16,6 +16,8 @@ class Entry:
 
 
 ENTRIES = (
+    Entry("/inbox", "待办", ("write",)),
+    Entry("/cases", "事件", ("write",)),
     Entry("/account", "我的账号"),
     Entry("/accounts", "账号管理", ("accounts", "appoint")),
     Entry("/uploads", "上传数据", ("load",)),

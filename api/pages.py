@@ -228,7 +228,7 @@ def known(here: Presence, language: Language) -> pages.Known:
     now = next((other for other in others if other["current"]), None)
     return pages.Known(
         here.name or here.caller.actor, here.caller.actor, ROLES[here.role].title, now["places"] if now else "", others,
-        menu.entries(here.caller.may), here.withheld,
+        menu.entries(here.caller.may), here.withheld, "write" in here.caller.may,
     )
 
 

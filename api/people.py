@@ -16,7 +16,7 @@ from api.deps import CallerNow, Connection, LanguageNow, able, noted, strict
 from api.forms import Form, Text, Trouble, tried, trouble
 from api.settings import settings
 from api.ways import see
-from geo import accounts, enrolling
+from geo import accounts, docket, enrolling
 from geo.catalog import LEVELS
 from geo.catalog.roles import ROLES
 from geo.db import Caller
@@ -24,7 +24,7 @@ from geo.errors import GeoError, Invalid
 from geo.language import Language, translated
 from maps import pages as drawn
 
-APPOINTING = ("appointed", "ended", "handed-over")
+APPOINTING = ("appointed", "ended", "handed-over", "embodied")
 AT_ONCE = 50  # accounts on a page
 CHOICES = 60  # areas to tick; more are typed
 SUGGESTED = 300
@@ -75,6 +75,13 @@ class Ending(Form):
     """An appointment or token to end."""
 
     id: UUID
+
+
+class Embodying(Form):
+    """The body that an appointment stands for, by name or code; empty for none."""
+
+    id: UUID
+    body: Annotated[Text, Field(max_length=200)] = ""
 
 
 class Chosen(Form):
@@ -214,6 +221,19 @@ def dismiss(
     except GeoError as error:
         return _person(request, who, connection, language, account, trouble(request, language, "appointments", error))
     return _done(request, account, "ended")
+
+
+@routes.post("/accounts/{account}/body", dependencies=[strict()])
+def embody(
+    account: UUID, given: Annotated[Embodying, Body()], request: Request, who: CallerNow, connection: Connection, language: LanguageNow
+) -> Response:
+    """Say which body an appointment of a department stands for."""
+    try:
+        with tried(connection):
+            accounts.embody(connection, given.id, docket.body(connection, given.body) if given.body.strip() else None)
+    except GeoError as error:
+        return _person(request, who, connection, language, account, trouble(request, language, "appointments", error))
+    return _done(request, account, "embodied")
 
 
 @routes.post("/accounts/{account}/hand-over", dependencies=[strict()])
@@ -373,6 +393,7 @@ def _person(
     facts = _offered(connection, who, language) | {
         "account": _account(found, language), "given": (given or Appointing()).model_dump(), "trouble": told,
         "sessions": accounts.sessions(connection, account) if found["in_hand"] else [], "tokens": tokens, "token": token,
+        "bodies": docket.bodies(connection) if any(ROLES[a["role"]].right == "organisation" for a in found["appointments"] if a["role"] in ROLES) else [],
         "own": account == who.account, "done": forms.DONE.get(done, ""),
     }
     return _shown(request, language, drawn.person(pages.reader(request, language), facts), told)
@@ -406,7 +427,7 @@ def _account(account: Mapping[str, Any], language: Language) -> dict[str, Any]:
         until = appointment["to"] and datetime.fromisoformat(appointment["to"])
         held.append(appointment | {
             "since": datetime.fromisoformat(appointment["from"]), "until": until, "places": pages.places(appointment["names"], language),
-            "over": bool(until and until <= now),
+            "over": bool(until and until <= now), "stands": appointment["role"] in ROLES and ROLES[appointment["role"]].right == "organisation",
         })
     state = next(
         (state for state, there in (

@@ -53,6 +53,7 @@ CALLED = {
         "names_addressed", "aliases_addressed", "address_aliased", "address_alias_ended",
         "caller_organisation", "incident_moved", "incident_moves_told", "incident_log_told", "incident_routed", "report_moved", "inbox_told", "relayed_to", "changes_told", "indicator_counts",
         "kind_seconds", "worked_until", "due_after", "time_spent", "clocks_told",
+        "organisation_title", "incident_actors_told", "incident_moves_each",
     ),
     "jingwei_area, jingwei_area_several, jingwei_organisation, jingwei_organisation_several": (
         "unmasked", "export_asked", "export_allowed", "export_opened", "export_taken",

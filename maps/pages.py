@@ -35,6 +35,7 @@ class Known:
     appointments: Sequence[Mapping[str, Any]] = ()  # id, title, places, stands_in, current
     menu: Sequence[tuple[str, str]] = ()  # address, title
     withheld: bool = False  # an administrator without a second factor
+    works: bool = False  # with cases, some of which may wait for them
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,40 @@ def upload_progress(reader: Reader, facts: Mapping[str, Any]) -> str:
 def aliases(reader: Reader, facts: Mapping[str, Any]) -> str:
     """What addresses mean: those that people have said, a form for another, and the texts of a file that led nowhere."""
     return _page("aliases.html", reader, **facts, address="/addresses/aliases")
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place to be shown on a small map: longitude, latitude, and what lies around it."""
+
+    longitude: float
+    latitude: float
+    around: Sequence[Drawing]
+
+
+def inbox(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """What waits for the reader: `cases` as `api.case_pages.shown` tells them, the most pressing first."""
+    return _page("inbox.html", reader, **facts, address="/inbox")
+
+
+def cases(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """A page of cases as a table, with the filter and the steps that can be taken with many."""
+    return _page("cases.html", reader, **facts, address="/cases")
+
+
+def board(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """The cases by stage."""
+    return _page("board.html", reader, **facts, address="/cases")
+
+
+def case(reader: Reader, facts: Mapping[str, Any], spot: Spot | None) -> str:
+    """One case: how it stands, its next steps as forms, the steps it took, and where it is."""
+    told = None
+    if spot:
+        controls = [Control("Zoom", position="topright", zoomInTitle=reader.say("放大"), zoomOutTitle=reader.say("缩小"))]
+        extent = (spot.longitude - 0.004, spot.latitude - 0.003, spot.longitude + 0.004, spot.latitude + 0.003)
+        told = composed(Canvas(extent, (spot.latitude, spot.longitude), 17), spot.around, controls, TILES)
+    return _page("case.html", reader, **facts, map=told, spot=spot, address="/cases")
 
 
 def refusal(reader: Reader, status: int, sentence: str) -> str:

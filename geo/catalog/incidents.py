@@ -59,6 +59,7 @@ INCIDENTS = Resource(
             aliases=("联系电话", "SBRDH", "来电号码"),
         ),
         Field("exercise", bool, "演练", default=False, aliases=("YL",)),
+        Field("open", bool, "在办", derived=OPEN),
         Field("overdue", bool, "超时", derived=f"due_at < now() AND {OPEN}"),
     ),
     element="事",

@@ -463,3 +463,24 @@ def test_the_terminal_tells_where_somebody_is_signed_in(
     terminal("sessions", chief, "--end")
     assert visitor.get("/account").status_code == 303
     assert "testclient" not in terminal("sessions", chief).output
+
+
+def test_a_department_stands_for_a_body(
+    visitors: Visitors, connection: sa.Connection, chief: str, terminal: Callable[..., Result]
+) -> None:
+    appointment = town.post(connection, "office", "department", HERE, categories=["sample"])
+    body = town.add(connection, "organisations", kind="department", name="云汀市政所")
+    stands = sa.text("SELECT organisation FROM appointment_bodies WHERE appointment = :id")
+    visitor, at = visitors(chief), f"/accounts/{of(connection, 'office')['id']}"
+    assert f'action="{at}/body"' in visitor.get(at).text and "云汀市政所" in visitor.get(at).text
+    assert "没有这个单位：无此单位。" in alarm(visitor.post(f"{at}/body", data={"id": str(appointment), "body": "无此单位"}).text)
+    assert visitor.post(f"{at}/body", data={"id": str(appointment), "body": "云汀市政所"}).headers["location"] == f"{at}?done=embodied"
+    assert connection.scalar(stands, {"id": appointment}) == body and "代表 云汀市政所" in visitor.get(at).text
+    visitor.post(f"{at}/body", data={"id": str(appointment), "body": ""})
+    assert connection.scalar(stands, {"id": appointment}) is None
+    # Of others it is said, and not of oneself; of departments alone.
+    mine = of(connection, "mine")
+    assert '/body"' not in visitor.get(f"/accounts/{mine['id']}").text
+    assert "只有职能部门" in visitor.post(f"/accounts/{mine['id']}/body", data={"id": mine["appointments"][0]["id"], "body": "云汀市政所"}).text
+    assert terminal("body", "office", "云汀市政所").exit_code == 0 and connection.scalar(stands, {"id": appointment}) == body
+    assert terminal("body", "mine", "云汀市政所").exit_code == 1

@@ -24,7 +24,7 @@ LIMIT 12;
 
 -- card_incidents --
 -- What is open here, the overdue first.
-SELECT title, state, reported_at, exercise, coalesce(due_at < now() AND state <> 'feedback', false) AS overdue
+SELECT id, title, state, reported_at, exercise, coalesce(due_at < now() AND state <> 'feedback', false) AS overdue
 FROM incidents
 WHERE scope >= :path AND scope < :path || '~' AND retired_at IS NULL AND precision <> 'region' AND state <> 'closed'
 ORDER BY overdue DESC, reported_at DESC NULLS LAST, id

@@ -303,7 +303,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
             SELECT jsonb_agg(jsonb_build_object(
                 'id', a.id, 'role', a.role, 'title', r.title, 'areas', areas_of(a.id),
                 'names', ARRAY(SELECT coalesce(area_title(path), path) FROM unnest(areas_of(a.id)) AS path),
-                'categories', a.categories, 'from', a.valid_from, 'to', a.valid_to, 'stands_in_for', a.stands_in_for,
+                'categories', a.categories, 'body', (SELECT o.name FROM appointment_bodies AS b JOIN organisations AS o ON o.id = b.organisation WHERE b.appointment = a.id),
+                'from', a.valid_from, 'to', a.valid_to, 'stands_in_for', a.stands_in_for,
                 'current', in_office(a)) ORDER BY a.valid_from DESC, a.id)
             FROM appointments AS a JOIN roles AS r ON r.code = a.role WHERE a.account = c.id), '[]'), c.total
     FROM shown AS c

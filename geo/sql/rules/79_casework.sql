@@ -306,11 +306,12 @@ CREATE OR REPLACE FUNCTION incident_moves_told(of_incident uuid)
 RETURNS TABLE (action text, target text, role text, reasoned boolean, steps integer)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
     SELECT DISTINCT ON (m.action) m.action, m.target, m.role, m.reasoned, i.steps
-    FROM incidents AS i JOIN incident_moves AS m ON m.source = i.state AND m.role = ANY (incident_capacities(i))
+    FROM incidents AS i CROSS JOIN LATERAL (SELECT incident_capacities(i) AS held OFFSET 0) AS mine
+    JOIN incident_moves AS m ON m.source = i.state AND m.role = ANY (mine.held)
     WHERE i.id = of_incident AND i.retired_at IS NULL AND (incident_in_hand(i) OR i.owner = caller_account())
       AND (m.action <> 'unmerge' OR m.target = (
           SELECT l.source FROM incident_log AS l WHERE l.incident = i.id AND l.action = 'merge' ORDER BY l.number DESC LIMIT 1))
-    ORDER BY m.action, array_position(incident_capacities(i), m.role)
+    ORDER BY m.action, array_position(mine.held, m.role)
 $$;
 
 -- Every step that a case has taken, for whoever works with it. Who reported it is not among them.
@@ -330,11 +331,19 @@ CREATE OR REPLACE FUNCTION inbox_told(most integer)
 RETURNS TABLE (id uuid, title text, number text, matter text, state text, grade text, urgent boolean, supervised boolean, due_at timestamptz,
                reported_at timestamptz, steps integer, scope text, actions text[])
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp SET jit = off AS $$
-    WITH onward AS MATERIALIZED (
-        SELECT m.role, m.source, array_agg(DISTINCT m.action) AS actions FROM incident_moves AS m
-        WHERE m.target <> m.source AND m.action NOT IN ('merge', 'unmerge', 'cancel', 'reject', 'reopen', 'object', 'force')
-          AND m.role IN ('lead', (caller_appointment()).role)
+    WITH me AS MATERIALIZED (
+        SELECT caller_right() AS held, (caller_appointment()).role AS role
+    ), onward AS MATERIALIZED (
+        SELECT m.role, m.source, array_agg(DISTINCT m.action) AS actions FROM incident_moves AS m, me
+        WHERE m.target <> m.source
+          AND m.action NOT IN ('merge', 'unmerge', 'cancel', 'reject', 'reopen', 'object', 'force', 'suspend', 'ask_verification')
+          -- Whether a case is theirs to act on is not asked for those at the desk, who lead nothing.
+          AND (m.role = me.role OR (m.role = 'lead' AND (me.held IN ('leader', 'organisation') OR me.role IN ('grid_worker', 'grid_leader'))))
         GROUP BY m.role, m.source
+    ), granted AS MATERIALIZED (
+        SELECT m.source, m.action, CASE m.action WHEN 'extend' THEN 'ask_extension' WHEN 'suspend' THEN 'ask_suspension'
+            WHEN 'exempt' THEN 'appeal' ELSE 'ask_force' END AS asked
+        FROM incident_moves AS m, me WHERE m.role = me.role AND m.action IN ('extend', 'suspend', 'exempt', 'force')
     ), near AS (
         SELECT i.id FROM unnest(string_to_array(current_setting('jingwei.scopes', true), ',')) AS held (lo)
         JOIN incidents AS i ON i.scope COLLATE "C" >= held.lo AND i.scope COLLATE "C" < held.lo || '~'
@@ -347,10 +356,16 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
           AND i.state NOT IN ('feedback', 'rejected', 'cancelled', 'merged') AND NOT (i.state = 'closed' AND i.steps IS NULL)
     )
     SELECT i.id, i.title, i.number, i.matter, i.state, i.grade, i.urgent, i.supervised, i.due_at, i.reported_at, i.steps, i.scope,
-        ARRAY(SELECT DISTINCT a FROM unnest(coalesce(lead.actions, '{}') || coalesce(own.actions, '{}')) AS a ORDER BY a)
-    FROM near JOIN incidents AS i ON i.id = near.id
+        ARRAY(SELECT DISTINCT a FROM unnest(coalesce(lead.actions, '{}') || coalesce(own.actions, '{}') || coalesce(asked.actions, '{}')) AS a ORDER BY a)
+    FROM near JOIN incidents AS i ON i.id = near.id CROSS JOIN me
     LEFT JOIN onward AS own ON own.role <> 'lead' AND own.source = i.state
-    LEFT JOIN onward AS lead ON lead.role = 'lead' AND lead.source = i.state AND incident_led(i)
-    WHERE own.role IS NOT NULL OR lead.role IS NOT NULL
+    -- A leader may act for all below, and is waited for where the area that leads is their own.
+    LEFT JOIN onward AS lead ON lead.role = 'lead' AND lead.source = i.state AND incident_led(i) AND (me.held <> 'leader' OR i.lead IS NOT NULL
+        OR coalesce(i.lead_area, i.scope) = ANY (string_to_array(current_setting('jingwei.scopes', true), ',')))
+    -- What somebody has asked for last waits for whoever can grant it.
+    LEFT JOIN LATERAL (
+        SELECT array_agg(g.action) AS actions FROM incident_log AS l JOIN granted AS g ON g.asked = l.action AND g.source = i.state
+        WHERE l.incident = i.id AND l.number = i.steps AND l.actor <> acting()) AS asked ON true
+    WHERE own.role IS NOT NULL OR lead.role IS NOT NULL OR asked.actions IS NOT NULL
     ORDER BY i.urgent DESC, i.supervised DESC, i.due_at NULLS LAST, i.id LIMIT least(most, 500)
 $$;
