@@ -292,7 +292,7 @@ DECLARE
     made incident_log;
 BEGIN
     SELECT i.* INTO thing FROM receipts AS r JOIN incidents AS i ON i.id = r.incident
-    WHERE r.ticket = wanted_ticket AND r.code_hash = ANY (hashes) AND i.retired_at IS NULL FOR UPDATE OF i;
+    WHERE r.ticket = wanted_ticket AND r.code_hash = ANY (hashes) AND NOT r.follows AND i.retired_at IS NULL FOR UPDATE OF i;
     IF NOT FOUND THEN
         RAISE no_data_found USING MESSAGE = 'no such report';
     END IF;
