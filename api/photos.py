@@ -147,7 +147,7 @@ def _one(form: Form) -> tuple[bytes, photos.Kind]:
     kind = form.fields.get("kind") or "near"
     if len(form.files) != 1 or kind not in KINDS or form.fields.keys() - {"kind", "number"}:
         raise Invalid("一次一张照片,放在 photo 一栏;kind 是 near、far、before、after 之一。", field="photo")
-    return form.files[0], kind  # type: ignore[return-value]
+    return form.files[0], kind
 
 
 @contextmanager

@@ -18,7 +18,18 @@ from fastapi import Form as Body
 from pydantic import Field, ValidationError
 
 from api import pages, photos, reporting
-from api.deps import CallerNow, Connection, Home, Key, LanguageNow, PublicConnection, able, anyone, bound, strict
+from api.deps import (
+    CallerNow,
+    Connection,
+    Home,
+    Key,
+    LanguageNow,
+    PublicConnection,
+    able,
+    anyone,
+    bound,
+    strict,
+)
 from api.forms import Form, Text, Trouble, tried, trouble
 from api.guard import shared
 from api.limits import Limits, limited
@@ -222,8 +233,8 @@ def _preset(connection: sa.Connection, given: dict[str, str]) -> Spot | None:
             raise Invalid("没有这个地方,可能已拆除或改号。请直接写地址。", field="address") from error
         return reports.preset(connection, **ids)
     if given.get("spot"):
-        lon, _, lat = given["spot"].partition(",")
-        given |= {"lon": lon, "lat": lat, "datum": "cgcs2000"}
+        given["lon"], _, given["lat"] = given["spot"].partition(",")
+        given["datum"] = "cgcs2000"
     if given.get("lon") and given.get("lat"):
         try:
             lon, lat, datum = float(given["lon"]), float(given["lat"]), Datum(given.get("datum", "cgcs2000"))

@@ -125,7 +125,7 @@ INCIDENT_PHOTOS = sa.Table(
     sa.Column("released_by", sa.Text),
     sa.Column("retired_at", Moment),
     sa.Column("over_at", Moment, comment="since when nobody has to do with the case"),
-    sa.Column("unreleased_over_at", Moment, sa.Computed("CASE WHEN released_at IS NULL THEN over_at END", persisted=True)),
+    sa.Column("unreleased_over_at", Moment, sa.Computed("CASE WHEN released_at IS NULL THEN over_at ELSE NULL::timestamp with time zone END", persisted=True)),
     sa.ForeignKeyConstraint(
         ("incident", "number"), ["incident_log.incident", "incident_log.number"], name="incident_photos_step_fkey",
     ),

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from psycopg.errors import NoDataFound
 
 from geo import addresses, crs, secrets, write
+from geo.addresses import Candidate, Found
 from geo.catalog.incidents import CALLED_BACK, INCIDENTS
 from geo.crs import SRID
 from geo.db import TIME_ZONE
@@ -193,7 +194,7 @@ def preset(connection: sa.Connection, building: UUID | None = None, unit: UUID |
 def spots(connection: sa.Connection, address: str) -> tuple[Spot | None, list[Spot]]:
     """What an address means to the caller, to the public no further than the house; else what it may mean, best first."""
     found = addresses.searched(connection, address)
-    told = [found, *found.candidates] if found.precision else [*found.candidates]
+    told: list[Found | Candidate] = [*([found] if found.precision else []), *found.candidates]
     points, areas = addresses.points(connection, told), addresses.areas(connection, told)
     seen: dict[tuple[float, float], Spot] = {}
     for one in told:

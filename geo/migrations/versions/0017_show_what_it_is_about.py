@@ -26,7 +26,7 @@ def upgrade() -> None:
     sa.Column('released_by', sa.Text(), nullable=True),
     sa.Column('retired_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('over_at', sa.DateTime(timezone=True), nullable=True, comment='since when nobody has to do with the case'),
-    sa.Column('unreleased_over_at', sa.DateTime(timezone=True), sa.Computed('CASE WHEN released_at IS NULL THEN over_at END', persisted=True), nullable=True),
+    sa.Column('unreleased_over_at', sa.DateTime(timezone=True), sa.Computed('CASE WHEN released_at IS NULL THEN over_at ELSE NULL::timestamp with time zone END', persisted=True), nullable=True),
     sa.CheckConstraint("kind IN ('near', 'far', 'before', 'after')", name=op.f('incident_photos_kind_check')),
     sa.CheckConstraint("octet_length(digest) = 32 AND file ~ '^[0-9a-f]{64}$'", name=op.f('incident_photos_digest_check')),
     sa.CheckConstraint('num_nonnulls(digest, file, file_key_cipher) IN (0, 3)', name=op.f('incident_photos_whole_check')),
