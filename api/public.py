@@ -51,6 +51,7 @@ FIELDS = frozenset(
     ("matter", "kind", "lon", "lat", "datum", "spot", "building", "unit", "address", "words", "phone", "notice", "once", "do")
 )
 ACTIONS = {"cancel": "已撤回。", "rate": "谢谢您的评价。", "object": "已提出异议,事件重新办理。"}
+RATINGS = ((5, "很满意"), (4, "满意"), (3, "一般"), (2, "不满意"), (1, "很不满意"))
 STEPS = {stage.code: stage.title for stage in workflow.STAGES}
 
 routes = APIRouter(include_in_schema=False)
@@ -297,7 +298,7 @@ def _form(
     titles = {row["code"]: row for row in known}
     groups = [{"title": _say(row, language), "kinds": [{"code": k["code"], "title": _say(k, language)} for k in known if k["parent"] == row["code"]]} for row in known if not row["parent"]]
     facts = {
-        "given": given, "trouble": told, "spot": spot, "others": others or [], "near": near or [], "looked": looked,
+        "given": dict.fromkeys(FIELDS, "") | given, "trouble": told, "spot": spot, "others": others or [], "near": near or [], "looked": looked,
         "usual": [{"code": code, "title": _say(titles[code], language)} for code in USUAL if code in titles],
         "groups": [group for group in groups if group["kinds"] and group["title"]],
         "notice": translated(reports.NOTICE, language).format(days=reports.KEPT_DAYS), "once": given.get("once") or secrets.token_hex(16),
@@ -350,7 +351,7 @@ def _follow(
             for at, (code, title) in enumerate(STEPS.items())
         ]
         shown = dict(how) | {"title": workflow.STATES[how["state"]].title, "left": how["stage"] is None}
-    facts = {"typed": typed, "how": shown, "stages": stages, "trouble": told, "done": translated(done, language) if done else ""}
+    facts = {"typed": typed, "how": shown, "stages": stages, "trouble": told, "done": translated(done, language) if done else "", "ratings": RATINGS}
     answer = pages.private(pages.page(request, language, drawn.follow(pages.reader(request, language), facts)))
     answer.status_code = told.status if told else 200
     return answer
