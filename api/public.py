@@ -350,7 +350,7 @@ def _follow(
             {"title": title, "at": how["stages"].get(code), "now": code == how["stage"], "past": at < reached}
             for at, (code, title) in enumerate(STEPS.items())
         ]
-        shown = dict(how) | {"title": workflow.STATES[how["state"]].title, "left": how["stage"] is None}
+        shown = dict(how) | {"title": workflow.STATES[how["state"]].title, "left": how["stage"] is None, "stage_title": STEPS.get(how["stage"], "")}
     facts = {"typed": typed, "how": shown, "stages": stages, "trouble": told, "done": translated(done, language) if done else "", "ratings": RATINGS}
     answer = pages.private(pages.page(request, language, drawn.follow(pages.reader(request, language), facts)))
     answer.status_code = told.status if told else 200

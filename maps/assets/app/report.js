@@ -73,7 +73,6 @@
     for (const name of FIELDS) draft.fields[name] = field(name).value;
     const matter = form.querySelector("[name=matter]:checked");
     draft.fields.matter = matter ? matter.value : "";
-    draft.fields.title = $("#spot-said").textContent;
   }
 
   function restore() {
@@ -82,22 +81,10 @@
     if (!preset() && (draft.fields.building || draft.fields.unit)) return false;
     for (const name of FIELDS) if (!field(name).value) field(name).value = draft.fields[name] || "";
     for (const one of form.querySelectorAll("[name=matter]")) if (one.value === draft.fields.matter) one.checked = true;
-    if (field("lon").value && !preset()) spotted(draft.fields.title || words.map);
+    if (field("lon").value && !preset()) spotted(draft.fields.datum === "wgs84" ? filled(words.here, { m: draft.metres }) : words.map);
     shots();
     return Boolean(draft.fields.matter || draft.fields.kind || draft.fields.words || draft.fields.address || draft.shots.length);
   }
-
-  if (draft && draft.queued) {
-    waiting();
-    send();
-  } else if (draft && restore()) {
-    const drop = Object.assign(document.createElement("button"), { type: "button", className: "button small", textContent: words.drop });
-    drop.addEventListener("click", () => {
-      forget();
-      location.assign(location.pathname + location.search);
-    });
-    say(words.kept, drop);
-  } else draft = fresh();
 
   let slow = 0;
   form.addEventListener("input", () => {
@@ -158,7 +145,8 @@
   $("#here").addEventListener("click", () => {
     navigator.geolocation.getCurrentPosition((at) => {
       // By its own standard a browser gives WGS 84.
-      placed(at.coords.longitude.toFixed(6), at.coords.latitude.toFixed(6), "wgs84", filled(words.here, { m: Math.round(at.coords.accuracy) }));
+      draft.metres = Math.round(at.coords.accuracy);
+      placed(at.coords.longitude.toFixed(6), at.coords.latitude.toFixed(6), "wgs84", filled(words.here, { m: draft.metres }));
     }, () => say(words.nowhere), { enableHighAccuracy: true, timeout: 15000, maximumAge: 60000 });
   });
 
@@ -296,10 +284,8 @@
     draft.body = body;
     draft.queued = true;
     gather();
-    if (!keep()) {
-      // No room for the photos on this phone: then only what is in the page.
-      keep();
-    }
+    // Where there is no room for the photos it is sent from the page as it stands, for as long as that is open.
+    keep();
     waiting();
     send();
   });
@@ -391,6 +377,17 @@
     draft = null;
   }
 
-  document.getElementById("join").addEventListener("submit", forget);
-  if (spot()) near();
+  $("#join").addEventListener("submit", forget);
+  if (draft && draft.queued) {
+    waiting();
+    send();
+  } else if (draft && restore()) {
+    const drop = Object.assign(document.createElement("button"), { type: "button", className: "button small", textContent: words.drop });
+    drop.addEventListener("click", () => {
+      forget();
+      location.assign(location.pathname + location.search);
+    });
+    say(words.kept, drop);
+  } else draft = fresh();
+  if (draft && !draft.queued) near();
 })();
