@@ -298,7 +298,7 @@ def _form(
     titles = {row["code"]: row for row in known}
     groups = [{"title": _say(row, language), "kinds": [{"code": k["code"], "title": _say(k, language)} for k in known if k["parent"] == row["code"]]} for row in known if not row["parent"]]
     facts = {
-        "given": dict.fromkeys(FIELDS, "") | given, "trouble": told, "spot": spot, "others": others or [], "near": near or [], "looked": looked,
+        "given": dict.fromkeys(FIELDS, "") | dict(given), "trouble": told, "spot": spot, "others": others or [], "near": near or [], "looked": looked,
         "usual": [{"code": code, "title": _say(titles[code], language)} for code in USUAL if code in titles],
         "groups": [group for group in groups if group["kinds"] and group["title"]],
         "notice": translated(reports.NOTICE, language).format(days=reports.KEPT_DAYS), "once": given.get("once") or secrets.token_hex(16),
