@@ -158,7 +158,7 @@ def bound(request: Request, who: Caller) -> "Iterator[Any]":
 
 
 @routes.post(
-    "/reports/{ticket}/photos", status_code=201, summary="Add a photo to your report", dependencies=[limited("public_write"), guessed("slip"), strict()],
+    "/reports/{ticket}/photos", status_code=201, summary="Add a photo to your report", dependencies=[limited("photo"), guessed("slip"), strict()],
     openapi_extra=FORMED,
 )
 async def add_to_report(

@@ -39,7 +39,7 @@ from geo import photos as kept
 from geo import reporting as reports
 from geo.catalog import workflow
 from geo.crs import Datum
-from geo.errors import GeoError, Invalid
+from geo.errors import Conflict, GeoError, Invalid
 from geo.language import Language, translated
 from geo.reporting import Again, Spot
 from maps import pages as drawn
@@ -99,6 +99,10 @@ async def report(request: Request, who: CallerNow, language: LanguageNow, home: 
                     made = reporting.reported(connection, new, key, reporting.again(new, "form", once))
                     for picture in pictures:
                         kept.added_to_report(connection, home, key, made.ticket, reports.proofs(key, made.code), picture)
+            except Conflict:
+                # Gone back to, changed and sent once more: what it says now is another report, and is sent only if that is meant.
+                fresh = {name: value for name, value in given.items() if name != "once"}
+                return _looked(request, connection, language, fresh, trouble(request, language, "report", Conflict("这份表单已经报过了。如果是另一件事,请再提交一次。")))
             except GeoError as error:
                 return _looked(request, connection, language, given, trouble(request, language, "report", error))
             return _done(request, language, made, len(pictures))

@@ -19,7 +19,7 @@ HERE: dict[str, Any] = {"geolocation": {"longitude": 122.606, "latitude": 29.802
 PATIENCE = 20_000
 
 
-def photo(size: tuple[int, int] = (2400, 1800)) -> dict[str, Any]:
+def photo(size: tuple[int, int] = (1800, 1200)) -> dict[str, Any]:
     out = io.BytesIO()
     Image.new("RGB", size, (40, 90, 40)).save(out, "JPEG")
     return {"name": "IMG.jpg", "mimeType": "image/jpeg", "buffer": out.getvalue()}
@@ -113,7 +113,7 @@ def test_it_works_without_scripts(server: Server, contexts: Contexts) -> None:
     expect(page.locator("h1")).to_have_text("现在：受理")
 
 
-@pytest.mark.parametrize(("size", "language"), [("phone", "zh"), ("desktop", "en")])
+@pytest.mark.parametrize(("size", "language"), [("phone", "zh"), pytest.param("desktop", "en", marks=pytest.mark.long)])
 def test_axe_finds_nothing(server: Server, contexts: Contexts, axe: str, size: str, language: str) -> None:
     page = contexts(size, **HERE).new_page()
     found = {}
