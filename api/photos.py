@@ -14,7 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from api import deps
 from api.collections import PROBLEM
 from api.deps import CallerNow, Connection, Home, Key, LanguageNow, able, anyone, noted, strict, taken
-from api.limits import guessed, limited
+from api.limits import Limits, limited
 from geo import photos, query, reporting
 from geo.catalog import RESOURCES
 from geo.db import Caller
@@ -158,7 +158,7 @@ def bound(request: Request, who: Caller) -> "Iterator[Any]":
 
 
 @routes.post(
-    "/reports/{ticket}/photos", status_code=201, summary="Add a photo to your report", dependencies=[limited("photo"), guessed("slip"), strict()],
+    "/reports/{ticket}/photos", status_code=201, summary="Add a photo to your report", dependencies=[limited("photo"), strict()],
     openapi_extra=FORMED,
 )
 async def add_to_report(
@@ -168,7 +168,9 @@ async def add_to_report(
 ) -> Response:
     """At most four, JPEG, PNG or WebP of at most 10 MB. Only its pixels are kept, at most 1600 a side. Sent again it is the same photo.
     It is seen by those who work with the case, and by others only when somebody of them has released it."""
-    await anyio.to_thread.run_sync(lambda: _asked(request, who, ticket, report_code, key))
+    limits: Limits = request.app.state.limits
+    with limits.tried("slip", request):
+        await anyio.to_thread.run_sync(lambda: _asked(request, who, ticket, report_code, key))
     sent, kind = _one(await received(request, BYTES + FIELD))
     (photo,) = await developed(request, [sent])
     id = await anyio.to_thread.run_sync(lambda: _added(request, who, home, key, ticket, report_code, photo, kind))
