@@ -96,7 +96,8 @@ async def report(request: Request, who: CallerNow, language: LanguageNow, home: 
                 with tried(connection):
                     new = _new(connection, given)
                     once = given.get("once") or secrets.token_hex(16)
-                    made = reporting.reported(connection, new, key, reporting.again(new, "form", once))
+                    told_of = reports.Report(**new.model_dump(exclude={"notice"}), precision="building" if _named(given) else None)
+                    made = reports.report(connection, told_of, key, reporting.again(new, "form", once))
                     for picture in pictures:
                         kept.added_to_report(connection, home, key, made.ticket, reports.proofs(key, made.code), picture)
             except Conflict:
@@ -257,6 +258,10 @@ def _preset(connection: sa.Connection, given: dict[str, str]) -> Spot | None:
     return None
 
 
+def _named(given: Mapping[str, str]) -> bool:
+    return bool(given.get("building") or given.get("unit"))
+
+
 def _matter(given: Mapping[str, str]) -> str | None:
     # The list counts before the choices above it: without scripts they do not know of each other.
     chosen = given.get("kind") or given.get("matter")
@@ -272,7 +277,7 @@ def _new(connection: sa.Connection, given: dict[str, str]) -> reporting.New:
     spot = _preset(connection, given)
     if spot is None and not given.get("address"):
         raise Invalid("请说在哪里:定位、在地图上选,或者写地址。", field="address")
-    named = bool(given.get("building") or given.get("unit"))
+    named = _named(given)
     told: dict[str, object] = {
         # What was said stands whole in the description; a kind that speaks for itself needs no words.
         "title": words[:200] or _titled(connection, matter), "description": words[200:] or None, "matter": matter,
@@ -327,13 +332,12 @@ def _looked(request: Request, connection: sa.Connection, language: Language, giv
         told = told or trouble(request, language, "report", error)
         given = {name: value for name, value in given.items() if name not in ("building", "unit", "lon", "lat", "spot", "datum")}
     if spot is None and given.get("address"):
+        # Its words place it when it is sent, as exactly as they are.
         spot, others = reports.spots(connection, given["address"])
-        if spot:
-            given |= {"lon": str(spot.lon), "lat": str(spot.lat), "datum": "cgcs2000"}
     matter = _matter(given)
     near = []
     if matter and spot:
-        datum = Datum.CGCS2000 if given.get("building") or given.get("unit") else Datum(given.get("datum", "cgcs2000"))
+        datum = Datum(given.get("datum", "cgcs2000")) if given.get("lon") and not _named(given) else Datum.CGCS2000
         near = [reporting.known(one, language) for one in reports.near(connection, matter, spot.lon, spot.lat, datum)]
     return _form(request, connection, language, given, told, spot, others, near, looked=True)
 

@@ -5,7 +5,6 @@ import hmac
 from typing import Annotated, Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,7 +16,6 @@ from geo import reporting
 from geo.catalog.workflow import STAGES
 from geo.crs import Datum
 from geo.errors import BadQuery, Invalid
-from geo.keys import FieldKey
 from geo.language import translated
 from geo.reporting import Again, Report
 
@@ -64,20 +62,11 @@ def report(
         raise Invalid("经度和纬度要一起给。", field="lat" if new.lat is None else "lon")
     if idempotency_key and not device_key:
         raise BadQuery("幂等键要和设备自己的 Device-Key 一起给。", parameter="Device-Key")
-    made = reported(connection, new, key, again(new, idempotency_key, device_key))
+    told = Report(**new.model_dump(exclude={"notice"}))
+    made = reporting.report(connection, told, key, again(new, idempotency_key, device_key))
     answer.headers.update(PRIVATE | {"Location": f"/reports/{made.ticket}"} | ({"Idempotency-Replayed": "true"} if made.replayed else {}))
     left_out = {field: [translated(what, language) for what in out] for field, out in made.left_out.items()}
     return {"ticket": made.ticket, "code": made.code, "left_out": left_out}
-
-
-def reported(connection: sa.Connection, new: New, key: FieldKey, told_before: Again | None) -> reporting.Receipt:
-    """Store a report. One whose place is told in words has that place, where the words mean one house or compound and no other."""
-    told = new.model_dump(exclude={"notice"})
-    if new.lon is None and new.address:
-        spot, _ = reporting.spots(connection, new.address)
-        if spot:
-            told |= {"lon": spot.lon, "lat": spot.lat, "datum": Datum.CGCS2000}
-    return reporting.report(connection, Report(**told), key, told_before)
 
 
 @routes.get("/reports/near", summary="What is reported already near a place", dependencies=[limited("costly"), strict("matter", "lon", "lat", "datum")])

@@ -46,6 +46,7 @@ class Report:
     lat: float | None = None
     datum: crs.Datum = crs.Datum.CGCS2000
     phone: str | None = None
+    precision: str | None = None  # of a place that is a house, and no point that somebody stood at
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def report(connection: sa.Connection, told: Report, key: FieldKey, again: Again 
     id = connection.scalar(sa.select(sa.func.uuid_v7()))
     assert isinstance(id, UUID)
     code = again.code if again else new_code()
-    place, precision = None, None
+    place, precision = None, told.precision
     if told.lon is not None and told.lat is not None:
         x, y = crs.point_to_storage(told.lon, told.lat, told.datum)
         place = f"SRID={SRID};POINT({x!r} {y!r})"

@@ -113,7 +113,7 @@ def test_a_code_on_the_wall_says_where(visitors: Visitors, connection: sa.Connec
     answer = filled(visitor, unit=house["unit"], lon="", lat="", address="二楼转角", words="灯坏了")
     assert receipt(answer)
     row = latest(connection)
-    assert (row.address, row.scope) == ("澜溪苑3幢2单元 二楼转角", town.A)
+    assert (row.address, row.scope, row.precision) == ("澜溪苑3幢2单元 二楼转角", town.A, "building")
     assert abs(row.lon - town.at(0.41, 0)[0]) < 1e-4
     for kind in ("buildings", "units"):
         code = visitor.get(f"/qr/{kind}/{house[kind[:-1]]}.svg")
