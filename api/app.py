@@ -1,5 +1,6 @@
 """The application, put together."""
 
+import re
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,6 +33,8 @@ from api import (
     oidc,
     pages,
     people,
+    photos,
+    public,
     redrawing,
     reporting,
     retention,
@@ -81,6 +84,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.state.turns = anyio.Semaphore(AT_ONCE)
     app.state.heavy = anyio.Semaphore(HEAVY)
     app.state.entering = anyio.Semaphore(ENTERING)
+    app.state.receiving, app.state.developing = anyio.Semaphore(photos.RECEIVING), anyio.Semaphore(photos.DEVELOPING)
     app.state.outside = anyio.CapacityLimiter(oidc.OUTSIDE)
     app.state.limits = Limits()
     app.state.streams, app.state.relayed = 0, live.Shared()
@@ -111,6 +115,8 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(reporting.routes)
     app.include_router(case_pages.routes)
     app.include_router(incidents.routes)
+    app.include_router(photos.routes)
+    app.include_router(public.routes)
     app.include_router(live.routes)
     app.include_router(indicators.routes)
     app.include_router(unmasking.routes)
@@ -151,7 +157,7 @@ class Bounded:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or _a_file(scope):
-            # A file is written to the disk as it comes, and counted there (api/uploads.py).
+            # A file is written to the disk as it comes, a photo held apart; each is counted there (api/uploads.py, api/photos.py).
             await self.app(scope, receive, send)
             return
         taken = 0
@@ -180,8 +186,14 @@ class Bounded:
         await self.app(scope, replayed, send)
 
 
+PHOTOGRAPHED = re.compile("/(?:reports|incidents)/[^/]+/photos")
+
+
 def _a_file(scope: Any) -> bool:
-    return (scope["method"], scope["path"]) == ("POST", "/uploads") or (scope["method"] == "PUT" and scope["path"].startswith("/partial_uploads/"))
+    method, path = scope["method"], scope["path"]
+    if method == "PUT":
+        return bool(path.startswith("/partial_uploads/"))
+    return method == "POST" and (path in ("/uploads", "/report") or bool(PHOTOGRAPHED.fullmatch(path)))
 
 
 def _too_large(request: Request) -> Response:

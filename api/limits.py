@@ -23,7 +23,7 @@ from limits.strategies import FixedWindowRateLimiter
 from api.credentials import credential
 from geo.errors import NotFound, TooMany, Unauthorised
 
-Kind = Literal["sign_in", "slip", "public_write", "costly", "export", "upload"]
+Kind = Literal["sign_in", "slip", "public_write", "photo", "costly", "export", "upload"]
 KNOWN = 10_000  # credentials whose account is remembered
 
 
@@ -42,6 +42,8 @@ LIMITS: dict[Kind, Limit] = {
     "sign_in": Limit("failed sign-ins, by password or by the identity provider", 15, 20, 20),
     "slip": Limit("codes on paper that do not hold: one-time slips, receipts of requests", 15, 20, 20),
     "public_write": Limit("reports and requests of the public", 60, 120, 600),
+    # Four of each report, and each sent again where the network is bad.
+    "photo": Limit("photos of reports", 60, 600, 1200),
     "costly": Limit("questions that take a processor for a second: boundary checks, sums over wide areas", 1, 30, 60),
     "export": Limit("files of many records", 60, 20, 60),
     "upload": Limit("files sent in", 60, 20, 240),

@@ -20,7 +20,7 @@ from api.app import create_app
 from api.deps import Engines
 from api.oidc import configured
 from api.settings import settings
-from geo import clocks, db, relay, retention, trail
+from geo import clocks, db, photos, relay, retention, trail
 from geo.cluster import reached
 from geo.errors import GeoError, Unavailable
 from geo.keys import field_key
@@ -30,6 +30,7 @@ log = logging.getLogger("jingwei")
 
 RELAY_SECONDS = 0.15  # a write is a new version of its tiles within half a second
 CLOCK_SECONDS = 30.0
+SWEEP_SECONDS = 3600.0  # files of photos that are no more
 ANCHOR_SECONDS = 3600.0  # what is cut from the end of the trail within it, no anchor shows
 
 
@@ -107,7 +108,7 @@ def work() -> None:
         signal.signal(wanted, lambda number, _: told.append(number))
     home = settings().home
     engine: sa.Engine = db.engine(reached(home).url("jingwei_web"), pool=1)
-    struck, anchoring = 0.0, 0.0
+    struck, anchoring, sweeping = 0.0, 0.0, time.monotonic() + SWEEP_SECONDS
     behind = False
     night: Iterator[object] | None = None
     while not told and os.getppid() == parent:
@@ -127,6 +128,10 @@ def work() -> None:
                 if night and next(night, None) is None:
                     retention.rested(engine)
                     night = None
+                if time.monotonic() > sweeping:
+                    sweeping = time.monotonic() + SWEEP_SECONDS
+                    with engine.begin() as connection:
+                        photos.swept(connection, home)
                 if time.monotonic() > anchoring:
                     anchoring = time.monotonic() + anchored(engine, home)
         except GeoError as error:

@@ -78,7 +78,7 @@ _INCIDENTS.append_column(sa.Column("steps", sa.Integer, comment="the number of t
 _INCIDENTS.append_constraint(
     sa.ForeignKeyConstraint(
         ("id", "steps", "state"), [f"incident_log.{c}" for c in ("incident", "number", "target")],
-        name="incidents_steps_fkey", deferrable=True, initially="DEFERRED", use_alter=True,
+        name="incidents_steps_fkey", use_alter=True,
     )
 )  # fmt: skip
 
@@ -103,3 +103,39 @@ APPOINTMENT_BODIES = sa.Table(
     sa.Column("organisation", pg.UUID(), sa.ForeignKey("organisations.id"), nullable=False, index=True),
     comment="任职所代表的单位:派给这个单位的事件由它办理。",
 )
+
+# The picture itself is a sealed file beside the database (`geo.photos`), named by the hash of what is on the disk; without the
+# key it is noise, so that who destroys the key destroys every copy.
+INCIDENT_PHOTOS = sa.Table(
+    "incident_photos",
+    metadata,
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("incident", pg.UUID(), sa.ForeignKey("incidents.id"), nullable=False, index=True),
+    sa.Column("number", sa.Integer, comment="the step of the log that it belongs to"),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("digest", sa.LargeBinary, comment="SHA-256 of the picture"),
+    sa.Column("file", sa.Text, comment="SHA-256 of the sealed file, which is its name"),
+    sa.Column("file_key_cipher", sa.LargeBinary),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("at", Moment, nullable=False, server_default=NOW),
+    sa.Column("actor", sa.Text, nullable=False, comment="'' for who reported it"),
+    sa.Column("released_at", Moment),
+    sa.Column("released_by", sa.Text),
+    sa.Column("retired_at", Moment),
+    sa.Column("over_at", Moment, comment="since when nobody has to do with the case"),
+    sa.Column("unreleased_over_at", Moment, sa.Computed("CASE WHEN released_at IS NULL THEN over_at ELSE NULL::timestamp with time zone END", persisted=True)),
+    sa.ForeignKeyConstraint(
+        ("incident", "number"), ["incident_log.incident", "incident_log.number"], name="incident_photos_step_fkey",
+    ),
+    sa.CheckConstraint("kind IN ('near', 'far', 'before', 'after')", name="kind"),
+    sa.CheckConstraint("num_nonnulls(digest, file, file_key_cipher) IN (0, 3)", name="whole"),
+    sa.CheckConstraint("octet_length(digest) = 32 AND file ~ '^[0-9a-f]{64}$'", name="digest"),
+    sa.CheckConstraint("size BETWEEN 1 AND 10000000 AND width BETWEEN 1 AND 1600 AND height BETWEEN 1 AND 1600", name="measures"),
+    sa.CheckConstraint("num_nonnulls(released_at, released_by) IN (0, 2)", name="released"),
+    # The same photo sent again is the same photo.
+    sa.Index("incident_photos_digest_idx", "incident", "digest", unique=True, postgresql_where=sa.text("retired_at IS NULL")),
+    sa.Index("incident_photos_file_idx", "file", postgresql_where=sa.text("file IS NOT NULL")),
+    comment="事件的照片:图像封存在库外,由人逐张公开之前只给办理的人看。",
+)  # fmt: skip

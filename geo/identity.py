@@ -143,5 +143,7 @@ RECEIPTS = sa.Table(
     sa.Column("code_hash", sa.LargeBinary, nullable=False, info={"fingerprint": True}),
     sa.Column("incident", pg.UUID(), sa.ForeignKey("incidents.id"), nullable=False, index=True),
     sa.Column("made_at", Moment, nullable=False, server_default=NOW),
+    # Of somebody who found their matter reported already: told how it goes, and theirs to move it is not.
+    sa.Column("follows", sa.Boolean, nullable=False, server_default=sa.text("false")),
     comment="上报回执:凭回执号和查询码跟踪自己的上报。",
 )

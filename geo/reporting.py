@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from psycopg.errors import NoDataFound
 
 from geo import addresses, crs, secrets, write
+from geo.addresses import Candidate, Found
 from geo.catalog.incidents import CALLED_BACK, INCIDENTS
 from geo.crs import SRID
 from geo.db import TIME_ZONE
@@ -45,6 +46,7 @@ class Report:
     lat: float | None = None
     datum: crs.Datum = crs.Datum.CGCS2000
     phone: str | None = None
+    precision: str | None = None  # of a place that is a house, and no point that somebody stood at
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def report(connection: sa.Connection, told: Report, key: FieldKey, again: Again 
     id = connection.scalar(sa.select(sa.func.uuid_v7()))
     assert isinstance(id, UUID)
     code = again.code if again else new_code()
-    place, precision = None, None
+    place, precision = None, told.precision
     if told.lon is not None and told.lat is not None:
         x, y = crs.point_to_storage(told.lon, told.lat, told.datum)
         place = f"SRID={SRID};POINT({x!r} {y!r})"
@@ -125,6 +127,92 @@ def follow(connection: sa.Connection, ticket: str, code: str, key: FieldKey) -> 
     if found is None:
         raise NotFound("回执号或查询码不对。")
     return dict(found)
+
+
+def told(connection: sa.Connection, ticket: str, code: str, key: FieldKey) -> dict[str, Any]:
+    """How a report goes, for who has ticket and code: its stage and when it came to each, who is in charge, what was answered, and
+    the `actions` that are theirs. Raises as `follow`."""
+    found = run(connection, "report_told", ticket=ticket.strip().upper(), hashes=proofs(key, code)).mappings().one_or_none()
+    if found is None:
+        raise NotFound("回执号或查询码不对。")
+    return dict(found)
+
+
+def proofs(key: FieldKey, code: str) -> list[bytes]:
+    """The fingerprints under which the receipt of a code may be kept."""
+    return key.fingerprints(_about(spelled(code)))
+
+
+def held(connection: sa.Connection, ticket: str, code: str, key: FieldKey) -> None:
+    """`NotFound` unless ticket and code are those of a report of one's own."""
+    if not run(connection, "report_held", ticket=ticket.strip().upper(), hashes=proofs(key, code)).scalar_one():
+        raise NotFound("回执号或查询码不对。")
+
+
+def near(connection: sa.Connection, matter: str, lon: float, lat: float, datum: crs.Datum = crs.Datum.CGCS2000) -> list[dict[str, Any]]:
+    """What of the same matter has been reported within 100 m in the last fortnight and is not settled, at most three: `id`, `title`
+    and `title_en` of the matter, `reported_at`, `stage`, `area`. Only of matters of things, whose places are no secret."""
+    x, y = crs.point_to_storage(lon, lat, datum)
+    place = f"SRID={SRID};POINT({x!r} {y!r})"
+    return [dict(row) for row in run(connection, "reports_near", matter=matter, place=place).mappings()]
+
+
+def join(connection: sa.Connection, incident: UUID, key: FieldKey, again: Again | None = None) -> Receipt:
+    """A receipt of one's own of a case that somebody else reported: it is told how that goes. Raises `NotFound`."""
+    code, ticket = again.code if again else new_code(), _ticket()
+    about = _about(code)
+    try:
+        given = run(
+            connection, "report_joined", incident=incident, ticket=ticket, hash=key.fingerprint(about), hashes=key.fingerprints(about)
+        ).scalar_one()
+    except sa.exc.DBAPIError as error:
+        if isinstance(error.orig, NoDataFound):
+            raise NotFound("那件事已经办结,请重新上报。") from error
+        raise
+    return Receipt(given, code, given != ticket, {})
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place that everybody may know: a house, a stairwell of one or a compound, with a point inside it in degrees."""
+
+    title: str
+    lon: float
+    lat: float
+    area: str
+    building: UUID | None = None
+    unit: UUID | None = None
+
+
+def preset(connection: sa.Connection, building: UUID | None = None, unit: UUID | None = None) -> Spot:
+    """Where a house or a stairwell is, as a printed code names it. Raises `NotFound`."""
+    row = run(connection, "preset_place", building=building, unit=unit).one_or_none()
+    if row is None or (building is None and unit is None):
+        raise NotFound("没有这个地方,可能已拆除或改号。请直接写地址。")
+    return Spot(row.title, row.lon, row.lat, row.area or "", row.building, row.unit)
+
+
+def spots(connection: sa.Connection, address: str) -> tuple[Spot | None, list[Spot]]:
+    """What an address means to the caller, to the public no further than the house; else what it may mean, best first."""
+    found = addresses.searched(connection, address)
+    told: list[Found | Candidate] = [*([found] if found.precision else []), *found.candidates]
+    points, areas = addresses.points(connection, told), addresses.areas(connection, told)
+    seen: dict[tuple[float, float], Spot] = {}
+    for one in told:
+        if point := points.get(one.building or one.compound or UUID(int=0)):
+            seen.setdefault(point, Spot(one.title, *point, areas.get(one.scope) or "", one.building))
+    first = next(iter(seen.values()), None) if found.precision else None
+    return first, [spot for spot in seen.values() if spot is not first][:5]
+
+
+def matters(connection: sa.Connection) -> list[dict[str, Any]]:
+    """What may be reported: `code`, `title`, `title_en` and `parent` of classes and their matters."""
+    return [dict(row) for row in run(connection, "matters_told").mappings()]
+
+
+def stuck(connection: sa.Connection, within: str, most: int = 500) -> list[dict[str, Any]]:
+    """The houses and stairwells of an area, of whose codes a sheet is printed: `building`, `house`, `unit`, `stairwell`, `compound`."""
+    return [dict(row) for row in run(connection, "houses_stuck", within=within, most=most).mappings()]
 
 
 def move(

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from geo import db, destroyed, statements
 from geo.catalog import RESOURCES
+from geo.catalog.incidents import CALLED_BACK
 from geo.errors import NotFound
 from geo.language import translated
 from geo.resource import RETIRED_DAYS, Keeping, Resource
@@ -63,6 +64,15 @@ BESIDE = (
         "load_problems", "record", "导入时没能入库的行", ("record", "reason", "value", "suggestion"),
         Keeping("补正没能入库的行", "duty", 90, since="at"), "worker", "as it came, without names and phones",
     ),
+    # What a photo shows besides is anybody's who went by. Thirty days are twice the time in which a reporter may object.
+    Beside(
+        "incident_photos", "unreleased", "没有公开的照片", ("digest", "file", "file_key_cipher"),
+        Keeping("办理和核查这件事", "duty", 30, since="unreleased_over_at"), "who works with the case", "sealed file, its key as cipher",
+    ),
+    Beside(
+        "incident_photos", "picture", "照片", ("digest", "file", "file_key_cipher"),
+        Keeping("办理和核查这件事", "duty", CALLED_BACK.days, since="over_at"), "who works with the case; released: everybody", "sealed file, its key as cipher",
+    ),
 )
 
 
@@ -101,6 +111,13 @@ TRACES = (
     Trace("clock_alarms", first="DELETE FROM clock_alarms WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
     Trace("incident_clocks", first="DELETE FROM incident_clocks WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
     Trace("receipts", first="DELETE FROM receipts WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
+    # A photo goes with how to reach whoever sent it. Without its key the file is noise, and the next sweep takes it away.
+    Trace(
+        "incident_photos",
+        "UPDATE incident_photos SET digest = NULL, file = NULL, file_key_cipher = NULL"
+        " WHERE of_noun = 'incidents' AND incident = ANY (gone) AND of_columns && ARRAY['reporter_phone_cipher'] AND file IS NOT NULL",
+        first="DELETE FROM incident_photos WHERE of_noun = 'incidents' AND incident = ANY (gone)",
+    ),
     Trace(
         "area_members",
         first="DELETE FROM area_members WHERE (of_noun = 'buildings' AND building = ANY (gone)) OR (of_noun = 'units' AND unit = ANY (gone))",

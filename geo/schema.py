@@ -54,6 +54,7 @@ CALLED = {
         "caller_organisation", "incident_moved", "incident_moves_told", "incident_log_told", "incident_routed", "report_moved", "inbox_told", "relayed_to", "changes_told", "indicator_counts",
         "kind_seconds", "worked_until", "due_after", "time_spent", "clocks_told",
         "organisation_title", "incident_actors_told", "incident_moves_each",
+        "report_photo_kept", "report_held", "incident_photo_kept", "photo_told", "photos_told", "photo_decided", "reports_near", "report_joined", "report_told",
     ),
     "jingwei_area, jingwei_area_several, jingwei_organisation, jingwei_organisation_several": (
         "unmasked", "export_asked", "export_allowed", "export_opened", "export_taken",
@@ -72,6 +73,7 @@ CALLED = {
         "names_addressed", "aliases_addressed", "address_aliased", "editions_cleared",
     ),
     "jingwei_web": (
+        "photo_files_kept",
         "relayed", "clock_struck", "tallies_folded", "moment_told", "retention_due", "retention_stretch", "retention_awaited",
         "retention_rested", "certificates_issued", "instance_id", "trail_head", "incidents_swept",
     ),

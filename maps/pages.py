@@ -4,6 +4,7 @@ Every text goes through an autoescaping template; there is no other way in. What
 templates is a gettext id, put into the reader's language by the `say` that comes with `Reader`.
 """
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -292,6 +293,43 @@ def slips_alone(given: Sequence[Mapping[str, Any]], place: str, english: Callabl
     return _template("slips_alone.html").render(
         _=str, slips=given, place=place, languages=(("zh-CN", str), ("en", english)), style=Markup(style)
     )
+
+
+def report(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """The public's form: what was `given`, the place it means (`spot`, or `others` it may mean), what is known `near`."""
+    return _page("report.html", reader, **facts, address="/report")
+
+
+def reported(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """Ticket and code, once."""
+    return _page("report_done.html", reader, **facts)
+
+
+def follow(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """How a report goes: `typed` ticket and code, and with them `how` and its `stages`."""
+    return _page("report_follow.html", reader, **facts, address="/report/follow")
+
+
+def picker(reader: Reader, view: View, drawings: Sequence[Drawing], extent: tuple[float, float, float, float]) -> str:
+    """The map alone, whose middle is a place."""
+    controls = [Control("Zoom", position="topright", zoomInTitle=reader.say("放大"), zoomOutTitle=reader.say("缩小"))]
+    fragments = composed(Canvas(extent, view.place, view.zoom), drawings, controls, TILES)
+    return _page("report_place.html", reader, map=fragments)
+
+
+def codes(
+    reader: Reader, told: Sequence[Mapping[str, Any]], place: str, within: str, each: str, english: Callable[[str], str]
+) -> str:
+    """Printed codes for houses and stairwells, each in both languages: `title`, `link`."""
+    languages = (("zh-CN", str), ("en", english))
+    return _page("codes.html", reader, codes=told, place=place, within=within, each=each, languages=languages, address="/qr/sheet")
+
+
+def qr_file(text: str) -> bytes:
+    """A QR code as a file of SVG."""
+    out = io.BytesIO()
+    segno.make(text, error="m", micro=False).save(out, kind="svg", scale=8, border=3, light="#fff", xmldecl=False)
+    return out.getvalue()
 
 
 def qr(text: str) -> Markup:

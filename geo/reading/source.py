@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from geo.files import Evidence, Layer
+from geo.reading.refusal import Refused as Refused
 
 if TYPE_CHECKING:
     # Each process reads one file: what only some formats need is imported where they are read (pyproj 0.1 s).
@@ -18,14 +19,6 @@ CUT = "文件读到一半出错,可能被截断。"
 DISGUISED = "文件内容与扩展名不符。"
 HEADED = "只有表头,下面一行数据也没有。"
 EMPTY = "文件是空的,一行也没有。"
-
-
-class Refused(Exception):
-    """The file cannot be taken; the sentence says why and what to do."""
-
-    def __init__(self, sentence: str, **facts: object) -> None:
-        super().__init__(sentence)
-        self.facts = facts
 
 
 @dataclass

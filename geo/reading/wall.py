@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from geo.reading.source import Refused
+from geo.reading.refusal import Refused
 
 # Of memory that it writes (libraries that it maps are shared and count for nothing), and of addresses.
 MEMORY, ADDRESSES = 600_000_000, 4 << 30

@@ -31,6 +31,11 @@ FOR_ANYBODY = {
     ),
     "POST /reports": "anybody may report",
     "POST /within": "a question in a body, because a shape is longer than an address",
+    "POST /report": "the same as a form",
+    "POST /reports/{ticket}/photos": "whoever has ticket and code of a report",
+    "POST /report/follow": "whoever has ticket and code of a report",
+    "POST /incidents/{id}/receipts": "a receipt of one's own of what is public",
+    "POST /report/join": "the same as a form",
     **{
         f"POST /collections/{name}/search": "a question in a body, so that a number is in no address"
         for name, noun in RESOURCES.items() if any(field.secret for field in noun.all_fields)

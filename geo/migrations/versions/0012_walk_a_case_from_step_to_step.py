@@ -127,7 +127,7 @@ def upgrade() -> None:
     op.create_foreign_key(op.f('incidents_lead_fkey'), 'incidents', 'organisations', ['lead'], ['id'], deferrable=True)
     op.create_foreign_key(op.f('incidents_parent_fkey'), 'incidents', 'incidents', ['parent'], ['id'], deferrable=True)
     op.create_foreign_key(op.f('incidents_against_fkey'), 'incidents', 'organisations', ['against'], ['id'], deferrable=True)
-    op.create_foreign_key('incidents_steps_fkey', 'incidents', 'incident_log', ['id', 'steps', 'state'], ['incident', 'number', 'target'], initially='DEFERRED', deferrable=True)
+    op.create_foreign_key('incidents_steps_fkey', 'incidents', 'incident_log', ['id', 'steps', 'state'], ['incident', 'number', 'target'])
     op.create_index(
         'incidents_open_idx', 'incidents', ['scope', 'due_at'], unique=False,
         postgresql_where=sa.text(

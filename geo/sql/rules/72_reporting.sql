@@ -18,7 +18,7 @@ BEGIN
         -- Two at once wait for each other, so that one makes the report and the other is told of it.
         PERFORM pg_advisory_xact_lock(hashtextextended(device || E'\n' || again, 0));
         SELECT i.route, i.body_hash, r.ticket INTO known
-        FROM idempotency AS i LEFT JOIN receipts AS r ON r.incident = i.feature WHERE i.actor = device AND i.key = again;
+        FROM idempotency AS i LEFT JOIN receipts AS r ON r.incident = i.feature AND NOT r.follows WHERE i.actor = device AND i.key = again;
         IF FOUND THEN
             IF known.route <> '/reports' OR known.body_hash <> said THEN
                 RAISE unique_violation USING MESSAGE = 'another report under the same key', TABLE = 'idempotency', CONSTRAINT = 'idempotency_key';

@@ -104,7 +104,9 @@ $$;
 
 -- The loader's rows begin their log when they first move: a row more for each of a million cost a load as much again.
 CREATE OR REPLACE TRIGGER a_stamped BEFORE INSERT ON incidents FOR EACH ROW WHEN (current_user <> 'jingwei_loader') EXECUTE FUNCTION incident_stamped();
-CREATE OR REPLACE TRIGGER y_begun AFTER INSERT ON incidents FOR EACH ROW WHEN (current_user <> 'jingwei_loader') EXECUTE FUNCTION incident_begun();
+-- Called so that it comes before PostgreSQL's own triggers (RI_…), which ask for this first row.
+DROP TRIGGER IF EXISTS y_begun ON incidents;
+CREATE OR REPLACE TRIGGER "A_begun" AFTER INSERT ON incidents FOR EACH ROW WHEN (current_user <> 'jingwei_loader') EXECUTE FUNCTION incident_begun();
 
 -- One step of a case whose row is locked, in the first of some capacities in which there is one.
 CREATE OR REPLACE FUNCTION incident_stepped(
@@ -292,7 +294,7 @@ DECLARE
     made incident_log;
 BEGIN
     SELECT i.* INTO thing FROM receipts AS r JOIN incidents AS i ON i.id = r.incident
-    WHERE r.ticket = wanted_ticket AND r.code_hash = ANY (hashes) AND i.retired_at IS NULL FOR UPDATE OF i;
+    WHERE r.ticket = wanted_ticket AND r.code_hash = ANY (hashes) AND NOT r.follows AND i.retired_at IS NULL FOR UPDATE OF i;
     IF NOT FOUND THEN
         RAISE no_data_found USING MESSAGE = 'no such report';
     END IF;
