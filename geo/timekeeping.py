@@ -104,7 +104,7 @@ ALARM_STEPS = sa.Table(
 INCIDENT_CLOCKS = sa.Table(
     "incident_clocks",
     metadata,
-    sa.Column("incident", pg.UUID(), sa.ForeignKey("incidents.id"), primary_key=True),
+    sa.Column("incident", pg.UUID(), sa.ForeignKey("incidents.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("state", sa.Text, nullable=False, comment="in which it began"),
     sa.Column("clock", sa.Text, nullable=False),

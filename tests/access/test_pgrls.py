@@ -23,7 +23,7 @@ ASKING = ("public", "own", "partner", "area", "leader", "organisation", "direct"
 ACCEPTED: Mapping[str, tuple[str, str]] = {
     "SEC001": (rf"jingwei\.({'|'.join(OPEN)}|UNREACHED)|public\.spatial_ref_sys", "public to all by decision, or without a grant (test_policies)"),
     "SEC007": (r"jingwei\.\w+", "no two permissive policies of a command apply to one role: there is nothing to be narrowed (0033)"),
-    "SEC013": (r"jingwei\.\w+\.[a-z]_\w+", "placing and journal see all areas by decision (0008), and answer nothing to who writes"),
+    "SEC013": (r"jingwei\.\w+\.[a-zA]_\w+", "placing and journal see all areas by decision (0008), and answer nothing to who writes"),
     "SEC014": (r"jingwei\.\w+|public\.st_estimatedextent", "each asks who calls (probes, mutants); the extent is revoked from PUBLIC"),
     "SEC015": (r"public\.st_estimatedextent", "PostGIS's own, revoked from PUBLIC"),
     "SEC016": (r"jingwei_(definer|sealer|loader)", "the owner of our functions and the one who changes keys, neither of whom logs in, and the one who loads files (0008, 0022)"),

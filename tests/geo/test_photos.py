@@ -183,7 +183,7 @@ def closed(connection: sa.Connection, case: str, days: int) -> None:
         {"id": case, "days": days},
     )
     connection.execute(sa.text("SET CONSTRAINTS ALL DEFERRED"))
-    connection.execute(sa.text("UPDATE incidents SET state = 'closed' WHERE id = :id"), {"id": case})
+    connection.execute(sa.text("UPDATE incidents SET state = 'closed', steps = NULL WHERE id = :id"), {"id": case})
 
 
 @pytest.mark.parametrize(("days", "released", "kept"), [(29, False, True), (31, False, False), (31, True, True), (179, True, True), (181, True, False)])

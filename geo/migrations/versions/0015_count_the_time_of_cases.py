@@ -112,7 +112,7 @@ def upgrade() -> None:
         sa.CheckConstraint('number >= 1', name=op.f('incident_clocks_number_check')),
         sa.CheckConstraint('resumed_at >= started_at AND ended_at >= started_at AND paused_at >= resumed_at', name=op.f('incident_clocks_order_check')),
         sa.CheckConstraint('spent >= 0', name=op.f('incident_clocks_spent_check')),
-        sa.ForeignKeyConstraint(['incident'], ['incidents.id'], name=op.f('incident_clocks_incident_fkey')),
+        sa.ForeignKeyConstraint(['incident'], ['incidents.id'], name=op.f('incident_clocks_incident_fkey'), ondelete='CASCADE'),
         sa.ForeignKeyConstraint(['matter_limit'], ['matter_limits.id'], name=op.f('incident_clocks_matter_limit_fkey')),
         sa.PrimaryKeyConstraint('incident', 'number', name=op.f('incident_clocks_pkey')),
         comment='案件的每一只计时钟:从进入环节起,暂停、恢复、延期、结束。同时只走一只。',
