@@ -113,6 +113,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(rights_requests.routes)
     app.include_router(retention.routes)
     app.include_router(reporting.routes)
+    app.include_router(case_pages.files)
     app.include_router(case_pages.routes)
     app.include_router(incidents.routes)
     app.include_router(photos.routes)

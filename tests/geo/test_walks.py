@@ -118,7 +118,7 @@ def walked(connection: sa.Connection, web: Any, people: dict[str, Caller], seed:
         assert row.sources == ["", *row.targets[:-1]] and (row.state, row.steps) == (row.targets[-1], len(row.targets))
         assert row.actions[1:] == [action for action, _ in models[row.id].steps]
         assert row.returns == row.actions.count("return")
-        assert (row.closed_at is not None) == (row.state in ("closed", "feedback"))
+        assert (row.closed_at is not None) == (row.state in ("closed", "feedback", "rejected", "cancelled", "merged"))
     return reached
 
 

@@ -197,7 +197,7 @@ class Examples:
     @staticmethod
     def appointment(text: str) -> dict[str, Any]:
         return {
-            "id": "7", "role": "grid_worker", "title": text, "places": text, "stands_in": True, "stands_in_for": "8", "current": True,
+            "id": "7", "role": "grid_worker", "title": text, "places": text, "body": text, "stands": True, "stands_in": True, "stands_in_for": "8", "current": True,
             "over": False, "since": NOW, "until": NOW, "mine": True, "other_name": text, "other_login": text,
         }
 
@@ -273,7 +273,7 @@ def made(request: pytest.FixtureRequest, reader: pages.Reader, drawings: list[Dr
             "accounts": [Examples.person(text)], "total": 7, "page": 2, "pages": 3, "q": text, "role": text, "area": text, "state": text,
             "roles": {text: text}, "states": {text: text}, "suggested": [{"path": text, "title": text}], "trouble": wrong("search", text)}),
         "person": lambda text: pages.person(told(text), Examples.offered(text) | {
-            "account": Examples.person(text), "trouble": wrong("appoint", text), "sessions": [{}], "tokens": [Examples.token(text)],
+            "account": Examples.person(text), "bodies": [{"name": text}], "trouble": wrong("appoint", text), "sessions": [{}], "tokens": [Examples.token(text)],
             "token": text, "own": False, "done": text}),
         "newcomer": lambda text: pages.newcomer(told(text), Examples.offered(text) | {
             "trouble": wrong("newcomer", text), "may_keep": True}),

@@ -180,6 +180,9 @@ BEGIN
                 END IF;
             END IF;
             facts := facts || jsonb_strip_nulls(jsonb_build_object('lead', thing.lead, 'lead_area', thing.lead_area));
+        WHEN 'reject', 'cancel' THEN
+            -- Over, if not closed: from here on the days run after which the reporter's phone is destroyed.
+            thing.closed_at := taken;
         WHEN 'return' THEN
             thing.returns := thing.returns + 1;
             facts := facts || jsonb_strip_nulls(jsonb_build_object('lead', thing.lead, 'lead_area', thing.lead_area));
@@ -229,8 +232,10 @@ BEGIN
                 PERFORM broken('incidents_duplicate_of_check');
             END IF;
             thing.duplicate_of := into_.id;
+            thing.closed_at := taken;
         WHEN 'unmerge' THEN
             thing.duplicate_of := NULL;
+            thing.closed_at := NULL;
         ELSE NULL;
     END CASE;
 
