@@ -61,30 +61,34 @@ async def _followed(request: Request, who: Caller, number: int) -> AsyncIterator
                 if await anyio.to_thread.run_sync(_gone, request):
                     return
             try:
-                told = await _asked(request, who, number)
+                told, number = await asked(request, who, number)
             except GeoError:
                 # The database may be restarting; whoever listens stays, and is told when it is there again.
                 told = []
                 await anyio.sleep(1)
             for change in told:
-                number = change["number"]
-                yield f"id: {number}\nevent: change\ndata: {json.dumps(change, default=str)}\n\n"
+                yield f"id: {change['number']}\nevent: change\ndata: {json.dumps(change, default=str)}\n\n"
                 still = 0.0
             if still >= STILL:
                 still = 0.0
-                yield ": \n\n"
+                # Says where it is, so that what was not theirs is not looked through again.
+                yield f": \nid: {number}\n\n"
             await anyio.sleep(PACE)
             still, known = still + PACE, known + PACE
     finally:
         request.app.state.streams -= 1
 
 
-async def _asked(request: Request, who: Caller, number: int) -> list[dict[str, Any]]:
-    # One look at the relay a process and pace, whoever listens; the change log only when it has moved.
+async def asked(request: Request, who: Caller, number: int) -> tuple[list[dict[str, Any]], int]:
+    """What is new of the caller's business after a number, and up to which number that is all. One look at the relay a process and pace,
+    whoever listens; the change log only when it has moved."""
     reached = await request.app.state.relayed(lambda: _bound(request, Caller(), live.reached))
     if reached <= number:
-        return []
-    return await anyio.to_thread.run_sync(_bound, request, who, lambda connection: live.since(connection, number, MOST))
+        return [], number
+    told = await anyio.to_thread.run_sync(_bound, request, who, lambda connection: live.since(connection, number, MOST))
+    last = told[-1]["number"] if told else number
+    # A full answer may have left some behind; of any other, all up to where the relay was is told.
+    return told, last if len(told) == MOST else max(reached, last)
 
 
 def _bound(request: Request, who: Caller, asked: Callable[[Any], Told]) -> Told:

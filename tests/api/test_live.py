@@ -5,10 +5,13 @@ import threading
 import time
 from collections.abc import Iterator
 
+import anyio
 import httpx2 as httpx
 import pytest
 import sqlalchemy as sa
+from starlette.requests import Request
 
+from api import live
 from geo import relay
 from geo.catalog import RESOURCES
 from tests import town
@@ -28,6 +31,25 @@ def test_a_list_of_ones_own(live_client: Client, live_engine: sa.Engine) -> None
     assert live_client.get("/changes", params={"after": begun}, headers=theirs).json() == {"changes": [], "last": begun}
     assert live_client.get("/changes", params={"after": told["last"]}, headers=mine).json()["changes"] == []
     assert live_client.get("/changes", headers=town.NOBODY).status_code == 401
+
+
+def test_what_is_anothers_is_looked_through_once(live_client: Client, live_engine: sa.Engine) -> None:
+    with live_engine.begin() as connection:
+        theirs = town.caller(connection, "theirs", "grid_worker", town.C)
+    relay.step(live_engine)
+    request = Request({"type": "http", "app": live_client.app})
+
+    async def twice() -> tuple[int, int]:
+        _, begun = await live.asked(request, theirs, 0)
+        assert live_client.post("/collections/parts/items", json=town.example(RESOURCES["parts"])).status_code == 201
+        relay.step(live_engine)
+        await anyio.sleep(live.PACE)
+        told, reached = await live.asked(request, theirs, begun)
+        assert told == []
+        return begun, reached
+
+    begun, reached = anyio.run(twice)
+    assert reached > begun
 
 
 class Listener(threading.Thread):
