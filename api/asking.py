@@ -5,7 +5,6 @@ import re
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Spec
@@ -46,7 +45,7 @@ def nearest(
     k: Annotated[int, Query(ge=1, le=100)] = 5, metres: Metres = 5_000,
 ) -> Response:
     """The k nearest to a place, each with `distance_m`, no farther than `metres`. `?layer=facilities&kind=shelter&k=3&lon=…&lat=…`"""
-    subject = asked_of(layer, who, connection)
+    subject = named(layer, who, connection)
     want, audience = filtered(request, subject, who, {"layer", "lon", "lat", "datum", "k", "metres"})
     return answered(asking.nearest(connection, subject, asking.around_point(lon, lat, datum), k, metres, want, audience))
 
@@ -58,7 +57,7 @@ def within(
     datum: Datum = Datum.CGCS2000, limit: Limit = 100,
 ) -> Response:
     """Of a place or of a feature, nearest first, each with `distance_m`; `numberMatched` says how many there are in all."""
-    subject = asked_of(layer, who, connection)
+    subject = named(layer, who, connection)
     want, audience = filtered(request, subject, who, {"layer", "metres", "lon", "lat", "of", "datum", "limit"})
     if of is None:
         if lon is None or lat is None:
@@ -86,7 +85,7 @@ class Drawn(BaseModel):
 @routes.post("/within", summary="What is in or near a shape", dependencies=[HEAVILY, strict()], response_class=Response, responses=ANSWER)
 def within_drawn(drawn: Drawn, connection: ReadConnection, who: CallerNow) -> Response:
     """The same around a point, a line or a polygon of at most 1,000 vertices; with no `metres`, in it or touching it."""
-    subject = asked_of(drawn.layer, who, connection)
+    subject = named(drawn.layer, who, connection)
     audience = who.sees(subject) if isinstance(subject, Resource) else who.audience
     spot = asking.around(models.drawn(drawn.geometry, asking.VERTICES))
     return answered(asking.within(connection, subject, spot, drawn.metres, drawn.limit, Filter(equals=equal(subject, drawn.where, audience)), audience))
@@ -125,11 +124,6 @@ def aggregate(
         "layer": layer, "level": level, "measure": measure, "per": per, "by": by, "numberReturned": len(rows), "areas": rows,
         "next": rows[-1]["path"] if full else None,
     }
-
-
-def asked_of(layer: str, who: Caller, connection: sa.Connection) -> Resource | Layer:
-    """The noun or the layer that is asked about; nothing about persons, of which whoever reads is written down."""
-    return named(layer, who, connection)
 
 
 def filtered(request: Request, subject: Resource | Layer, who: Caller, others: set[str]) -> tuple[Filter, Audience]:

@@ -1,18 +1,15 @@
 """`jingwei calendar` and `jingwei limits`: which days are worked, and how long everything may take."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-import sqlalchemy as sa
 import typer
 from rich.console import Console
 
-from api.settings import settings
-from geo import clocks, db, limits, workdays
-from geo.cluster import reached
+from api.cli_account import owner
+from geo import clocks, limits, workdays
 from geo.errors import NotFound
 from geo.limits import BareDay, BareHour
 from geo.terminal import said
@@ -20,17 +17,6 @@ from geo.terminal import said
 calendar = typer.Typer(no_args_is_help=True, help="Which days are worked: as published, and as the town has it otherwise.")
 limiting = typer.Typer(no_args_is_help=True, help="How long stages and matters may take.")
 console = Console(highlight=False)
-
-
-@contextmanager
-def owner() -> Iterator[sa.Connection]:
-    """A transaction of the machine's administrator, who is asked nothing."""
-    made = db.engine(reached(settings().home).url(), pool=1)
-    try:
-        with db.translated(), made.begin() as connection:
-            yield connection
-    finally:
-        made.dispose()
 
 
 @calendar.command("load")

@@ -20,7 +20,6 @@ from geo.language import Language, translated
 
 PRIVATE = {"Cache-Control": "no-store"}
 Action = Literal[tuple(workflow.ACTIONS)]  # type: ignore[valid-type]
-TITLES = workflow.ACTIONS | {"lead": "主办", "reporter": "上报人", "system": "系统"}
 
 routes = APIRouter(tags=["incidents"], responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 503), PROBLEM))
 

@@ -15,6 +15,7 @@ from api import deps
 from api.collections import PROBLEM
 from api.deps import CallerNow, Connection, Home, Key, LanguageNow, able, anyone, noted, strict, taken
 from api.limits import Limits, limited
+from api.multipart import Parts
 from geo import photos, query, reporting
 from geo.catalog import RESOURCES
 from geo.db import Caller
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path as File
 
-    from python_multipart.multipart import MultipartCallbacks
 
 PRIVATE = {"Cache-Control": "private, no-store"}
 # Of a form without scripts, all its photos together: they are held in memory, never on a disk as they came.
@@ -45,42 +45,12 @@ FORMED = {"requestBody": {"required": True, "content": {"multipart/form-data": {
 }}}}}  # fmt: skip
 
 
-class Form:
+class Form(Parts):
     """A form with photos: `fields` as text, the last of a name counting, and `files`, those that are not empty."""
 
     def __init__(self) -> None:
-        self.fields: dict[str, str] = {}
+        super().__init__()
         self.files: list[bytes] = []
-        self.ended = False
-        self._size = 0
-        self._field, self._filed, self._data = "", False, bytearray()
-        self._head, self._value = b"", b""
-        self._headers: dict[bytes, bytes] = {}
-
-    def callbacks(self) -> "MultipartCallbacks":
-        """What the parser calls."""
-        return {
-            "on_part_begin": self._begun, "on_part_data": self._part, "on_part_end": self._over, "on_end": self._all,
-            "on_header_field": self._named, "on_header_value": self._valued, "on_header_end": self._headed, "on_headers_finished": self._known,
-        }
-
-    def _begun(self) -> None:
-        self._headers, self._data, self._field, self._filed = {}, bytearray(), "", False
-
-    def _named(self, data: bytes, start: int, end: int) -> None:
-        self._head += data[start:end]
-
-    def _valued(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _headed(self) -> None:
-        self._headers[self._head.lower()] = self._value
-        self._head, self._value = b"", b""
-
-    def _known(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition"))
-        self._field = options.get(b"name", b"").decode("utf-8", "replace")
-        self._filed = b"filename" in options
 
     def _part(self, data: bytes, start: int, end: int) -> None:
         self._data += data[start:end]
@@ -90,15 +60,11 @@ class Form:
             raise TooLarge()
 
     def _over(self) -> None:
-        if not self._filed:
-            self.fields[self._field] = self._data.decode("utf-8", "replace")
-        elif self._data:
+        super()._over()
+        if self._filed and self._data:
             self.files.append(bytes(self._data))
             if len(self.files) > A_REPORT:
                 raise Invalid("一次最多 {most} 张照片。", field="photo", most=A_REPORT)
-
-    def _all(self) -> None:
-        self.ended = True
 
 
 async def received(request: Request, most: int = FORM) -> Form:

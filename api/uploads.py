@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 from uuid import UUID, uuid4
 from zipfile import ZipFile
 
@@ -20,6 +20,7 @@ from api import deps, models, upload_pages
 from api.collections import PROBLEM
 from api.deps import CallerNow, Connection, Home, Key, LanguageNow, able, strict
 from api.limits import limited
+from api.multipart import Parts
 from api.pages import wants_html
 from api.settings import settings
 from api.ways import see
@@ -28,9 +29,6 @@ from geo.errors import Invalid, TooLarge
 from geo.language import translated
 from geo.layers import Kind, Seer
 from geo.uploading import Upload
-
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
 
 routes = APIRouter(tags=["uploads"], responses=dict.fromkeys((400, 401, 403, 404, 409, 413, 422, 429, 503), PROBLEM))
 
@@ -339,57 +337,28 @@ async def received(request: Request, path: Path) -> tuple[str, vault.Sealing, di
     return uploading.plain(form.name), sealing, form.fields
 
 
-class _Form:
+class _Form(Parts):
     """A form as it is parsed: small fields into memory, its file straight into the sealing. The parts of a shapefile, which come
     as files of their own, go into one archive."""
 
     PARTS = (".shp", ".dbf", ".shx", ".prj", ".cpg", ".sbn", ".sbx", ".qpj")
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.sealing: vault.Sealing | None = None
         self.name: str | None = None
-        self.fields: dict[str, str] = {}
-        self.ended = False
         self._archive: ZipFile | None = None
         self._member: IO[bytes] | None = None
-        self._field, self._data, self._filed = "", bytearray(), False
-        self._head, self._value = b"", b""
-        self._headers: dict[bytes, bytes] = {}
-
-    def callbacks(self) -> "MultipartCallbacks":
-        """What the parser calls."""
-        return {
-            "on_part_begin": self._begun, "on_part_data": self._part, "on_part_end": self._over, "on_end": self._all,
-            "on_header_field": self._named, "on_header_value": self._valued, "on_header_end": self._headed, "on_headers_finished": self._known,
-        }
 
     def closed(self) -> None:
         """Nothing more comes: an archive gets its table of contents."""
         if self._archive is not None:
             self._archive.close()
 
-    def _begun(self) -> None:
-        self._headers, self._data, self._filed = {}, bytearray(), False
-
-    def _named(self, data: bytes, start: int, end: int) -> None:
-        self._head += data[start:end]
-
-    def _valued(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _headed(self) -> None:
-        self._headers[self._head.lower()] = self._value
-        self._head, self._value = b"", b""
-
-    def _known(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition"))
-        self._field = options.get(b"name", b"").decode("utf-8", "replace")
-        if b"filename" in options:
-            self._sent(uploading.plain(options[b"filename"].decode("utf-8", "replace")))
-
     def _sent(self, name: str) -> None:
         assert self.sealing is not None
-        self._filed = True
+        super()._sent(name)
+        name = uploading.plain(name)
         if name.lower().endswith(self.PARTS) and (self.name is None or self._archive is not None):
             if self._archive is None:
                 self._archive, self.name = ZipFile(self.sealing, "w"), f"{name.rpartition('.')[0]}.zip"  # type: ignore[call-overload]
@@ -412,8 +381,4 @@ class _Form:
         if self._member is not None:
             self._member.close()
             self._member = None
-        if not self._filed:
-            self.fields[self._field] = self._data.decode("utf-8", "replace")
-
-    def _all(self) -> None:
-        self.ended = True
+        super()._over()

@@ -3,17 +3,14 @@
 Runs on a cluster of its own below JINGWEI_HOME, which it makes, and stops when it is done.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
-import psycopg
 import sqlalchemy as sa
 
 from api.settings import settings
 from bench.placing import peak, timed
-from geo import db, schema
-from geo.cluster import Address, Cluster
+from bench.trail import database
+from geo.cluster import Cluster
 
 NAME = "bench_clocks"
 CASES = (
@@ -36,24 +33,11 @@ def run(cases: int = 225_000) -> None:
     cluster = Cluster(settings().home / "bench", print, {"max_wal_size": "4GB", "shared_buffers": "512MB"})
     address = cluster.ensure()
     try:
-        with database(address) as admin:
+        with database(address, NAME) as admin:
             measured(admin, cases)
     finally:
         cluster.stop()
     print(f"memory: {peak():.0f} MB at most")
-
-
-@contextmanager
-def database(address: Address) -> Iterator[sa.Engine]:
-    """A fresh database, as its administrator."""
-    url = address.url(database="postgres").set(drivername="postgresql").render_as_string(False)
-    with psycopg.connect(url, autocommit=True) as made:
-        made.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
-        made.execute(f"CREATE DATABASE {NAME}")
-    admin = db.engine(address.url(database=NAME))
-    schema.migrate(admin, address.passwords)
-    yield admin
-    admin.dispose()
 
 
 def measured(admin: sa.Engine, cases: int) -> None:

@@ -48,13 +48,13 @@ def run(rows: int = 1_000_000) -> None:
 
 
 @contextmanager
-def database(address: Address) -> Iterator[sa.Engine]:
+def database(address: Address, name: str = NAME) -> Iterator[sa.Engine]:
     """A fresh database, as its administrator."""
     url = address.url(database="postgres").set(drivername="postgresql").render_as_string(False)
     with psycopg.connect(url, autocommit=True) as made:
-        made.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
-        made.execute(f"CREATE DATABASE {NAME}")
-    admin = db.engine(address.url(database=NAME))
+        made.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        made.execute(f"CREATE DATABASE {name}")
+    admin = db.engine(address.url(database=name))
     schema.migrate(admin, address.passwords)
     yield admin
     admin.dispose()
