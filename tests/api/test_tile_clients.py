@@ -33,7 +33,7 @@ def tile(client: Client, connection: sa.Connection, tmp_path: Path) -> Path:
 
 def test_ogrinfo_reads_a_tile_of_several_layers(tile: Path) -> None:
     if shutil.which("ogrinfo") is None:
-        pytest.skip("no ogrinfo")
+        pytest.fail("no ogrinfo: `make test` installs it")
     told = subprocess.run(["ogrinfo", "-ro", "-al", "-so", f"MVT:{tile}"], capture_output=True, text=True, check=True, timeout=60)
     found = {line.split()[-1] for line in told.stdout.splitlines() if line.startswith("Layer name")}
     assert {"areas", "parts", "parts_labels", "buildings", "buildings_labels"} <= found, told.stdout

@@ -44,8 +44,7 @@ $$;
 
 -- What the responsibility list says of a case, the line that decides first: on somebody's premises before by territory, the
 -- smaller area before the larger, the matter itself before its class; as the list was when it was reported. Nobody leads what is
--- reported against them. Premises are those of
--- the compound that the place lies in, and its property company's, by name.
+-- reported against them. Premises are those of the compound that the place lies in, and its property company's, by name.
 CREATE OR REPLACE FUNCTION incident_routes(thing incidents)
 RETURNS TABLE (item uuid, part text, by text, organisation uuid, area text, matter text, within text, duties text, legal_basis text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
