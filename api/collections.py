@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -24,16 +26,17 @@ from api.deps import (
     own_url,
     shown,
     strict,
-    wanted,
     witnessed,
 )
-from geo import db, layers, query, secrets, write
+from api.listing import reference, token, wanted
+from geo import asking, db, layers, query, secrets, write
 from geo.catalog import RESOURCES
 from geo.errors import BadQuery, Forbidden, Invalid, NotFound
 from geo.keys import FieldKey
 from geo.language import translated
 from geo.layers import Layer
 from geo.query import Filter
+from geo.references import Reference
 from geo.resource import Audience, Resource
 
 GEOJSON = "application/geo+json"
@@ -116,6 +119,7 @@ def router(resource: Resource) -> APIRouter:
     New: Any = models.feature(resource)
     Patch: Any = models.feature(resource, partial=True)
     Wanted = Annotated[Filter, Depends(wanted(resource))]
+    In = Annotated[Reference, Depends(reference)]
 
     def listing_told(request: Request, purpose: Purpose, want: Wanted) -> None:
         witnessed(request, "read", resource.name, f"?{want.told}", purpose)
@@ -132,16 +136,19 @@ def router(resource: Resource) -> APIRouter:
         "/items", summary=f"List {resource.name}", description=resource.about, dependencies=[HEAVILY_BY_LIMIT, *listed],
         openapi_extra={"parameters": _parameters(resource)}, response_class=Response, responses={200: {"content": {GEOJSON: {}}}},
     )
-    def find(request: Request, connection: Connection, want: Wanted, who: CallerNow) -> Response:
-        page = query.page(connection, resource, want, who.sees(resource))
-        links = [link(request, f"{items}?{request.url.query}".rstrip("?"), "self", GEOJSON)]
-        if page.next:
-            asked = [(k, v) for k, v in request.query_params.multi_items() if k != "after"] + [("after", str(page.next))]
-            links.append(link(request, f"{items}?{urlencode(asked)}", "next", GEOJSON))
+    def find(request: Request, connection: Connection, want: Wanted, who: CallerNow, written_in: In) -> Response:
+        with asking.patient(connection) if want.costly else nullcontext():
+            page = query.page(connection, resource, want, who.sees(resource), written_in)
+        links = json.dumps([
+            link(request, f"{items}?{request.url.query}".rstrip("?"), "self", GEOJSON), link(request, at, "collection"),
+            *beside(request, items, page),
+        ])
+        matched = f'"numberMatched":{page.count},' if page.whole else ""
         body = (
-            f'{{"type":"FeatureCollection","numberReturned":{page.count},"links":{json.dumps(links)},"features":{page.features}}}'
+            f'{{"type":"FeatureCollection","timeStamp":"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",{matched}"numberReturned":{page.count},'
+            f'"links":{links},"features":{page.features}}}'
         )
-        return Response(body, media_type=GEOJSON)
+        return Response(body, media_type=GEOJSON, headers={"Content-Crs": f"<{written_in.uri}>"})
 
     @routes.get(
         "/items/{id}", summary=f"Read one of {resource.name}", dependencies=[strict(), *looked_at], response_class=Response,
@@ -217,12 +224,19 @@ def router(resource: Resource) -> APIRouter:
             addresses end up in logs. It asks for a purpose, and leaves a row in the trail with the names of the fields."""
             page = query.page(connection, resource, want, who.sees(resource))
             body = (
-                f'{{"type":"FeatureCollection","numberReturned":{page.count},"next":{json.dumps(page.next and str(page.next))},'
+                f'{{"type":"FeatureCollection","numberReturned":{page.count},"next":{json.dumps(page.next and token(page.next))},'
                 f'"features":{page.features}}}'
             )
             return Response(body, media_type=GEOJSON, headers={"Cache-Control": "no-store"})
 
     return routes
+
+
+def beside(request: Request, items: str, page: query.Page) -> list[dict[str, str]]:
+    """The links to the pages after and before this one."""
+    asked = [(k, v) for k, v in request.query_params.multi_items() if k not in ("after", "before")]
+    ways = (("next", "after", page.next), ("prev", "before", page.prev))
+    return [link(request, f"{items}?{urlencode([*asked, (name, token(place))])}", rel, GEOJSON) for rel, name, place in ways if place]
 
 
 class Search(BaseModel):
@@ -247,7 +261,7 @@ def looked_for(resource: Resource, asked_for: Search, audience: Audience, key: F
             lookups[name] = key.fingerprints(value) if field.hashed else key.lookups(value)
         else:
             equals[name] = query.parsed(query.filterable(resource, name, audience), value)
-    return Filter(None, equals, asked_for.limit, asked_for.after, lookups)
+    return Filter(None, equals, asked_for.limit, lookups, place=(asked_for.after,) if asked_for.after else None)
 
 
 def added(

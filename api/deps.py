@@ -1,6 +1,6 @@
 """What a route may ask for."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import anyio
 import sqlalchemy as sa
-from fastapi import Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Request, Response
 
 from api.credentials import cookie_name, take_back
 from api.guard import asked_who
@@ -328,22 +328,6 @@ def box(text: str | None) -> query.Bbox | None:
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
         raise BadQuery(parameter="bbox")
     return west, south, east, north
-
-
-def wanted(resource: Resource) -> Callable[..., query.Filter]:
-    """The filter of a list of `resource`, from its query parameters."""
-
-    def read(
-        request: Request,
-        who: CallerNow,
-        bbox: Annotated[str | None, Query(description="west,south,east,north")] = None,
-        limit: Annotated[int, Query(ge=1, description="at most 10,000; more is taken as 10,000")] = 100,
-        after: Annotated[UUID | None, Query(description="the id after which the page begins")] = None,
-    ) -> query.Filter:
-        equals = equal_to(request, resource, who.sees(resource), {"bbox", "limit", "after"})
-        return query.Filter(box(bbox), equals, min(limit, 10_000), after)
-
-    return read
 
 
 def equal_to(request: Request, resource: Resource, audience: Audience, others: set[str]) -> dict[str, object]:

@@ -173,7 +173,7 @@ def own_body(connection: sa.Connection) -> UUID | None:
 
 def _conditions(want: Filter, audience: Audience) -> list[sa.ColumnElement[bool]]:
     t = TABLES["incidents"]
-    found = query.conditions(NOUN, replace(want, after=None), audience)
+    found = query.conditions(NOUN, replace(want, place=None), audience)
     # What a stage is derived from has an index, and the stage has none.
     stage = want.equals.get("stage")
     if stage is not None and stage not in STAGE_STATES:

@@ -1,5 +1,6 @@
 """The one SELECT behind every list, map and export."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -8,78 +9,116 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from geo.crs import SRID
 from geo.db import Caller
 from geo.errors import BadQuery, Forbidden, Gone, NotFound
+from geo.references import CRS84, Reference
 from geo.resource import Audience, Field, Place, Resource
 from geo.tables import TABLES
 
 # Nine decimals of a degree are 0.1 mm: what is read, edited and written back stays on its neighbours' edges.
-DECIMALS = 9
+DECIMALS = CRS84.decimals
+SORTED_BY = 4  # fields
 
 Bbox = tuple[float, float, float, float]
+Interval = tuple[datetime | None, datetime | None]
+
+
+@dataclass(frozen=True)
+class Sort:
+    """A field by which a list is ordered. What has no value comes last."""
+
+    field: str
+    descending: bool = False
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which features: inside what box or area (its path, with all below it), equal to what, after which one, how many.
+    """Which features: inside what box or area (its path, with all below it), equal to what, of what time, and so on; in what
+    order; from which one on, onwards or backwards; how many.
 
-    `lookups` are secret fields with the keyed hashes under which the number that is looked for may be kept.
+    `lookups` are secret fields with the keyed hashes under which the number that is looked for may be kept. `condition` is a
+    filter in CQL2, compiled for whoever asks. `time` is a first and a last moment, None for an open end. `place` is where a page
+    begins: the values of `sort`, then the id, as `Page` told them.
     """
 
     bbox: Bbox | None = None
     equals: Mapping[str, object] = field(default_factory=dict)
     limit: int = 100
-    after: UUID | None = None
     lookups: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     within: str | None = None
+    condition: sa.ColumnElement[bool] | None = None
+    time: Interval | None = None
+    sort: tuple[Sort, ...] = ()
+    place: tuple[object, ...] | None = None
+    backwards: bool = False
+
+    @property
+    def costly(self) -> bool:
+        """Whether what it costs cannot be known before it is asked."""
+        return self.condition is not None or bool(self.sort) or self.time is not None
 
     @property
     def told(self) -> str:
         """What was filtered by, without the values: they may be a person's."""
-        return ",".join([*self.equals, *self.lookups, *(["bbox"] if self.bbox else []), *(["within"] if self.within else [])])
+        others = {"bbox": self.bbox, "within": self.within, "filter": self.condition is not None, "datetime": self.time}
+        return ",".join([*self.equals, *self.lookups, *[name for name, given in others.items() if given]])
 
 
 @dataclass(frozen=True)
 class Page:
-    """Features as a JSON array that PostGIS wrote, their number, and the last id when there are more."""
+    """Features as a JSON array that PostGIS wrote and their number; where the page after them begins and where that before them
+    ends, if there is one, and whether this is all there is."""
 
     features: str
     count: int
-    next: UUID | None
+    next: list[Any] | None
+    prev: list[Any] | None
+    whole: bool
 
 
-def page(connection: sa.Connection, resource: Resource, want: Filter, audience: Audience) -> Page:
-    """One page of features, in the order of their ids, which is that of their making.
+def page(connection: sa.Connection, resource: Resource, want: Filter, audience: Audience, reference: Reference = CRS84) -> Page:
+    """One page of features, in the order that is wanted and then of their ids, which is that of their making.
 
     Raises `BadQuery` for a field that does not exist or that this audience may not see.
     """
-    rows = matching(resource, want, audience).limit(want.limit + 1).cte("rows")
-    numbered = sa.select(rows, sa.func.row_number().over(order_by=rows.c.id).label("n")).subquery("row")
+    rows = matching(resource, want, audience)
+    sorts = [value.label(f"sort_{n}") for n, value in enumerate(_sorted_by(resource, want, audience))]
+    cut = rows.add_columns(*sorts).limit(want.limit + 1).cte("rows")
+    order = _order(want, [cut.c[one.name] for one in sorts], cut.c.id)
+    numbered = sa.select(cut, sa.func.row_number().over(order_by=order).label("n")).subquery("row")
     within = numbered.c.n <= want.limit
-    written, source = feature(resource, numbered)
+    written, source = feature(resource, numbered, reference)
+    features = sa.func.json_agg(aggregate_order_by(written, numbered.c.n.desc()) if want.backwards else written)
+    place = sa.cast(sa.func.json_build_array(*[sa.cast(numbered.c[one.name], sa.Text) for one in sorts], numbered.c.id), sa.Text)
     found = connection.execute(
         sa.select(
-            sa.cast(
-                sa.func.coalesce(
-                    sa.func.json_agg(written).filter(within), sa.text("'[]'::json")
-                ),
-                sa.Text,
-            ),
+            sa.cast(sa.func.coalesce(features.filter(within), sa.text("'[]'::json")), sa.Text),
             sa.func.count().filter(within),
             sa.func.count(),
-            sa.func.max(sa.cast(numbered.c.id, sa.Text)).filter(within),
+            sa.func.max(place).filter(numbered.c.n == 1),
+            sa.func.max(place).filter(sa.and_(within, numbered.c.n >= want.limit)),
         ).select_from(source)
     ).one()
-    return Page(found[0], found[1], UUID(found[3]) if found[2] > want.limit else None)
+    return _paged(want, *found)
 
 
-def one(connection: sa.Connection, resource: Resource, id: UUID, caller: Caller) -> tuple[str, int]:
+def _paged(want: Filter, features: str, count: int, seen: int, first: str | None, last: str | None) -> Page:
+    """What a page says of those beside it. One that was read backwards comes from a page that follows it."""
+    more, begun = seen > want.limit, want.place is not None
+    places = [json.loads(place) if place else None for place in (first, last)]
+    if want.backwards:
+        return Page(features, count, places[0], places[1] if more else None, False)
+    return Page(features, count, places[1] if more else None, places[0] if begun else None, not more and not begun)
+
+
+def one(connection: sa.Connection, resource: Resource, id: UUID, caller: Caller, reference: Reference = CRS84) -> tuple[str, int]:
     """One feature as GeoJSON text, and its version. Raises `Gone` when it is retired, `NotFound` when it is not there."""
     t = TABLES[resource.name]
     rows = matching(resource, Filter(), caller.sees(resource)).where(t.c.id == id).subquery("row")
-    written, source = feature(resource, rows)
+    written, source = feature(resource, rows, reference)
     found = connection.execute(
         sa.select(sa.cast(written, sa.Text), rows.c.version).select_from(source)
     ).one_or_none()
@@ -103,7 +142,8 @@ def matching(resource: Resource, want: Filter, audience: Audience) -> sa.Select[
     """The rows that match, living ones only, each with the columns this audience may have."""
     t = TABLES[resource.name]
     shown = [*_columns(resource, audience), *([place(resource, audience).label("geom")] if resource.geometry else [])]
-    return sa.select(t.c.id, t.c.version, *shown).where(*conditions(resource, want, audience)).order_by(t.c.id)
+    return sa.select(t.c.id, t.c.version, *shown).where(*conditions(resource, want, audience)).order_by(
+        *_order(want, _sorted_by(resource, want, audience), t.c.id))
 
 
 def conditions(resource: Resource, want: Filter, audience: Audience) -> list[sa.ColumnElement[bool]]:
@@ -116,21 +156,83 @@ def conditions(resource: Resource, want: Filter, audience: Audience) -> list[sa.
         found.append(inside(place(resource, audience), want.bbox))
     if want.within:
         found += [t.c.scope >= want.within, t.c.scope < f"{want.within}~"]
-    if want.after:
-        found.append(t.c.id > want.after)
+    if want.condition is not None:
+        found.append(want.condition)
+    if want.time:
+        found.append(_meanwhile(resource, want.time, audience))
+    if want.place is not None:
+        found.append(_beyond(want, _sorted_by(resource, want, audience), t.c.id))
     return found
 
 
-def feature(resource: Resource, row: sa.Subquery) -> tuple[sa.ColumnElement[Any], sa.FromClause]:
+def _sorted_by(resource: Resource, want: Filter, audience: Audience) -> list[sa.ColumnElement[Any]]:
+    return [expression(resource, filterable(resource, one.field, audience)) for one in want.sort]
+
+
+def _order(want: Filter, sorts: Sequence[sa.ColumnElement[Any]], id: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
+    """As wanted, then by id; of a page that is read backwards the other way round. What has no value comes last."""
+    if not want.backwards:
+        return [*[(v.desc() if one.descending else v.asc()).nulls_last() for v, one in zip(sorts, want.sort, strict=True)], id]
+    return [*[(v.asc() if one.descending else v.desc()).nulls_first() for v, one in zip(sorts, want.sort, strict=True)], id.desc()]
+
+
+def _beyond(want: Filter, sorts: Sequence[sa.ColumnElement[Any]], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Whether a row comes after a place in the order, or before it. With nothing to sort by it is one comparison, for the index."""
+    *values, last = want.place or ()
+    same: list[sa.ColumnElement[bool]] = []
+    ways: list[sa.ColumnElement[bool]] = []
+    for value, at, one in zip(sorts, values, want.sort, strict=True):
+        past: sa.ColumnElement[bool]
+        if at is None:
+            # Only what has a value comes before what has none, and nothing after it.
+            past = value.is_not(None) if want.backwards else sa.false()
+        elif want.backwards:
+            past = value > at if one.descending else value < at
+        else:
+            past = sa.or_(value < at if one.descending else value > at, value.is_(None))
+        ways.append(sa.and_(*same, past))
+        same.append(value.is_(None) if at is None else value == at)
+    ways.append(sa.and_(*same, id < last if want.backwards else id > last))
+    return sa.or_(*ways) if len(ways) > 1 else ways[0]
+
+
+def _meanwhile(resource: Resource, time: Interval, audience: Audience) -> sa.ColumnElement[bool]:
+    """Whether a row's own time meets a period. What says no time is of every time, as the standard has it."""
+    begun, ended = lasting(resource, audience)
+    first, last = time
+    if begun is None:
+        return sa.true()
+    since, until = expression(resource, begun), expression(resource, ended or begun)
+    terms = []
+    if last is not None:
+        terms.append(sa.or_(since <= last, since.is_(None)))
+    if first is not None:
+        terms.append(sa.or_(until >= first, until.is_(None)))
+    return sa.and_(sa.true(), *terms)
+
+
+PERIODS = (("valid_from", "valid_to"), ("starts_at", "ends_at"), ("starts_at", "planned_end"))
+
+
+def lasting(resource: Resource, audience: Audience) -> tuple[Field | None, Field | None]:
+    """The fields of a noun's own time: of its beginning and its end, or of its one moment."""
+    fields = {field.name: field for field in resource.seen_by(audience)}
+    for begun, ended in PERIODS:
+        if begun in fields and ended in fields:
+            return fields[begun], fields[ended]
+    return fields.get(resource.moment or ""), None
+
+
+def feature(resource: Resource, row: sa.Subquery, reference: Reference = CRS84) -> tuple[sa.ColumnElement[Any], sa.FromClause]:
     """The SQL that writes each row as a GeoJSON feature, and what it selects from.
 
     The properties are a row of their own, because `json_build_object` takes no more than a hundred arguments.
     """
-    keys = [c.key for c in row.c if c.key not in ("id", "geom", "n")]
+    keys = [c.key for c in row.c if c.key not in ("id", "geom", "n") and not c.key.startswith("sort_")]
     properties = sa.select(*[row.c[key] for key in keys]).correlate(row).lateral("properties")
     shape: sa.ColumnElement[Any] = sa.null()
     if resource.geometry:
-        shape = sa.cast(sa.func.ST_AsGeoJSON(row.c.geom, DECIMALS, 0), sa.JSON)
+        shape = sa.cast(sa.func.ST_AsGeoJSON(reference.told(row.c.geom), reference.decimals, 0), sa.JSON)
     written = sa.func.json_build_object(
         sa.literal_column("'type'"), sa.literal_column("'Feature'"),
         sa.literal_column("'id'"), row.c.id,
@@ -148,6 +250,11 @@ def filterable(resource: Resource, name: str, audience: Audience) -> Field:
                 break
             return candidate
     raise BadQuery(parameter=name)
+
+
+def identity(resource: Resource) -> sa.ColumnElement[Any]:
+    """The id of a row."""
+    return TABLES[resource.name].c.id
 
 
 def lookable(resource: Resource, name: str, audience: Audience) -> Field:
