@@ -39,6 +39,7 @@ from api import (
     reporting,
     retention,
     rights_requests,
+    schemas,
     templates,
     tiles,
     tilesets,
@@ -96,6 +97,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.state.instance = instance(engines)
     errors.install(app)
     app.include_router(collections.catalogue)
+    app.include_router(schemas.routes)
     for resource in RESOURCES.values():
         app.include_router(collections.router(resource))
         if of_noun := unmasking.router(resource):

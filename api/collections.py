@@ -4,15 +4,15 @@ import hashlib
 import json
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Spec
 
-from api import models
+from api import feature_pages, models
 from api.deps import (
     HEAVILY_BY_LIMIT,
     CallerNow,
@@ -23,12 +23,13 @@ from api.deps import (
     Purpose,
     ReadConnection,
     able,
-    own_url,
+    link,
     shown,
     strict,
     witnessed,
 )
 from api.listing import reference, token, wanted
+from api.pages import wants_html
 from geo import asking, db, layers, query, secrets, write
 from geo.catalog import RESOURCES
 from geo.errors import BadQuery, Forbidden, Invalid, NotFound
@@ -36,14 +37,17 @@ from geo.keys import FieldKey
 from geo.language import translated
 from geo.layers import Layer
 from geo.query import Filter
-from geo.references import Reference
+from geo.references import CRS84, REFERENCES, Reference
 from geo.resource import Audience, Resource
 
 GEOJSON = "application/geo+json"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PROBLEM = {"content": {"application/problem+json": {}}, "description": "Problem document (RFC 9457)"}
 TILES = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-vector"
-CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+REL = "http://www.opengis.net/def/rel/ogc/1.0/{}"
+HTML, SCHEMA = "text/html", "application/schema+json"
+
+Shown = Annotated[Literal["json", "html"] | None, Query(description="a page for people, or JSON whatever `Accept` says")]
 
 IdempotencyKey = Annotated[str | None, Header(max_length=200)]
 SHORTEST_NUMBER = 5  # digits: the shortest line that people are called on
@@ -51,16 +55,22 @@ SHORTEST_NUMBER = 5  # digits: the shortest line that people are called on
 catalogue = APIRouter(tags=["collections"])
 
 
-@catalogue.get("/collections", summary="Every collection", dependencies=[strict()])
-def collections(request: Request, who: CallerNow, language: LanguageNow, connection: Connection) -> dict[str, Any]:
-    """The collections that the caller may know of, layers of people's own after the nouns."""
+@catalogue.get("/collections", summary="Every collection", dependencies=[strict("f")])
+def collections(request: Request, who: CallerNow, language: LanguageNow, connection: Connection, f: Shown = None) -> Any:
+    """The collections that the caller may know of, layers of people's own after the nouns. To a browser a page."""
     listed = [described(request, r, language) for r in RESOURCES.values() if who.knows(r)]
+    if wants_html(request, f):
+        return feature_pages.catalogue(request, language, listed)
     listed += [own_described(request, layer) for layer in layers.listed(connection)]
-    return {"links": [link(request, "/collections", "self")], "collections": listed}
+    links = [link(request, "/collections", "self"), link(request, "/collections?f=html", "alternate", HTML)]
+    return {"links": links, "crs": list(REFERENCES), "collections": listed}
 
 
-@catalogue.get("/collections/{name}", summary="One collection", dependencies=[strict()], responses={404: PROBLEM})
-def collection(name: str, request: Request, who: CallerNow, language: LanguageNow, connection: Connection) -> dict[str, Any]:
+@catalogue.get("/collections/{name}", summary="One collection", dependencies=[strict("f")], responses={404: PROBLEM})
+def collection(
+    name: str, request: Request, who: CallerNow, language: LanguageNow, connection: Connection,
+    f: Annotated[Literal["json"] | None, Query()] = None,
+) -> dict[str, Any]:
     """What a collection holds, and where."""
     if name not in RESOURCES:
         try:
@@ -80,9 +90,12 @@ def described(request: Request, resource: Resource, language: str) -> dict[str, 
         "title": translated(resource.title, language),
         "description": translated(resource.about, language),
         "itemType": "feature",
-        "crs": [CRS84],
+        "crs": ["#/crs"],
+        "storageCrs": CRS84.uri,
         "links": [
-            link(request, at, "self"), link(request, f"{at}/items", "items", GEOJSON),
+            link(request, at, "self"), link(request, f"{at}/items", "items", GEOJSON), link(request, f"{at}/items?f=html", "items", HTML),
+            link(request, f"{at}/schema", REL.format("schema"), SCHEMA), link(request, f"{at}/queryables", REL.format("queryables"), SCHEMA),
+            link(request, f"{at}/sortables", REL.format("sortables"), SCHEMA),
             link(request, f"/templates/{resource.name}.xlsx", "template", XLSX),
             *([link(request, f"{at}/tiles", TILES)] if resource.geometry and not resource.personal else []),
         ],
@@ -93,14 +106,9 @@ def own_described(request: Request, layer: Layer) -> dict[str, Any]:
     """A layer of somebody's own as OGC API Features describes a collection. Its titles are the sender's, in one language."""
     at = f"/layers/{layer.id}"
     return {
-        "id": str(layer.id), "title": layer.title, "description": layer.about, "itemType": "feature", "crs": [CRS84],
+        "id": str(layer.id), "title": layer.title, "description": layer.about, "itemType": "feature", "crs": [CRS84.uri], "storageCrs": CRS84.uri,
         "links": [link(request, f"/collections/{layer.id}", "self"), link(request, f"{at}/items", "items", GEOJSON), link(request, f"/collections/{layer.id}/tiles", TILES)],
     }
-
-
-def link(request: Request, path: str, rel: str, kind: str = "application/json") -> dict[str, str]:
-    """A link within this server."""
-    return {"href": f"{own_url(request)}{path}", "rel": rel, "type": kind}
 
 
 def router(resource: Resource) -> APIRouter:
@@ -136,31 +144,42 @@ def router(resource: Resource) -> APIRouter:
         "/items", summary=f"List {resource.name}", description=resource.about, dependencies=[HEAVILY_BY_LIMIT, *listed],
         openapi_extra={"parameters": _parameters(resource)}, response_class=Response, responses={200: {"content": {GEOJSON: {}}}},
     )
-    def find(request: Request, connection: Connection, want: Wanted, who: CallerNow, written_in: In) -> Response:
+    def find(
+        request: Request, connection: Connection, want: Wanted, who: CallerNow, written_in: In, language: LanguageNow, f: Shown = None
+    ) -> Response:
         with asking.patient(connection) if want.costly else nullcontext():
             page = query.page(connection, resource, want, who.sees(resource), written_in)
-        links = json.dumps([
+        links = [
             link(request, f"{items}?{request.url.query}".rstrip("?"), "self", GEOJSON), link(request, at, "collection"),
             *beside(request, items, page),
-        ])
+        ]
+        if wants_html(request, f):
+            return feature_pages.shown(request, language, resource, resource.seen_by(who.sees(resource)), page.features, links)
         matched = f'"numberMatched":{page.count},' if page.whole else ""
         body = (
             f'{{"type":"FeatureCollection","timeStamp":"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",{matched}"numberReturned":{page.count},'
-            f'"links":{links},"features":{page.features}}}'
+            f'"links":{json.dumps(links)},"features":{page.features}}}'
         )
         return Response(body, media_type=GEOJSON, headers={"Content-Crs": f"<{written_in.uri}>"})
 
     @routes.get(
-        "/items/{id}", summary=f"Read one of {resource.name}", dependencies=[strict(), *looked_at], response_class=Response,
+        "/items/{id}", summary=f"Read one of {resource.name}", dependencies=[strict("crs", "f"), *looked_at], response_class=Response,
         responses={200: {"content": {GEOJSON: {}}}, 304: {"description": "Not modified"}, 410: PROBLEM},
     )
     def read(
-        id: UUID, connection: Connection, who: CallerNow, if_none_match: Annotated[str | None, Header()] = None
+        id: UUID, request: Request, connection: Connection, who: CallerNow, written_in: In, language: LanguageNow,
+        if_none_match: Annotated[str | None, Header()] = None,
+        crs: Annotated[str | None, Query(max_length=200, description="of the answer: one of those that the collection tells")] = None,
+        f: Shown = None,
     ) -> Response:
-        text, version = query.one(connection, resource, id, who)
-        if if_none_match in ("*", etag(version)):
-            return Response(status_code=304, headers={"ETag": etag(version)})
-        return Response(text, media_type=GEOJSON, headers={"ETag": etag(version)})
+        text, version = query.one(connection, resource, id, who, written_in)
+        if wants_html(request, f):
+            return feature_pages.shown(request, language, resource, resource.seen_by(who.sees(resource)), f"[{text}]", [], one=True)
+        # The same version has other numbers in another system.
+        tag = etag(version) if written_in is CRS84 else f'"v{version}-{written_in.uri.rsplit("/", 1)[1]}"'
+        if if_none_match in ("*", tag):
+            return Response(status_code=304, headers={"ETag": tag})
+        return Response(text, media_type=GEOJSON, headers={"ETag": tag, "Content-Crs": f"<{written_in.uri}>"})
 
     @routes.post(
         "/items", status_code=201, summary=f"Add to {resource.name}", dependencies=[able("write"), strict()], response_class=Response,

@@ -184,6 +184,11 @@ def own_url(request: Request) -> str:
     return settings().base_url.rstrip("/") or str(request.base_url).rstrip("/")
 
 
+def link(request: Request, path: str, rel: str, kind: str = "application/json") -> dict[str, str]:
+    """A link within this server."""
+    return {"href": f"{own_url(request)}{path}", "rel": rel, "type": kind}
+
+
 # What only looks at what is there already is asked on the event loop: each turn of a thread costs a request 0.2 ms and more.
 async def asked(here: Annotated[Presence, Depends(presence)]) -> Caller:
     """The policy of most routes: bound as the caller, who sees and writes what their one appointment allows."""

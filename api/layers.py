@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import models
-from api.collections import GEOJSON, PROBLEM, etag, link
-from api.deps import HEAVILY_BY_LIMIT, Connection, Expected, able, box, own_url, strict
+from api.collections import GEOJSON, PROBLEM, etag
+from api.deps import HEAVILY_BY_LIMIT, Connection, Expected, able, box, link, own_url, strict
 from api.tiles import ANSWERS, Drawn, Scope, Turn, Version, answered, kept, made, opened
 from geo import layers, tiles
 from geo.layers import Layer, Seer

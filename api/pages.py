@@ -20,8 +20,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware.gzip import GZipMiddleware
 
 from api import menu
-from api.collections import link
-from api.deps import CallerNow, Connection, LanguageNow, anyone, language, strict
+from api.deps import CallerNow, Connection, LanguageNow, anyone, language, link, strict
 from api.guard import FOR_EVER
 from api.limits import limited
 from geo import asking, cards, layers, placing, tiles

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from api.collections import PROBLEM, link
-from api.deps import CallerNow, Connection, LanguageNow, strict
+from api.collections import PROBLEM
+from api.deps import CallerNow, Connection, LanguageNow, link, strict
 from api.pages import page, reader, wants_html
 from api.sending import KINDS, PRIVATE
 from geo import exporting, templates

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Query, Request
 
-from api.collections import PROBLEM, link
-from api.deps import Connection, LanguageNow, anyone, own_url, strict
+from api.collections import PROBLEM
+from api.deps import Connection, LanguageNow, anyone, link, own_url, strict
 from api.tiles import MVT, Drawn, chosen, matrix_set, named
 from geo import cards, tiles
 from geo.crs import Bounds

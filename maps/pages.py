@@ -242,6 +242,17 @@ def case(reader: Reader, facts: Mapping[str, Any], spot: Spot | None) -> str:
     return _page("case.html", reader, **facts, map=told, spot=spot, address="/cases")
 
 
+def collections(reader: Reader, listed: Sequence[Mapping[str, Any]]) -> str:
+    """Every collection, as OGC API describes them."""
+    return _page("collections.html", reader, collections=listed, address="/collections")
+
+
+def features(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """Features of a collection in a table, or `one` of them: `id`, `title`, `about`, `columns` as name and title, `rows` with
+    their `id` and `values`, `next` and `prev`, the address of the same as `json`, and what was `asked`."""
+    return _page("features.html", reader, **facts, address="/collections")
+
+
 def refusal(reader: Reader, status: int, sentence: str) -> str:
     """Why somebody gets no page, and the ways on."""
     return _page("refusal.html", reader, status=status, sentence=sentence, address="")
