@@ -49,6 +49,7 @@ HTML, SCHEMA = "text/html", "application/schema+json"
 
 Shown = Annotated[Literal["json", "html"] | None, Query(description="a page for people, or JSON whatever `Accept` says")]
 
+Prefer = Annotated[str | None, Header(max_length=200, description="`return=minimal`: without the feature in the answer (RFC 7240)")]
 IdempotencyKey = Annotated[str | None, Header(max_length=200)]
 SHORTEST_NUMBER = 5  # digits: the shortest line that people are called on
 
@@ -104,10 +105,10 @@ def described(request: Request, resource: Resource, language: str) -> dict[str, 
 
 def own_described(request: Request, layer: Layer) -> dict[str, Any]:
     """A layer of somebody's own as OGC API Features describes a collection. Its titles are the sender's, in one language."""
-    at = f"/layers/{layer.id}"
+    at = f"/collections/{layer.id}"
     return {
         "id": str(layer.id), "title": layer.title, "description": layer.about, "itemType": "feature", "crs": [CRS84.uri], "storageCrs": CRS84.uri,
-        "links": [link(request, f"/collections/{layer.id}", "self"), link(request, f"{at}/items", "items", GEOJSON), link(request, f"/collections/{layer.id}/tiles", TILES)],
+        "links": [link(request, at, "self"), link(request, f"{at}/items", "items", GEOJSON), link(request, f"{at}/schema", REL.format("schema"), SCHEMA), link(request, f"{at}/tiles", TILES)],
     }
 
 
@@ -187,7 +188,7 @@ def router(resource: Resource) -> APIRouter:
     )
     def add(
         new: New, request: Request, connection: Connection, who: CallerNow, key: Key,
-        idempotency_key: IdempotencyKey = None,
+        idempotency_key: IdempotencyKey = None, prefer: Prefer = None,
     ) -> Response:
         try:
             with db.translated():
@@ -197,27 +198,27 @@ def router(resource: Resource) -> APIRouter:
                 raise
             # Whoever may not read it back may tell of it all the same.
             raise Forbidden("这个位置不在您负责的区域内,不能直接登记。请改用 POST /reports 上报,会转给负责那里的人。", report="/reports") from error
-        return answered(connection, resource, id, who, 201, replayed)
+        return answered(connection, resource, id, who, 201, prefer, replayed)
 
     @routes.put(
         "/items/{id}", summary=f"Replace one of {resource.name}", dependencies=[able("write"), strict()], response_class=Response,
         responses={200: {"content": {GEOJSON: {}}}, 410: PROBLEM, 412: PROBLEM},
     )
-    def replace(id: UUID, new: New, connection: Connection, who: CallerNow, key: Key, version: Expected) -> Response:
+    def replace(id: UUID, new: New, connection: Connection, who: CallerNow, key: Key, version: Expected, prefer: Prefer = None) -> Response:
         write.change(
             connection, resource, id, new.properties.model_dump(), geometry(resource, new), key, version
         )
-        return answered(connection, resource, id, who, 200)
+        return answered(connection, resource, id, who, 200, prefer)
 
     @routes.patch(
         "/items/{id}", summary=f"Change one of {resource.name}", dependencies=[able("write"), strict()], response_class=Response,
         responses={200: {"content": {GEOJSON: {}}}, 410: PROBLEM, 412: PROBLEM},
         openapi_extra={"requestBody": {"description": "A merge patch (RFC 7396)."}},
     )
-    def patch(id: UUID, new: Patch, connection: Connection, who: CallerNow, key: Key, version: Expected) -> Response:
+    def patch(id: UUID, new: Patch, connection: Connection, who: CallerNow, key: Key, version: Expected, prefer: Prefer = None) -> Response:
         values = new.properties.model_dump(exclude_unset=True) if new.properties else {}
         write.change(connection, resource, id, values, geometry(resource, new), key, version)
-        return answered(connection, resource, id, who, 200)
+        return answered(connection, resource, id, who, 200, prefer)
 
     @routes.delete(
         "/items/{id}", status_code=204, summary=f"Retire one of {resource.name}", dependencies=[able("write"), strict()],
@@ -297,12 +298,14 @@ def added(
 
 
 def answered(
-    connection: Connection, resource: Resource, id: UUID, who: CallerNow, status: int, headers: dict[str, str] | None = None
+    connection: Connection, resource: Resource, id: UUID, who: CallerNow, status: int, prefer: str | None = None, headers: dict[str, str] | None = None
 ) -> Response:
-    """A feature as it now stands, with its version and its address."""
+    """A feature as it now stands, with its version and its address; without itself for who prefers that (RFC 7240)."""
     text, version = query.one(connection, resource, id, who)
-    said = {"ETag": etag(version), "Location": f"/collections/{resource.name}/items/{id}"} if status == 201 else {"ETag": etag(version)}
-    return Response(text, status, {**said, **(headers or {})}, GEOJSON)
+    said = {"ETag": etag(version)} | ({"Location": f"/collections/{resource.name}/items/{id}"} if status == 201 else {}) | (headers or {})
+    if prefer and "return=minimal" in prefer.replace(" ", "").lower().split(","):
+        return Response(None, 201 if status == 201 else 204, said | {"Preference-Applied": "return=minimal"})
+    return Response(text, status, said, GEOJSON)
 
 
 def etag(version: int) -> str:

@@ -27,7 +27,7 @@ def shown(
     columns = [(field.name, translated(field.title, language)) for field in ordered if one or any(f["properties"].get(field.name) is not None for f in found)]
     titles = {field.name: {choice.code: translated(choice.title, language) for choice in field.choices} for field in fields}
     rows = [
-        {"id": f["id"], "values": {name: titles[name].get(f["properties"].get(name), f["properties"].get(name)) for name, _ in columns}}
+        {"id": f["id"], "cells": {name: titles[name].get(f["properties"].get(name), f["properties"].get(name)) for name, _ in columns}}
         for f in found
     ]
     beside = {link["rel"]: link["href"] for link in links if link["rel"] in ("next", "prev")}

@@ -64,6 +64,11 @@ def retire(id: UUID, connection: Connection, version: Expected) -> Response:
     return Response(status_code=204)
 
 
+# As a collection it has the address that the standard gives to items.
+@routes.get(
+    "/collections/{id}/items", summary="What is on a layer of somebody's own", dependencies=[HEAVILY_BY_LIMIT, strict("bbox", "limit", "after")],
+    response_class=Response, responses={200: {"content": {GEOJSON: {}, "text/csv": {}}}}, operation_id="items_of_a_layer",
+)
 @routes.get(
     "/layers/{id}/items", summary="What is on it", dependencies=[HEAVILY_BY_LIMIT, strict("bbox", "limit", "after")], response_class=Response,
     responses={200: {"content": {GEOJSON: {}, "text/csv": {}}}},
@@ -77,7 +82,7 @@ def items(
     """In the order of its file, page by page. The next page is in `links`, and of CSV in the header `Link`."""
     layer = layers.told(connection, id)
     page = layers.page(connection, layer, box(bbox), after, min(limit, 10_000))
-    at = f"/layers/{id}/items"
+    at = request.url.path
     asked = [(k, v) for k, v in request.query_params.multi_items() if k != "after"]
     following = f"{at}?{urlencode([*asked, ('after', str(page.next))])}" if page.next else None
     if f == "csv":
@@ -90,6 +95,10 @@ def items(
     return Response(body, media_type=GEOJSON)
 
 
+@routes.get(
+    "/collections/{id}/items/{feature}", summary="One thing on a layer of somebody's own", dependencies=[strict()], response_class=Response,
+    responses={200: {"content": {GEOJSON: {}}}}, operation_id="item_of_a_layer",
+)
 @routes.get(
     "/layers/{id}/items/{feature}", summary="One thing on it", dependencies=[strict()], response_class=Response,
     responses={200: {"content": {GEOJSON: {}}}},

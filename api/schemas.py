@@ -39,7 +39,7 @@ def schema(name: str, request: Request, who: CallerNow, language: LanguageNow, c
         return told(request, own(layers.told(connection, number(name))), f"/collections/{name}/schema")
     resource = noun(name, who)
     audience = who.sees(resource)
-    fields = [f for f in resource.seen_by(audience) if not (resource.coarse and audience < Audience.WORKER and f.name == "nearest_m")]
+    fields = [f for f in resource.seen_by(audience) if f.name in query.names(resource, audience)]
     lists = listed(connection, fields, language)
     roles = parts(resource, audience)
     properties: dict[str, Any] = {"id": {"type": "string", "format": "uuid", "x-ogc-role": "id", "readOnly": True, "x-ogc-propertySeq": 0}}
@@ -48,6 +48,12 @@ def schema(name: str, request: Request, who: CallerNow, language: LanguageNow, c
     for n, field in enumerate(fields, 1):
         role = {"x-ogc-role": roles[field.name]} if field.name in roles else {}
         properties[field.name] = of_field(field, audience, lists, language) | role | {"x-ogc-propertySeq": n}
+    spine = {
+        "version": {"title": translated("版本", language), "type": "integer", "minimum": 1, "readOnly": True},
+        "scope": {"title": translated("所在区域", language), "type": "string", "readOnly": True},
+        "extras": {"title": translated("其他列", language), "type": "object", "readOnly": True},
+    }
+    properties |= {key: about for key, about in spine.items() if key in query.names(resource, audience)}
     required = [f.name for f in fields if f.required]
     return told(request, described(resource, language, properties) | ({"required": required} if required else {}), f"/collections/{name}/schema")
 

@@ -24,6 +24,16 @@ from maps.styles import style
 # What of the standards is claimed; each is asked for in tests/api/test_tilesets.py.
 CONFORMANCE = (
     "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core",
+    *(f"http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/{name}" for name in ("core", "geojson")),
+    "http://www.opengis.net/spec/ogcapi-features-2/1.0/conf/crs",
+    *(f"http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/{name}" for name in (
+        "queryables", "queryables-query-parameters", "filter", "features-filter")),
+    *(f"http://www.opengis.net/spec/ogcapi-features-4/1.0/conf/{name}" for name in ("create-replace-delete", "update", "optimistic-locking-etags")),
+    *(f"http://www.opengis.net/spec/ogcapi-features-5/1.0/conf/{name}" for name in ("schemas", "core-roles-features", "queryables", "sortables")),
+    *(f"http://www.opengis.net/spec/cql2/1.0/conf/{name}" for name in (
+        "cql2-text", "cql2-json", "basic-cql2", "advanced-comparison-operators", "case-insensitive-comparison", "accent-insensitive-comparison",
+        "basic-spatial-functions", "basic-spatial-functions-plus", "spatial-functions", "temporal-functions", "array-functions",
+        "property-property", "arithmetic")),
     *(f"http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/{name}" for name in (
         "core", "tileset", "tilesets-list", "dataset-tilesets", "geodata-tilesets", "collections-selection", "mvt")),
     "http://www.opengis.net/spec/tms/2.0/conf/tilematrixset",

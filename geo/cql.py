@@ -85,6 +85,11 @@ def _refused(sentence: str, **facts: object) -> BadQuery:
     return BadQuery(sentence, parameter="filter", **facts)
 
 
+def _word(text: Node) -> str:
+    """What somebody wrote, as one word: it stands in a sentence of ours."""
+    return re.sub(r"\W", "", str(text))[:40]
+
+
 def _read(text: str) -> Node:
     try:
         return json.loads(text, parse_constant=_not_a_number)
@@ -161,7 +166,7 @@ class _Compiler:
         try:
             field = query.filterable(self.resource, str(name), self.audience)
         except BadQuery as error:
-            raise _refused("没有字段 {name}。", name=str(name)[:60]) from error
+            raise _refused("没有字段 {name}。", name=_word(name)) from error
         return Value(KINDS[field.type], query.expression(self.resource, field), whole=field.type is int)
 
     def interval(self, ends: Node, depth: int) -> Value:
@@ -205,10 +210,10 @@ class _Compiler:
             joined = [self.condition(one, depth + 1) for one in operands]
             return _truth(sa.and_(*joined) if name == "and" else sa.or_(*joined))
         if name not in OPERATORS:
-            raise _refused("没有运算 {op}。", op=op[:40])
+            raise _refused("没有运算 {op}。", op=_word(op))
         number, make = OPERATORS[name]
         if len(operands) != number:
-            raise _refused("{op} 要 {number} 个参数。", op=op[:40], number=number)
+            raise _refused("{op} 要 {number} 个参数。", op=op, number=number)
         return make(op, [self.value(one, depth + 1) for one in operands])
 
 
@@ -240,7 +245,7 @@ def instant(text: Node, with_time: bool | None = None) -> Value:
         if not 1 < moment.year < 9999:
             raise ValueError
     except ValueError as error:
-        raise _refused("时间 {text} 的写法不对:像 2026-03-05T08:00:00+08:00 这样。", text=str(text)[:40]) from error
+        raise _refused("时间的写法不对:像 2026-03-05T08:00:00+08:00 这样。") from error
     moment = moment if moment.tzinfo else moment.replace(tzinfo=LOCAL)
     return Value("moment", sa.literal(moment, sa.DateTime(timezone=True)), literal=moment)
 
@@ -312,7 +317,7 @@ def _as(given: Value, known: Value, op: str) -> Value:
 
 
 def _unlike(op: str) -> BadQuery:
-    return _refused("{op} 两边的内容不能这样用。", op=op[:40])
+    return _refused("{op} 两边的内容不能这样用。", op=op)
 
 
 def _is_null(op: str, given: list[Value]) -> Value:

@@ -320,6 +320,11 @@ _READERS: dict[type, Any] = {
 }
 
 
+def names(resource: Resource, audience: Audience) -> set[str]:
+    """The properties that this audience is told."""
+    return {"version", *(column.key for column in _columns(resource, audience) if column.key)}
+
+
 @cache
 def _columns(resource: Resource, audience: Audience) -> tuple[sa.ColumnElement[Any], ...]:
     t = TABLES[resource.name]

@@ -78,7 +78,7 @@ def named(uri: str, parameter: str) -> Reference:
     """The system at an address, or its safe CURIE. Raises `BadQuery` for any that is not offered."""
     found = REFERENCES.get(SAFE.get(uri, uri))
     if found is None:
-        raise BadQuery("不支持这个坐标系:{uri}。", parameter=parameter, uri=uri[:100])
+        raise BadQuery("不支持这个坐标系:可以用的写在 /collections 的 crs 里。", parameter=parameter)
     return found
 
 

@@ -249,7 +249,7 @@ def collections(reader: Reader, listed: Sequence[Mapping[str, Any]]) -> str:
 
 def features(reader: Reader, facts: Mapping[str, Any]) -> str:
     """Features of a collection in a table, or `one` of them: `id`, `title`, `about`, `columns` as name and title, `rows` with
-    their `id` and `values`, `next` and `prev`, the address of the same as `json`, and what was `asked`."""
+    their `id` and `cells`, `next` and `prev`, the address of the same as `json`, and what was `asked`."""
     return _page("features.html", reader, **facts, address="/collections")
 
 

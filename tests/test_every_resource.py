@@ -262,7 +262,7 @@ def test_pages_hold_every_row_once_while_rows_are_added(web: Any, connection: sa
     after = None
     for n in range(100):
         with db.transaction(web, WORKER, read_only=True) as bound:
-            page = query.page(bound, resource, Filter(limit=2, after=after), Audience.WORKER)
+            page = query.page(bound, resource, Filter(limit=2, place=tuple(after) if after else None), Audience.WORKER)
             seen += connection.scalars(sa.text("SELECT f ->> 'id' FROM json_array_elements(CAST(:f AS json)) AS f"), {"f": page.features})
         after = page.next
         if after is None:
