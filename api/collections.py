@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Spec
 
-from api import feature_pages, models
+from api import feature_pages, models, sending
 from api.deps import (
     HEAVILY_BY_LIMIT,
     CallerNow,
@@ -32,7 +32,9 @@ from api.listing import reference, token, wanted
 from api.pages import wants_html
 from geo import asking, db, layers, query, secrets, write
 from geo.catalog import RESOURCES
+from geo.db import Caller
 from geo.errors import BadQuery, Forbidden, Invalid, NotFound
+from geo.exporting import UNDRAWN, Order
 from geo.keys import FieldKey
 from geo.language import translated
 from geo.layers import Layer
@@ -47,6 +49,10 @@ TILES = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-vector"
 REL = "http://www.opengis.net/def/rel/ogc/1.0/{}"
 HTML, SCHEMA = "text/html", "application/schema+json"
 
+Format = Annotated[
+    Literal["json", "html", *sending.KINDS] | None,  # type: ignore[valid-type]
+    Query(description="GeoJSON or a page for people, whatever `Accept` says; or a file: all that is asked for, at most 200,000"),
+]
 Shown = Annotated[Literal["json", "html"] | None, Query(description="a page for people, or JSON whatever `Accept` says")]
 
 Prefer = Annotated[str | None, Header(max_length=200, description="`return=minimal`: without the feature in the answer (RFC 7240)")]
@@ -146,13 +152,16 @@ def router(resource: Resource) -> APIRouter:
         openapi_extra={"parameters": _parameters(resource)}, response_class=Response, responses={200: {"content": {GEOJSON: {}}}},
     )
     def find(
-        request: Request, connection: Connection, want: Wanted, who: CallerNow, written_in: In, language: LanguageNow, f: Shown = None
+        request: Request, connection: Connection, want: Wanted, who: CallerNow, written_in: In, language: LanguageNow, f: Format = None
     ) -> Response:
+        if kind := filed(request, f):
+            return sending.taken(connection, who, order(request, resource, want, who, kind, written_in))
         with asking.patient(connection) if want.costly else nullcontext():
             page = query.page(connection, resource, want, who.sees(resource), written_in)
         links = [
             link(request, f"{items}?{request.url.query}".rstrip("?"), "self", GEOJSON), link(request, at, "collection"),
             *beside(request, items, page),
+            *[link(request, f"{items}?{urlencode([*asked(request), ('f', kind)])}", "alternate", media) for kind, media in offered(resource).items()],
         ]
         if wants_html(request, f):
             return feature_pages.shown(request, language, resource, resource.seen_by(who.sees(resource)), page.features, links)
@@ -250,6 +259,41 @@ def router(resource: Resource) -> APIRouter:
             return Response(body, media_type=GEOJSON, headers={"Cache-Control": "no-store"})
 
     return routes
+
+
+def asked(request: Request) -> list[tuple[str, str]]:
+    """What a list was asked, but where it begins and how it is written."""
+    return [(name, value) for name, value in request.query_params.multi_items() if name not in ("after", "before", "f")]
+
+
+def offered(resource: Resource) -> dict[str, str]:
+    """The formats in which a list may be taken along, with their media types. What is about persons leaves by `/exports` alone."""
+    if resource.personal:
+        return {}
+    return {kind: media for kind, media in sending.KINDS.items() if kind != "geojson" and (resource.geometry or kind in UNDRAWN)}
+
+
+def filed(request: Request, f: str | None) -> str | None:
+    """The format of a file that is asked for, by `f` or by what `Accept` names first; None for a page of GeoJSON or HTML."""
+    if f is not None:
+        return f if f in sending.KINDS and f != "geojson" else None
+    first = request.headers.get("accept", "").split(",")[0].split(";")[0].strip()
+    return next((kind for kind, media in sending.KINDS.items() if media.split(";")[0] == first and kind not in ("geojson", "shp")), None)
+
+
+def order(request: Request, resource: Resource, want: Filter, who: Caller, kind: str, written_in: Reference) -> Order:
+    """The file of a list: all of it, unless `limit` says how many. Raises `BadQuery` for what a file cannot be asked."""
+    if kind not in offered(resource):
+        raise BadQuery(parameter="f", choices=list(offered(resource)))
+    for name in ("sortby", "after", "before"):
+        if name in request.query_params:
+            raise BadQuery("文件是整份的,不能分页或排序。", parameter=name)
+    zone = None if written_in.degrees and not written_in.north_first else written_in.uri.rsplit("/", 1)[1]
+    first = want.limit if "limit" in request.query_params else None
+    try:
+        return Order(resource, kind, who.sees(resource), want=want, crs=f"EPSG:{zone}" if zone else None, first=first)
+    except Invalid as error:
+        raise BadQuery(error.sentence, **error.facts | {"parameter": "crs"}) from error
 
 
 def beside(request: Request, items: str, page: query.Page) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from fastapi import Request, Response
 
@@ -22,8 +23,8 @@ def shown(
 ) -> Response:
     """Features, as the JSON that PostGIS wrote of them, in a table; `one` alone as a list."""
     found = json.loads(features)
-    # What a thing is called comes first: it is what leads on.
-    ordered = sorted(fields, key=lambda field: field.name != resource.label)
+    # What a thing is called comes first: it is what leads on. Numbers that only programs follow are left to them.
+    ordered = sorted((field for field in fields if field.type is not UUID), key=lambda field: field.name != resource.label)
     columns = [(field.name, translated(field.title, language)) for field in ordered if one or any(f["properties"].get(field.name) is not None for f in found)]
     titles = {field.name: {choice.code: translated(choice.title, language) for choice in field.choices} for field in fields}
     rows = [

@@ -42,10 +42,20 @@ class Guarded:
             await self.app(scope, receive, send)
             return
         scope["nonce"] = secrets.token_urlsafe(16)
+        # Whatever can be read can be asked after (RFC 9110, 9.3.2): the same answer, without itself.
+        bare = scope["method"] == "HEAD"
+        if bare:
+            scope["method"] = "GET"
+        over = False
 
         async def told(message: Any) -> None:
+            nonlocal over
+            if over:
+                return
             if message["type"] == "http.response.start":
                 dressed(MutableHeaders(scope=message), scope, message["status"])
+            elif bare:
+                over, message = True, {"type": "http.response.body", "body": b""}
             await send(message)
 
         await self.app(scope, receive, told)

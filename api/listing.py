@@ -5,7 +5,7 @@ import binascii
 import json
 from collections.abc import Callable
 from datetime import datetime, time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -41,7 +41,6 @@ def wanted(resource: Resource) -> Callable[..., Filter]:
         limit: Annotated[int, Query(ge=1, description="at most 10,000; more is taken as 10,000")] = 100,
         after: Annotated[str | None, Query(max_length=2000, description="where the page begins: as `next` says")] = None,
         before: Annotated[str | None, Query(max_length=2000, description="where it ends: as `prev` says")] = None,
-        f: Annotated[Literal["json", "html"] | None, Query(description="a page for people, or GeoJSON whatever `Accept` says")] = None,
         crs: Annotated[str | None, Query(max_length=200, description="of the answer: one of those that the collection tells")] = None,
     ) -> Filter:
         audience = who.sees(resource)

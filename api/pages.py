@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
-from starlette.middleware.gzip import GZipMiddleware
+from starlette_compress import CompressMiddleware
 
 from api import menu
 from api.deps import CallerNow, Connection, LanguageNow, anyone, language, link, strict
@@ -54,7 +54,7 @@ def install(app: FastAPI) -> None:
     """Put the pages and their files on `app`."""
     app.include_router(routes)
     # A tile shrinks to a half, a page to a fifth. Our files come packed already and are left alone.
-    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    app.add_middleware(CompressMiddleware, minimum_size=1000)
 
 
 @routes.get(PREFIX + "/{path:path}", dependencies=[Depends(anyone)])

@@ -17,6 +17,7 @@ from geo import exporting, exports
 from geo.catalog import RESOURCES
 from geo.db import Caller
 from geo.errors import Forbidden, Invalid, TooLarge, Unavailable
+from geo.exporting import Order
 from geo.exports import Export
 from geo.keys import FieldKey
 
@@ -54,6 +55,15 @@ def asked(
     with written() as to:
         exporting.written(connection, order, to)
         return _sent(to, exports.file_name(noun, kind, who), kind)
+
+
+def taken(connection: sa.Connection, who: Caller, order: Order) -> Response:
+    """The file of a list that anybody may read who can ask for it, in another format than GeoJSON."""
+    if exporting.counted(connection, order, ROWS) > ROWS:
+        raise TooLarge("超过 {most} 行。请缩小区域或加上条件,或用命令 jingwei export。", most=ROWS)
+    with written() as to:
+        exporting.written(connection, order, to)
+        return _sent(to, exports.file_name(order.resource.name, order.kind, who), order.kind)
 
 
 def fetched(

@@ -72,8 +72,8 @@ class Order:
     """What to write: the rows of a noun that an audience may see and wants, which fields of them, in which format.
 
     `mark` goes with every row, and into the head and foot of a sheet. More rows than `most` are refused whole. `encoding` is
-    that of the text of a csv or shp, `crs` the coordinates of a shape: degrees, or one of `ZONES`. Raises `Invalid` for what
-    a format has no place for.
+    that of the text of a csv or shp, `crs` the coordinates of a shape: degrees, or one of `ZONES`. Of more rows than `first` only
+    these. Raises `Invalid` for what a format has no place for.
     """
 
     resource: Resource
@@ -85,6 +85,7 @@ class Order:
     most: int | None = None
     encoding: str = "utf-8"
     crs: str | None = None
+    first: int | None = None
 
     def __post_init__(self) -> None:
         if self.encoding not in ENCODINGS or (self.encoding != "utf-8" and self.kind not in ENCODED):
@@ -164,7 +165,7 @@ def written(connection: sa.Connection, order: Order, to: BinaryIO, opened: Opene
 
 def counted(connection: sa.Connection, order: Order, most: int) -> int:
     """How many rows there are to write; from `most` + 1 on it is not counted further."""
-    found = sa.select(TABLES[order.resource.name].c.id).where(*conditions(order.resource, order.want, order.audience)).limit(most + 1)
+    found = sa.select(TABLES[order.resource.name].c.id).where(*conditions(order.resource, order.want, order.audience)).limit(min(most + 1, order.first or most + 1))
     return int(connection.scalar(sa.select(sa.func.count()).select_from(found.subquery())) or 0)
 
 
@@ -207,7 +208,7 @@ def selected(order: Order) -> sa.Select[Any]:
         columns.append(t.c.extras)
     if resource.geometry:
         columns += _drawn(order, place(resource, audience))
-    return sa.select(*columns).select_from(source).where(*conditions(resource, order.want, audience)).order_by(t.c.id)
+    return sa.select(*columns).select_from(source).where(*conditions(resource, order.want, audience)).order_by(t.c.id).limit(order.first)
 
 
 def _drawn(order: Order, shape: Any) -> Iterator[Any]:

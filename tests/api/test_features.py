@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api import sending
 from api.collections import GEOJSON
 from geo import query
 from geo.catalog import RESOURCES
@@ -193,3 +195,46 @@ def test_who_prefers_less_is_answered_with_less(client: Client) -> None:
     assert client.get(one).json()["properties"]["floors"] == 9
     assert client.patch(one, json={"properties": {"floors": 8}}, headers={"If-Match": made.headers["etag"]}).status_code == 412
     assert client.put(one, json=town.example(RESOURCES["buildings"]), headers={"Prefer": "return=representation"}).json()["id"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "geojsons", "fgb", "gpkg", "parquet", "shp", "kml", "xlsx"])
+def test_a_list_is_taken_along_in_any_format(client: Client, houses: list[str], kind: str) -> None:
+    answer = client.get(ITEMS, params={"f": kind, "filter": "floors = 3"})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == sending.KINDS[kind]
+    starts = {"csv": b"\xef\xbb\xbf", "geojsons": b"\x1e{", "fgb": b"fgb", "gpkg": b"SQLite", "parquet": b"PAR1", "shp": b"PK", "kml": b"<?xml", "xlsx": b"PK"}
+    assert answer.content.startswith(starts[kind])
+    if kind == "csv":
+        assert len(answer.text.splitlines()) == 4
+    if kind == "geojsons":
+        told = [json.loads(text)["id"] for text in answer.text.split("\x1e")[1:]]
+        assert told == ids(client.get(ITEMS, params={"filter": "floors = 3"}))
+        assert client.get(ITEMS, headers={"Accept": "application/geo+json-seq"}, params={"limit": 2}).text.count("\x1e") == 2
+
+
+@pytest.mark.parametrize(
+    ("noun", "asked"),
+    [("buildings", {"f": "zip"}), ("buildings", {"f": "csv", "sortby": "floors"}), ("buildings", {"f": "kml", "crs": "http://www.opengis.net/def/crs/EPSG/0/4549"}),
+     ("buildings", {"f": "fgb", "crs": "http://www.opengis.net/def/crs/EPSG/0/3857"}), ("units", {"f": "shp"})],
+)
+def test_files_that_are_not_made(client: Client, noun: str, asked: dict[str, str]) -> None:
+    refused = client.get(f"/collections/{noun}/items", params=asked)
+    assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
+
+
+def test_what_can_be_read_can_be_asked_after(client: Client, houses: list[str]) -> None:
+    for path in ("/", "/collections", ITEMS, f"{ITEMS}/{houses[0]}", "/conformance"):
+        whole, bare = client.get(path), client.head(path)
+        assert (bare.status_code, bare.content) == (200, b"")
+        assert bare.headers["content-type"] == whole.headers["content-type"]
+        assert bare.headers.get("etag") == whole.headers.get("etag")
+    assert client.head(f"{ITEMS}/{houses[0][:-1]}z").status_code == 404
+
+
+@pytest.mark.parametrize("coding", ["zstd", "br", "gzip", "identity"])
+def test_a_list_is_sent_small(client: Client, houses: list[str], coding: str) -> None:
+    answer = client.get(ITEMS, headers={"Accept-Encoding": coding})
+    assert answer.headers.get("content-encoding", "identity") == coding
+    # The client here knows no zstd, and hands it on as it came.
+    text = zstandard.ZstdDecompressor().decompressobj().decompress(answer.content) if coding == "zstd" else answer.content
+    assert json.loads(text)["numberReturned"] == len(houses)

@@ -238,6 +238,7 @@ Made = Callable[[str], str]
 @pytest.fixture(params=[
     "map", "list", "card", "outside", "card page", "review", "topology", "refusal", "sign in", "code", "slip", "account", "second factor",
     "accounts", "person", "newcomer", "enrolment", "slips", "slips alone",
+    "collections", "features", "feature",
 ])
 def made(request: pytest.FixtureRequest, reader: pages.Reader, drawings: list[Drawing]) -> Made:
     """A page as a function of the text that stands in every place for one."""
@@ -280,6 +281,13 @@ def made(request: pytest.FixtureRequest, reader: pages.Reader, drawings: list[Dr
         "enrolment": lambda text: pages.enrolment(told(text), {
             "rows": [{"number": 1, "login": text, "name": text, "role": text, "area": text, "done": "refused", "title": text, "why": text}],
             "counts": [(text, 1)], "fresh": ["7"], "written": True, "most": 500, "trouble": None}),
+        "collections": lambda text: pages.collections(told(text), [{"id": "x", "title": text, "description": text}]),
+        "features": lambda text: pages.features(told(text), {
+            "id": "x", "title": text, "about": text, "columns": [("a", text), ("b", text)], "rows": [{"id": "7", "cells": {"a": text, "b": None}}],
+            "one": False, "next": "/" + text, "prev": "/" + text, "asked": [(text, text)], "json": "/" + text}),
+        "feature": lambda text: pages.features(told(text), {
+            "id": "x", "title": text, "about": text, "columns": [("a", text)], "rows": [{"id": "7", "cells": {"a": text}}], "one": True,
+            "next": None, "prev": None, "asked": [], "json": "/"}),
         "slips": lambda text: pages.slips(told(text), [Examples.slip(text)], text, str),
         "slips alone": lambda text: pages.slips_alone([Examples.slip(text)], text, str),
     }
