@@ -65,9 +65,11 @@ catalogue = APIRouter(tags=["collections"])
 @catalogue.get("/collections", summary="Every collection", dependencies=[strict("f")])
 def collections(request: Request, who: CallerNow, language: LanguageNow, connection: Connection, f: Shown = None) -> Any:
     """The collections that the caller may know of, layers of people's own after the nouns. To a browser a page."""
-    listed = [described(request, r, language) for r in RESOURCES.values() if who.knows(r)]
+    nouns = [r for r in RESOURCES.values() if who.knows(r)]
     if wants_html(request, f):
-        return feature_pages.catalogue(request, language, listed)
+        # What is about persons is read one by one and for a purpose, not by following links.
+        return feature_pages.catalogue(request, language, [described(request, r, language) for r in nouns if not r.personal])
+    listed = [described(request, r, language) for r in nouns]
     listed += [own_described(request, layer) for layer in layers.listed(connection)]
     links = [link(request, "/collections", "self"), link(request, "/collections?f=html", "alternate", HTML)]
     return {"links": links, "crs": list(REFERENCES), "collections": listed}
@@ -372,11 +374,7 @@ def geometry(resource: Resource, feature: Any) -> bytes | None:
 def _parameters(resource: Resource) -> list[dict[str, Any]]:
     names = {str: "string", int: "integer", float: "number", bool: "boolean"}
     found = []
-    for field in resource.seen_by(Audience.PUBLIC):
-        try:
-            query.filterable(resource, field.name, Audience.PUBLIC)
-        except BadQuery:
-            continue
+    for field in query.filterables(resource, Audience.PUBLIC):
         schema: dict[str, Any] = {"type": names.get(field.type, "string")}
         if field.choices:
             schema["enum"] = list(field.codes)

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from api.collections import PROBLEM
 from api.deps import CallerNow, Connection, LanguageNow, own_url, shown, strict
-from geo import cql, layers, query
+from geo import layers, query
 from geo.catalog import RESOURCES
 from geo.errors import NotFound
 from geo.language import translated
@@ -63,7 +63,7 @@ def queryables(name: str, request: Request, who: CallerNow, language: LanguageNo
     """What may stand in `filter`, and as a parameter of its own: only what the caller may see."""
     resource = noun(name, who)
     audience = who.sees(resource)
-    fields = cql.queryable(resource, audience)
+    fields = query.filterables(resource, audience)
     lists = listed(connection, fields, language)
     properties = {"id": TYPES[UUID] | {"x-ogc-role": "id"}} | ({"geom": shape(resource)} if resource.geometry else {})
     properties |= {f.name: of_field(f, audience, lists, language) for f in fields}
@@ -74,7 +74,7 @@ def queryables(name: str, request: Request, who: CallerNow, language: LanguageNo
 def sortables(name: str, request: Request, who: CallerNow, language: LanguageNow) -> JSONResponse:
     """What may stand in `sortby`."""
     resource = noun(name, who)
-    fields = {f.name: {"title": translated(f.title, language)} | TYPES[f.type] for f in cql.queryable(resource, who.sees(resource))}
+    fields = {f.name: {"title": translated(f.title, language)} | TYPES[f.type] for f in query.filterables(resource, who.sees(resource))}
     return told(request, described(resource, language, fields) | {"additionalProperties": False}, f"/collections/{name}/sortables")
 
 

@@ -26,7 +26,7 @@ from geo.crs import SRID
 from geo.db import TIME_ZONE
 from geo.errors import BadQuery
 from geo.references import Reference
-from geo.resource import Audience, Field, Resource
+from geo.resource import Audience, Resource
 
 Language = Literal["cql2-text", "cql2-json"]
 
@@ -467,14 +467,3 @@ OPERATORS: dict[str, tuple[int, Callable[[str, list[Value]], Value]]] = {
     **{name: (2, _temporal(relation)) for name, relation in TEMPORAL.items()},
     **dict.fromkeys(ARRAYS, (2, _array)),
 }
-
-
-def queryable(resource: Resource, audience: Audience) -> list[Field]:
-    """The fields a caller may filter by."""
-    found = []
-    for field in resource.seen_by(audience):
-        try:
-            found.append(query.filterable(resource, field.name, audience))
-        except BadQuery:
-            continue
-    return found

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
@@ -250,6 +251,15 @@ def filterable(resource: Resource, name: str, audience: Audience) -> Field:
                 break
             return candidate
     raise BadQuery(parameter=name)
+
+
+def filterables(resource: Resource, audience: Audience) -> list[Field]:
+    """The fields by which this audience may filter and sort."""
+    found = []
+    for candidate in resource.seen_by(audience):
+        with suppress(BadQuery):
+            found.append(filterable(resource, candidate.name, audience))
+    return found
 
 
 def identity(resource: Resource) -> sa.ColumnElement[Any]:
