@@ -19,6 +19,7 @@ from api import (
     case_pages,
     collections,
     control,
+    description,
     desk,
     docs,
     door,
@@ -135,6 +136,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(entrance.routes)
     app.include_router(people.routes)
     pages.install(app)
+    description.install(app)
     app.add_middleware(Bounded)
     app.add_middleware(Guarded)
     app.add_middleware(Ready, state=app.state)

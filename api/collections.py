@@ -62,7 +62,9 @@ SHORTEST_NUMBER = 5  # digits: the shortest line that people are called on
 catalogue = APIRouter(tags=["collections"])
 
 
-@catalogue.get("/collections", summary="Every collection", dependencies=[strict("f")])
+@catalogue.get(
+    "/collections", summary="Every collection", dependencies=[strict("f")], responses={200: {"content": {HTML: {}}}, 400: PROBLEM, 503: PROBLEM},
+)
 def collections(request: Request, who: CallerNow, language: LanguageNow, connection: Connection, f: Shown = None) -> Any:
     """The collections that the caller may know of, layers of people's own after the nouns. To a browser a page."""
     nouns = [r for r in RESOURCES.values() if who.knows(r)]
@@ -75,7 +77,7 @@ def collections(request: Request, who: CallerNow, language: LanguageNow, connect
     return {"links": links, "crs": list(REFERENCES), "collections": listed}
 
 
-@catalogue.get("/collections/{name}", summary="One collection", dependencies=[strict("f")], responses={404: PROBLEM})
+@catalogue.get("/collections/{name}", summary="One collection", dependencies=[strict("f")], responses={404: PROBLEM, 503: PROBLEM})
 def collection(
     name: str, request: Request, who: CallerNow, language: LanguageNow, connection: Connection,
     f: Annotated[Literal["json"] | None, Query()] = None,
@@ -151,7 +153,8 @@ def router(resource: Resource) -> APIRouter:
 
     @routes.get(
         "/items", summary=f"List {resource.name}", description=resource.about, dependencies=[HEAVILY_BY_LIMIT, *listed],
-        openapi_extra={"parameters": _parameters(resource)}, response_class=Response, responses={200: {"content": {GEOJSON: {}}}},
+        openapi_extra={"parameters": _parameters(resource)}, response_class=Response,
+        responses={200: {"content": {kind: {} for kind in (GEOJSON, HTML, *offered(resource).values())}}, 413: PROBLEM},
     )
     def find(
         request: Request, connection: Connection, want: Wanted, who: CallerNow, written_in: In, language: LanguageNow, f: Format = None
@@ -176,7 +179,7 @@ def router(resource: Resource) -> APIRouter:
 
     @routes.get(
         "/items/{id}", summary=f"Read one of {resource.name}", dependencies=[strict("crs", "f"), *looked_at], response_class=Response,
-        responses={200: {"content": {GEOJSON: {}}}, 304: {"description": "Not modified"}, 410: PROBLEM},
+        responses={200: {"content": {GEOJSON: {}, HTML: {}}}, 304: {"description": "Not modified"}, 410: PROBLEM},
     )
     def read(
         id: UUID, request: Request, connection: Connection, who: CallerNow, written_in: In, language: LanguageNow,

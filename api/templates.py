@@ -19,7 +19,7 @@ from maps import pages
 routes = APIRouter(tags=["templates"], responses=dict.fromkeys((400, 401, 404, 503), PROBLEM))
 
 
-@routes.get("/templates", summary="Tables to fill in", dependencies=[strict()])
+@routes.get("/templates", summary="Tables to fill in", dependencies=[strict()], responses={200: {"content": {"text/html": {}}}, 400: PROBLEM})
 def listed(request: Request, who: CallerNow, language: LanguageNow, f: Literal["html", "json"] | None = None) -> Any:
     """One for every noun that the caller may know of."""
     known = [resource for resource in RESOURCES.values() if who.knows(resource)]
