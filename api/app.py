@@ -32,6 +32,7 @@ from api import (
     live,
     locating,
     oidc,
+    open311,
     pages,
     people,
     photos,
@@ -122,6 +123,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(photos.routes)
     app.include_router(public.routes)
     app.include_router(live.routes)
+    app.include_router(open311.routes)
     app.include_router(indicators.routes)
     app.include_router(unmasking.routes)
     app.include_router(exports.routes)

@@ -48,6 +48,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(GeoError)
     def domain(request: Request, error: GeoError) -> Response:
+        answer: Response
         status = STATUS[type(error)]
         if status >= 500 and not isinstance(error, errors.Unavailable):
             log.exception("%s %s", request.method, request.url.path, exc_info=error)
@@ -56,6 +57,10 @@ def install(app: FastAPI) -> None:
             headers["WWW-Authenticate"] = "Bearer"
         if status in (401, 403):
             deps.refused(request, type(error).slug())
+        if refusal := request.scope.get("refusal"):
+            answer = refusal(request, error, status)
+            answer.headers.update(headers)
+            return answer
         if status in PAGES and pages.wants_html(request, None):
             # Whoever was told no more than that they are nobody comes in first; a sentence of its own is to be read.
             to_door = status == 401 and error.sentence == errors.Unauthorised.__doc__
@@ -91,6 +96,9 @@ def install(app: FastAPI) -> None:
         kind: type[GeoError] = errors.Invalid if in_body else errors.BadQuery
         if any(e["loc"] and e["loc"][0] == "path" for e in error.errors()):
             kind = errors.NotFound
+        if refusal := request.scope.get("refusal"):
+            answer: Response = refusal(request, kind("" if kind is errors.NotFound else "参数 {field} 有误。", field=told[0]["field"]), STATUS[kind])
+            return answer
         if STATUS[kind] in PAGES and pages.wants_html(request, None):
             return shown(request, STATUS[kind], translated(kind.__doc__ or "", deps.language(request)), {})
         facts = {"errors": told[:50], "field": told[0]["field"]}

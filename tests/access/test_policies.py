@@ -32,6 +32,7 @@ FOR_ANYBODY = {
     "POST /reports": "anybody may report",
     "POST /within": "a question in a body, because a shape is longer than an address",
     "POST /report": "the same as a form",
+    "POST /open311/v2/requests.{fmt}": "the same for the programs of others",
     "POST /reports/{ticket}/photos": "whoever has ticket and code of a report",
     "POST /report/follow": "whoever has ticket and code of a report",
     "POST /incidents/{id}/receipts": "a receipt of one's own of what is public",
