@@ -26,6 +26,7 @@ from api import (
     entrance,
     errors,
     exports,
+    hotline,
     incidents,
     indicators,
     layers,
@@ -124,6 +125,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(public.routes)
     app.include_router(live.routes)
     app.include_router(open311.routes)
+    app.include_router(hotline.routes)
     app.include_router(indicators.routes)
     app.include_router(unmasking.routes)
     app.include_router(exports.routes)

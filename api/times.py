@@ -45,10 +45,10 @@ def calendar(connection: PublicConnection, year: Annotated[int, Query(ge=2000, l
 @routes.post("/calendar", summary="Have days worked or not, whatever is published", dependencies=[limited("upload"), able("times"), strict()])
 def override(request: Request, connection: Connection, language: LanguageNow, file: UploadFile) -> dict[str, Any]:
     """A table of 日期, 上班/休息, 说明. What runs by working days is due by the new calendar at once."""
-    days, rejects = workdays.sent(_content(file), file.filename or "")
+    days, rejects = workdays.sent(content(file), file.filename or "")
     taken = workdays.override(connection, days) if days else 0
     noted(request, "settings", purpose=f"calendar {taken}")
-    return {"taken": taken, "rejects": _told(rejects, language)}
+    return {"taken": taken, "rejects": rejected(rejects, language)}
 
 
 @routes.get("/limits", summary="How long everything may take", dependencies=[strict("matter")])
@@ -67,10 +67,10 @@ def bring(
 ) -> dict[str, Any]:
     """A matter of the table has its limits from now on; matters that it does not name keep theirs, and cases under way keep the
     time they were given. `unmatched` are rows of matters that are not in our list: they are kept, and apply to nothing."""
-    rows, rejects = limits.sent(_content(file), file.filename or "", limits.Bare(hour, day), limits.matters(connection))
+    rows, rejects = limits.sent(content(file), file.filename or "", limits.Bare(hour, day), limits.matters(connection))
     taken = limits.replace(connection, rows, file.filename or "")
     noted(request, "settings", purpose=f"limits {taken.begun}")
-    return {"begun": taken.begun, "over": taken.over, "unmatched": taken.unmatched, "rejects": _told(rejects, language)}
+    return {"begun": taken.begun, "over": taken.over, "unmatched": taken.unmatched, "rejects": rejected(rejects, language)}
 
 
 @routes.put("/limits/stages/{state}", summary="How long a stage may take", dependencies=[able("times"), strict()])
@@ -81,12 +81,14 @@ def stage(request: Request, state: Annotated[str, Spec(pattern="^[a-z]{1,20}$")]
     return {"state": state, "urgent": wanted.urgent, "kind": span.kind, "amount": span.amount}
 
 
-def _content(file: UploadFile) -> bytes:
+def content(file: UploadFile) -> bytes:
+    """A table that somebody sent. Raises `TooLarge`."""
     content = file.file.read(BYTES + 1)
     if len(content) > BYTES:
         raise TooLarge("文件超过 {most} MB。", most=BYTES >> 20)
     return content
 
 
-def _told(rejects: list[workdays.Reject], language: Language) -> list[dict[str, Any]]:
+def rejected(rejects: list[workdays.Reject], language: Language) -> list[dict[str, Any]]:
+    """The rows that could not be read."""
     return [{"row": one.row, "value": one.value, "reason": translated(one.reason, language)} for one in rejects]

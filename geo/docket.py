@@ -77,7 +77,7 @@ def board(connection: sa.Connection, want: Filter, audience: Audience, most: Map
     fresh = sa.func.coalesce(t.c.closed_at, t.c.reported_at) > sa.func.now() - sa.text(f"interval '{FRESH_DAYS} days'")
     over = [s for states in STAGE_STATES.values() for s in states if s not in OPEN_STATES]
     standing = sa.or_(t.c.state.in_(OPEN_STATES), sa.and_(t.c.state.in_(over), fresh))
-    pressing = (t.c.urgent.desc(), t.c.supervised.desc(), t.c.due_at.asc().nulls_last(), t.c.id)
+    pressing = (t.c.urgent.desc(), t.c.supervised.desc(), sa.func.least(t.c.due_at, t.c.promised_at).asc().nulls_last(), t.c.id)
     ranked = sa.select(
         t.c.id, stage.label("stage"), sa.func.row_number().over(partition_by=stage, order_by=pressing).label("rank"),
         sa.func.count().over(partition_by=stage).label("every"),

@@ -102,7 +102,7 @@ def report(connection: sa.Connection, told: Report, key: FieldKey, again: Again 
         x, y = crs.point_to_storage(told.lon, told.lat, told.datum)
         place = f"SRID={SRID};POINT({x!r} {y!r})"
     elif texts["address"]:
-        place, precision = _addressed(connection, texts["address"])
+        place, precision = addressed(connection, texts["address"])
     phone = write.sealed(INCIDENTS, "reporter_phone", told.phone, key, id)
     values = {
         "id": id, "ticket": _ticket(), "code_hash": key.fingerprint(_about(code)), "matter": told.matter, "place": place, "precision": precision,
@@ -113,7 +113,7 @@ def report(connection: sa.Connection, told: Report, key: FieldKey, again: Again 
     return Receipt(made.given, code, made.replayed, left_out)
 
 
-def _addressed(connection: sa.Connection, address: str) -> tuple[str | None, str | None]:
+def addressed(connection: sa.Connection, address: str) -> tuple[str | None, str | None]:
     """A point in the house or compound that an address leads to, and how far that is; neither for one that leads nowhere."""
     found = addresses.searched(connection, address)
     point = addresses.points(connection, [found]).get(found.building or found.compound or UUID(int=0)) if found.precision else None

@@ -110,6 +110,10 @@ TRACES = (
     ),
     Trace("clock_alarms", first="DELETE FROM clock_alarms WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
     Trace("incident_clocks", first="DELETE FROM incident_clocks WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
+    Trace("hotline_tickets", first="DELETE FROM hotline_tickets WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
+    Trace("foreign_requests", first="DELETE FROM foreign_requests WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
+    Trace("observation_rules", first="UPDATE observation_rules SET incident = NULL WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
+    Trace("webhook_deliveries", first="DELETE FROM webhook_deliveries WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
     Trace("receipts", first="DELETE FROM receipts WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
     # A photo goes with how to reach whoever sent it. Without its key the file is noise, and the next sweep takes it away.
     Trace(
@@ -176,6 +180,9 @@ UNTOUCHED = {
     "stage_limits": "how long a stage may take",
     "matter_limits": "how long a matter may take, and which offices answer for it",
     "alarm_steps": "when whom to tell",
+    "things": "devices and where they are; a title that looks personal is refused",
+    "datastreams": "what devices measure, and the last number",
+    "webhooks": "systems that are told of cases, and a sealed secret of each",
 }
 
 

@@ -55,7 +55,7 @@ CALLED = {
         "kind_seconds", "worked_until", "due_after", "time_spent", "clocks_told",
         "organisation_title", "incident_actors_told", "incident_moves_each",
         "report_photo_kept", "report_held", "incident_photo_kept", "photo_told", "photos_told", "photo_decided", "reports_near", "report_joined", "report_told",
-        "incident_moved_at", "incident_updates_told",
+        "incident_moved_at", "incident_updates_told", "hotline_taken", "hotline_told",
     ),
     "jingwei_area, jingwei_area_several, jingwei_organisation, jingwei_organisation_several": (
         "unmasked", "export_asked", "export_allowed", "export_opened", "export_taken",

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from geo.resource import Audience
 
 Right = Literal["public", "own", "partner", "area", "leader", "organisation"]
-Ability = Literal["report", "write", "unmask", "export", "approve", "appoint", "accounts", "audit", "retention", "load", "times"]
+Ability = Literal["report", "write", "unmask", "export", "approve", "appoint", "accounts", "audit", "retention", "load", "times", "deliver"]
 
 RIGHTS: tuple[Right, ...] = get_args(Right)
 ABILITIES: tuple[Ability, ...] = get_args(Ability)
@@ -52,16 +52,18 @@ ROLES: dict[str, Role] = {
         Role("public", "公众", "public", Audience.PUBLIC),
         Role("resident", "居民", "own", Audience.PUBLIC, ("report",)),
         Role("steward", "楼道长", "partner", Audience.PARTNER, ("report",), 10),
+        # A system, not a person: the hotline's, a gateway of sensors. It brings what it has and is told how that goes.
+        Role("exchange", "对接系统", "public", Audience.PUBLIC, ("deliver",), 10),
         Role("expert", "专家", "partner", Audience.PARTNER, (), 10),
         Role("grid_worker", "网格员", "area", Audience.WORKER, WORKS, 20),
         Role("grid_leader", "网格长", "area", Audience.WORKER, WORKS, 30),
-        Role("acceptor", "受理员", "area", Audience.WORKER, WORKS, 30),
+        Role("acceptor", "受理员", "area", Audience.WORKER, (*WORKS, "deliver"), 30),
         Role("dispatcher", "派遣员", "area", Audience.WORKER, WORKS, 30),
         Role("checker", "核查员", "area", Audience.WORKER, WORKS, 30),
         Role("department", "职能部门", "organisation", Audience.WORKER, WORKS, 40),
         Role("community_leader", "社区负责人", "leader", Audience.LEADER, LEADS, 50),
-        Role("street", "街道", "leader", Audience.LEADER, (*LEADS, "approve", "retention", "times"), 60),
-        Role("district", "区县", "leader", Audience.LEADER, (*LEADS, "approve", "retention", "times"), 70),
+        Role("street", "街道", "leader", Audience.LEADER, (*LEADS, "approve", "retention", "times", "deliver"), 60),
+        Role("district", "区县", "leader", Audience.LEADER, (*LEADS, "approve", "retention", "times", "deliver"), 70),
         Role("system_admin", "系统管理员", "public", Audience.PUBLIC, ("accounts", "load"), 90, administrator=True),
         Role("security_admin", "安全管理员", "public", Audience.PUBLIC, ("appoint", "approve", "retention"), 90, administrator=True),
         Role("audit_admin", "审计管理员", "public", Audience.PUBLIC, ("audit",), 90, administrator=True),

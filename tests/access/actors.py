@@ -77,6 +77,7 @@ ACTORS: tuple[Actor, ...] = (
     Actor("anonymous"),
     Actor("resident", "resident"),
     Actor("neighbour", "resident"),
+    Actor("exchange", "exchange"),
     Actor("steward", "steward", (rows.A1,)),
     Actor("steward_of_b", "steward", (B,)),
     Actor("stewards", "steward", (rows.A1, C)),

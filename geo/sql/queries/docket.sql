@@ -1,7 +1,7 @@
 -- cases_told --
 -- Cases as a list, a card or a link shows them, in the order of their ids as given; with the steps that the caller may take.
 SELECT i.id, i.number, i.title, i.matter, m.title AS matter_zh, m.title_en AS matter_en, i.channel, i.state, i.grade, i.urgent, i.supervised,
-    i.exercise, i.due_at, i.reported_at, i.closed_at, i.scope, coalesce(area_title(i.scope), i.scope) AS area, i.lead, i.lead_area,
+    i.exercise, least(i.due_at, i.promised_at) AS due_at, i.promised_at, i.reported_at, i.closed_at, i.scope, coalesce(area_title(i.scope), i.scope) AS area, i.lead, i.lead_area,
     coalesce(organisation_title(i.lead), area_title(i.lead_area), i.lead_area) AS lead_name, i.steps,
     coalesce(t.moves, '[]') AS moves
 FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS wanted (id, place)

@@ -361,7 +361,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
         WHERE caller_right() = 'organisation' AND i.lead = caller_organisation() AND i.retired_at IS NULL
           AND i.state NOT IN ('feedback', 'rejected', 'cancelled', 'merged') AND NOT (i.state = 'closed' AND i.steps IS NULL)
     )
-    SELECT i.id, i.title, i.number, i.matter, i.state, i.grade, i.urgent, i.supervised, i.due_at, i.reported_at, i.steps, i.scope,
+    SELECT i.id, i.title, i.number, i.matter, i.state, i.grade, i.urgent, i.supervised, least(i.due_at, i.promised_at), i.reported_at, i.steps, i.scope,
         ARRAY(SELECT DISTINCT a FROM unnest(coalesce(lead.actions, '{}') || coalesce(own.actions, '{}') || coalesce(asked.actions, '{}')) AS a ORDER BY a)
     FROM near JOIN incidents AS i ON i.id = near.id CROSS JOIN me
     LEFT JOIN onward AS own ON own.role <> 'lead' AND own.source = i.state
@@ -373,5 +373,5 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
         SELECT array_agg(g.action) AS actions FROM incident_log AS l JOIN granted AS g ON g.asked = l.action AND g.source = i.state
         WHERE l.incident = i.id AND l.number = i.steps AND l.actor <> acting()) AS asked ON true
     WHERE own.role IS NOT NULL OR lead.role IS NOT NULL OR asked.actions IS NOT NULL
-    ORDER BY i.urgent DESC, i.supervised DESC, i.due_at NULLS LAST, i.id LIMIT least(most, 500)
+    ORDER BY i.urgent DESC, i.supervised DESC, least(i.due_at, i.promised_at) NULLS LAST, i.id LIMIT least(most, 500)
 $$;
