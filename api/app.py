@@ -32,6 +32,7 @@ from api import (
     layers,
     live,
     locating,
+    observations,
     oidc,
     open311,
     pages,
@@ -126,6 +127,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(live.routes)
     app.include_router(open311.routes)
     app.include_router(hotline.routes)
+    app.include_router(observations.routes)
     app.include_router(indicators.routes)
     app.include_router(unmasking.routes)
     app.include_router(exports.routes)

@@ -56,6 +56,7 @@ CALLED = {
         "organisation_title", "incident_actors_told", "incident_moves_each",
         "report_photo_kept", "report_held", "incident_photo_kept", "photo_told", "photos_told", "photo_decided", "reports_near", "report_joined", "report_told",
         "incident_moved_at", "incident_updates_told", "hotline_taken", "hotline_told",
+        "observations_taken", "things_told", "thing_registered", "thing_retired", "observation_ruled", "observation_rule_ended",
     ),
     "jingwei_area, jingwei_area_several, jingwei_organisation, jingwei_organisation_several": (
         "unmasked", "export_asked", "export_allowed", "export_opened", "export_taken",

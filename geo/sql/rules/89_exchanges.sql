@@ -112,3 +112,191 @@ BEGIN
     ORDER BY m.at DESC, t.number LIMIT least(most, 5000);
 END
 $$;
+
+-- Whether the caller has a say in what measures at a place: who sets how long things take, and answers for it.
+CREATE OR REPLACE FUNCTION thing_answered(place geometry) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    IF caller_right() <> 'owner' AND NOT (caller_may('times') AND EXISTS (SELECT FROM areas_at(place, now()) AS a WHERE caller_holds(a.path))) THEN
+        PERFORM refuse('no say in what measures there');
+    END IF;
+END
+$$;
+
+-- A thing with its streams, added or changed; a stream that is named no longer is over, and what rules said of it.
+CREATE OR REPLACE FUNCTION thing_registered(code text, title text, place geometry, login text, streams jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    known things;
+    sender uuid;
+BEGIN
+    PERFORM thing_answered(place);
+    SELECT t.* INTO known FROM things AS t WHERE t.code = $1 FOR UPDATE;
+    IF FOUND THEN
+        PERFORM thing_answered(known.geom);
+    END IF;
+    IF login IS NOT NULL THEN
+        SELECT a.id INTO sender FROM accounts AS a WHERE a.login = $4 AND a.disabled_at IS NULL;
+        IF NOT FOUND THEN
+            RAISE foreign_key_violation USING MESSAGE = 'no such account', TABLE = 'things', CONSTRAINT = 'things_account_fkey';
+        END IF;
+    END IF;
+    INSERT INTO things AS t (code, title, geom, account, made_by) VALUES ($1, $2, place, sender, acting())
+    ON CONFLICT ON CONSTRAINT things_pkey DO UPDATE SET title = excluded.title, geom = excluded.geom, account = excluded.account, retired_at = NULL;
+    IF EXISTS (SELECT FROM jsonb_array_elements(streams) AS s JOIN datastreams AS d ON d.code = s ->> 'code' WHERE d.thing <> $1) THEN
+        RAISE unique_violation USING MESSAGE = 'a stream of another thing', TABLE = 'datastreams', CONSTRAINT = 'datastreams_pkey';
+    END IF;
+    INSERT INTO datastreams AS d (code, thing, title, unit) SELECT s ->> 'code', $1, s ->> 'title', s ->> 'unit' FROM jsonb_array_elements(streams) AS s
+    ON CONFLICT ON CONSTRAINT datastreams_pkey DO UPDATE SET title = excluded.title, unit = excluded.unit, retired_at = NULL;
+    UPDATE datastreams AS d SET retired_at = now()
+    WHERE d.thing = $1 AND d.retired_at IS NULL AND d.code NOT IN (SELECT s ->> 'code' FROM jsonb_array_elements(streams) AS s);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION thing_retired(code text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    known things;
+BEGIN
+    SELECT t.* INTO known FROM things AS t WHERE t.code = $1 AND t.retired_at IS NULL FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = 'no such thing';
+    END IF;
+    PERFORM thing_answered(known.geom);
+    UPDATE things AS t SET retired_at = now() WHERE t.code = $1;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION observation_ruled(
+    stream text, title text, matter text, above float, below float, back float, lasting interval, once_in interval, urgent boolean
+) RETURNS uuid
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    place geometry;
+    made uuid;
+BEGIN
+    SELECT t.geom INTO place FROM datastreams AS d JOIN things AS t ON t.code = d.thing
+    WHERE d.code = stream AND d.retired_at IS NULL AND t.retired_at IS NULL;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = 'no such stream';
+    END IF;
+    PERFORM thing_answered(place);
+    INSERT INTO observation_rules (datastream, title, matter, above, below, back, lasting, once_in, urgent, made_by)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, acting()) RETURNING id INTO made;
+    RETURN made;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION observation_rule_ended(wanted uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    place geometry;
+BEGIN
+    SELECT t.geom INTO place FROM observation_rules AS r JOIN datastreams AS d ON d.code = r.datastream JOIN things AS t ON t.code = d.thing
+    WHERE r.id = wanted AND r.retired_at IS NULL;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = 'no such rule';
+    END IF;
+    PERFORM thing_answered(place);
+    UPDATE observation_rules SET retired_at = now() WHERE id = wanted;
+END
+$$;
+
+-- Observations, in their own order, against the rules of their streams. The streams are locked first, so that of a flood that comes on
+-- several lines at once each finds the case that another has made. Only the last number of a stream is kept.
+CREATE OR REPLACE FUNCTION observations_taken(given jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    stream record;
+    rule observation_rules;
+    seen record;
+    thing incidents;
+    beyond boolean;
+    at_work boolean;
+    met boolean;
+    made boolean;
+    taken integer;
+    all_taken integer := 0;
+    cases jsonb := '[]';
+BEGIN
+    PERFORM deliverer();
+    IF (SELECT count(*) FROM datastreams AS d JOIN things AS t ON t.code = d.thing
+        WHERE d.code IN (SELECT o ->> 'datastream' FROM jsonb_array_elements(given) AS o) AND d.retired_at IS NULL AND t.retired_at IS NULL
+          AND (t.account IS NULL OR t.account = caller_account() OR caller_right() = 'owner'))
+       <> (SELECT count(DISTINCT o ->> 'datastream') FROM jsonb_array_elements(given) AS o) THEN
+        RAISE no_data_found USING MESSAGE = 'no such stream';
+    END IF;
+    FOR stream IN
+        SELECT d.*, t.title AS thing_title, t.geom FROM datastreams AS d JOIN things AS t ON t.code = d.thing
+        WHERE d.code IN (SELECT o ->> 'datastream' FROM jsonb_array_elements(given) AS o) ORDER BY d.code FOR UPDATE OF d
+    LOOP
+        FOR rule IN SELECT r.* FROM observation_rules AS r WHERE r.datastream = stream.code AND r.retired_at IS NULL ORDER BY r.id FOR UPDATE LOOP
+            SELECT i.* INTO thing FROM incidents AS own JOIN incidents AS i ON i.id = CASE WHEN own.state = 'merged' THEN own.duplicate_of ELSE own.id END
+            WHERE own.id = rule.incident;
+            at_work := FOUND AND thing.retired_at IS NULL AND NOT incident_over(thing);
+            met := false;
+            made := false;
+            FOR seen IN
+                SELECT DISTINCT ON (1) (o ->> 'at')::timestamptz AS at, (o ->> 'result')::float AS result FROM jsonb_array_elements(given) AS o
+                WHERE o ->> 'datastream' = stream.code AND (stream.last_at IS NULL OR (o ->> 'at')::timestamptz > stream.last_at) ORDER BY 1
+            LOOP
+                beyond := coalesce(seen.result > rule.above, false) OR coalesce(seen.result < rule.below, false);
+                IF beyond THEN
+                    rule.since := coalesce(rule.since, seen.at);
+                ELSIF coalesce(seen.result <= rule.above - rule.back, true) AND coalesce(seen.result >= rule.below + rule.back, true) THEN
+                    rule.since := NULL;
+                END IF;
+                CONTINUE WHEN NOT beyond OR seen.at - rule.since < rule.lasting;
+                met := true;
+                IF at_work OR rule.raised_at > seen.at - rule.once_in THEN
+                    rule.attached := rule.attached + 1;
+                    CONTINUE;
+                END IF;
+                INSERT INTO incidents (id, number, title, matter, description, channel, sub_source, reported_at, occurred_at, geom, precision, urgent, source)
+                SELECT n.id, 'S' || to_char(now(), 'YYMMDD') || '-' || upper(left(md5(n.id::text), 8)), rule.title, rule.matter,
+                    concat(stream.thing_title, ' ', stream.title, ' ', seen.result, stream.unit, '(', to_char(seen.at, 'YYYY-MM-DD HH24:MI'), ')'),
+                    'sensor', left(stream.thing, 40), now(), least(seen.at, now()), stream.geom, 'exact', rule.urgent, 'observation'
+                FROM (SELECT uuid_v7() AS id OFFSET 0) AS n RETURNING * INTO thing;
+                rule.incident := thing.id;
+                rule.raised_at := seen.at;
+                rule.attached := 1;
+                at_work := true;
+                made := true;
+            END LOOP;
+            UPDATE observation_rules AS r SET since = rule.since, incident = rule.incident, raised_at = rule.raised_at, attached = rule.attached WHERE r.id = rule.id;
+            IF met THEN
+                cases := cases || jsonb_build_object('rule', rule.id, 'datastream', stream.code, 'incident', rule.incident,
+                    'number', coalesce(thing.number, thing.id::text), 'made', made, 'attached', rule.attached);
+            END IF;
+        END LOOP;
+        SELECT count(DISTINCT o ->> 'at') INTO taken FROM jsonb_array_elements(given) AS o
+        WHERE o ->> 'datastream' = stream.code AND (stream.last_at IS NULL OR (o ->> 'at')::timestamptz > stream.last_at);
+        all_taken := all_taken + taken;
+        UPDATE datastreams AS d SET observations = d.observations + taken, last_at = n.at, last = n.result FROM (
+            SELECT (o ->> 'at')::timestamptz AS at, (o ->> 'result')::float AS result FROM jsonb_array_elements(given) AS o
+            WHERE o ->> 'datastream' = stream.code ORDER BY 1 DESC LIMIT 1) AS n
+        WHERE d.code = stream.code AND taken > 0;
+    END LOOP;
+    RETURN jsonb_build_object('taken', all_taken, 'late', jsonb_array_length(given) - all_taken, 'cases', cases);
+END
+$$;
+
+-- Things, to those who answer for their places, and to the systems that send for them.
+CREATE OR REPLACE FUNCTION things_told()
+RETURNS TABLE (code text, title text, lon float, lat float, area text, login text, streams jsonb)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    PERFORM deliverer();
+    RETURN QUERY
+    SELECT t.code, t.title, ST_X(t.geom), ST_Y(t.geom), area_title(p.path), (SELECT a.login FROM accounts AS a WHERE a.id = t.account),
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('code', d.code, 'title', d.title, 'unit', d.unit, 'last', d.last, 'last_at', d.last_at,
+            'observations', d.observations, 'rules', (
+                SELECT coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'title', r.title, 'matter', r.matter, 'above', r.above, 'below', r.below, 'back', r.back,
+                    'lasting', extract(epoch FROM r.lasting), 'once_in', extract(epoch FROM r.once_in), 'urgent', r.urgent, 'since', r.since,
+                    'incident', r.incident, 'attached', r.attached) ORDER BY r.id), '[]')
+                FROM observation_rules AS r WHERE r.datastream = d.code AND r.retired_at IS NULL)) ORDER BY d.code), '[]')
+         FROM datastreams AS d WHERE d.thing = t.code AND d.retired_at IS NULL)
+    FROM things AS t LEFT JOIN LATERAL (SELECT a.path FROM areas_at(t.geom, now()) AS a ORDER BY length(a.path) DESC LIMIT 1) AS p ON true
+    WHERE t.retired_at IS NULL AND (caller_right() = 'owner' OR t.account IS NULL OR t.account = caller_account() OR caller_holds(p.path)) ORDER BY t.code;
+END
+$$;
