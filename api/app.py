@@ -52,6 +52,7 @@ from api import (
     unmasking,
     upload_pages,
     uploads,
+    webhooks,
 )
 from api.deps import AT_ONCE, ENTERING, HEAVY, Engines, Instance
 from api.guard import Guarded
@@ -128,6 +129,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(open311.routes)
     app.include_router(hotline.routes)
     app.include_router(observations.routes)
+    app.include_router(webhooks.routes)
     app.include_router(indicators.routes)
     app.include_router(unmasking.routes)
     app.include_router(exports.routes)

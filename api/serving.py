@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI
 
+from api import exchanging
 from api.app import create_app
 from api.deps import Engines
 from api.oidc import configured
@@ -111,6 +113,8 @@ def work() -> None:
     struck, anchoring, sweeping = 0.0, 0.0, time.monotonic() + SWEEP_SECONDS
     behind = False
     night: Iterator[object] | None = None
+    over = threading.Event()
+    sending = exchanging.beside(settings(), home, reached(home).url("jingwei_web"), over)
     while not told and os.getppid() == parent:
         try:
             with db.translated():
@@ -140,6 +144,9 @@ def work() -> None:
             night = None
             time.sleep(1)
         time.sleep(RELAY_SECONDS)
+    over.set()
+    if sending:
+        sending.join(exchanging.PATIENCE_SECONDS + 1)
     engine.dispose()
 
 

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """What the button on the sign-in page calls the identity provider."""
     oidc_ca_file: Path | None = None
     """The certificate of the authority that vouches for the identity provider, where the system does not know it."""
+    webhook_hosts: str = ""
+    """Where webhooks may go, with commas between: names of hosts of the place's own network, and networks (`10.0.0.0/8`) in which addresses must lie. Without any, nothing is sent."""
 
     @property
     def own_url(self) -> str:

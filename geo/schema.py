@@ -57,6 +57,7 @@ CALLED = {
         "report_photo_kept", "report_held", "incident_photo_kept", "photo_told", "photos_told", "photo_decided", "reports_near", "report_joined", "report_told",
         "incident_moved_at", "incident_updates_told", "hotline_taken", "hotline_told",
         "observations_taken", "things_told", "thing_registered", "thing_retired", "observation_ruled", "observation_rule_ended",
+        "webhook_made", "webhook_ended", "webhooks_told", "webhook_deliveries_told", "webhook_retried",
     ),
     "jingwei_area, jingwei_area_several, jingwei_organisation, jingwei_organisation_several": (
         "unmasked", "export_asked", "export_allowed", "export_opened", "export_taken",
@@ -75,7 +76,7 @@ CALLED = {
         "names_addressed", "aliases_addressed", "address_aliased", "editions_cleared",
     ),
     "jingwei_web": (
-        "photo_files_kept",
+        "photo_files_kept", "webhooks_gathered", "webhook_claimed", "webhook_answered",
         "relayed", "clock_struck", "tallies_folded", "moment_told", "retention_due", "retention_stretch", "retention_awaited",
         "retention_rested", "certificates_issued", "instance_id", "trail_head", "incidents_swept",
     ),
