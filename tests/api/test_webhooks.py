@@ -66,7 +66,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def web(live: Address) -> Iterator[sa.Engine]:
+def sender(live: Address) -> Iterator[sa.Engine]:
     made = db.engine(live.url("jingwei_web"), pool=2)
     yield made
     made.dispose()
@@ -82,9 +82,9 @@ def report(engine: sa.Engine, **values: object) -> str:
         return str(town.add(connection, "incidents", town.point(0.5, 0.5), **{"title": "井盖破损", "description": "张三家门口", "address": "灯塔路 8 号"} | values))
 
 
-def gathered(engine: sa.Engine, web: sa.Engine) -> int:
+def gathered(engine: sa.Engine, sender: sa.Engine) -> int:
     relay.step(engine)
-    return webhooks.gathered(web)
+    return webhooks.gathered(sender)
 
 
 def due(engine: sa.Engine) -> None:
@@ -97,15 +97,15 @@ def rows(engine: sa.Engine) -> list[Any]:
         return list(connection.execute(sa.text("SELECT * FROM webhook_deliveries ORDER BY change")))
 
 
-def test_what_is_sent_is_signed_and_says_what_everybody_may_know(live_engine: sa.Engine, web: sa.Engine, key: FieldKey, receiver: Receiver) -> None:
+def test_what_is_sent_is_signed_and_says_what_everybody_may_know(live_engine: sa.Engine, sender: sa.Engine, key: FieldKey, receiver: Receiver) -> None:
     _, secret = subscribe(live_engine, receiver.url, key)
     subscribe(live_engine, receiver.url, key, "closed")
     subscribe(live_engine, receiver.url, key, scope=town.C)
     id = report(live_engine)
-    assert gathered(live_engine, web) == 1
+    assert gathered(live_engine, sender) == 1
     # Nobody is told what was there before, and nothing twice.
-    assert gathered(live_engine, web) == 0
-    assert exchanging.sent(web, HERE, key) == 1 and exchanging.sent(web, HERE, key) == 0
+    assert gathered(live_engine, sender) == 0
+    assert exchanging.sent(sender, HERE, key) == 1 and exchanging.sent(sender, HERE, key) == 0
     ((headers, body),) = receiver.got
     told = json.loads(body)
     assert (told["event"], told["incident"]["id"], told["incident"]["scope"], told["incident"]["state"]) == ("reported", id, town.A, "reported")
@@ -121,71 +121,71 @@ def test_what_is_sent_is_signed_and_says_what_everybody_may_know(live_engine: sa
         assert secret.encode() not in bytes(connection.scalar(sa.text("SELECT secret_cipher FROM webhooks ORDER BY id LIMIT 1")))
 
 
-def test_each_event_under_its_name(live_engine: sa.Engine, web: sa.Engine, key: FieldKey, receiver: Receiver) -> None:
+def test_each_event_under_its_name(live_engine: sa.Engine, sender: sa.Engine, key: FieldKey, receiver: Receiver) -> None:
     subscribe(live_engine, receiver.url, key)
     id = report(live_engine)
     for change in ("title = '井盖松动'", "steps = NULL, state = 'handling'", "state = 'closed', closed_at = now()", "retired_at = now()"):
         with live_engine.begin() as connection:
             connection.execute(sa.text(f"UPDATE incidents SET {change} WHERE id = :id"), {"id": id})
     report(live_engine, exercise=True)
-    assert gathered(live_engine, web) == 5
+    assert gathered(live_engine, sender) == 5
     assert [row.event for row in rows(live_engine)] == ["reported", "changed", "moved", "closed", "changed"]
-    exchanging.sent(web, HERE, key)
+    exchanging.sent(sender, HERE, key)
     # It is told as it is now: of what was withdrawn nothing.
     assert {json.dumps(json.loads(body)["incident"]) for _, body in receiver.got} == {json.dumps({"id": id, "retired": True})}
 
 
-def test_a_receiver_that_is_down_and_comes_up(live_engine: sa.Engine, web: sa.Engine, key: FieldKey, receiver: Receiver) -> None:
+def test_a_receiver_that_is_down_and_comes_up(live_engine: sa.Engine, sender: sa.Engine, key: FieldKey, receiver: Receiver) -> None:
     subscribe(live_engine, receiver.url, key)
     for _ in range(3):
         report(live_engine)
-    gathered(live_engine, web)
+    gathered(live_engine, sender)
     receiver.says = 503
     # One try tells that it is down: the others wait as long.
-    assert exchanging.sent(web, HERE, key) == 1 and exchanging.sent(web, HERE, key) == 0
+    assert exchanging.sent(sender, HERE, key) == 1 and exchanging.sent(sender, HERE, key) == 0
     first, *others = rows(live_engine)
     assert (first.tries, first.answer, [row.tries for row in others]) == (1, "503", [0, 0])
     receiver.says = 200
     due(live_engine)
-    assert exchanging.sent(web, HERE, key) == 3
+    assert exchanging.sent(sender, HERE, key) == 3
     assert all(row.delivered_at for row in rows(live_engine))
     # The one that was tried twice came under one id.
     ids = [headers["Jingwei-Delivery"] for headers, _ in receiver.got]
     assert len(ids) == 4 and len(set(ids)) == 3 and ids[0] == ids[1]
 
 
-def test_given_up_after_so_many_and_sent_once_more(live_engine: sa.Engine, web: sa.Engine, key: FieldKey, receiver: Receiver) -> None:
+def test_given_up_after_so_many_and_sent_once_more(live_engine: sa.Engine, sender: sa.Engine, key: FieldKey, receiver: Receiver) -> None:
     subscribe(live_engine, receiver.url, key)
     report(live_engine)
-    gathered(live_engine, web)
+    gathered(live_engine, sender)
     receiver.says = 500
     for _ in range(webhooks.TRIES + 2):
         due(live_engine)
-        exchanging.sent(web, HERE, key)
+        exchanging.sent(sender, HERE, key)
     assert len(receiver.got) == webhooks.TRIES
     with live_engine.begin() as connection:
         (dead,) = webhooks.deliveries(connection, True)
         assert (dead["tries"], dead["answer"], webhooks.told(connection)[0]["dead"]) == (webhooks.TRIES, "500", 1)
         webhooks.retry(connection, dead["id"])
     receiver.says = 200
-    assert exchanging.sent(web, HERE, key) == 1 and rows(live_engine)[0].delivered_at
+    assert exchanging.sent(sender, HERE, key) == 1 and rows(live_engine)[0].delivered_at
     assert [webhooks.delay(n) for n in (1, 2, 7, 8, 9)] == [10, 30, 7290, 21600, 21600]
 
 
-def test_one_row_a_change_whoever_gathers_and_is_killed(live_engine: sa.Engine, web: sa.Engine, key: FieldKey, receiver: Receiver) -> None:
+def test_one_row_a_change_whoever_gathers_and_is_killed(live_engine: sa.Engine, sender: sa.Engine, key: FieldKey, receiver: Receiver) -> None:
     subscribe(live_engine, receiver.url, key)
     for _ in range(5):
         report(live_engine)
     relay.step(live_engine)
     with ThreadPoolExecutor(2) as pool:
-        assert sum(pool.map(lambda _: webhooks.gathered(web), range(6))) == 5
+        assert sum(pool.map(lambda _: webhooks.gathered(sender), range(6))) == 5
     # Killed between taking and sending: nobody else takes it for a while, and then it is sent.
-    held = webhooks.claimed(web, key)
-    assert len(held) == 5 and webhooks.claimed(web, key) == []
+    held = webhooks.claimed(sender, key)
+    assert len(held) == 5 and webhooks.claimed(sender, key) == []
     due(live_engine)
-    assert exchanging.sent(web, HERE, key) == 5 and {str(one.id) for one in held} == {h["Jingwei-Delivery"] for h, _ in receiver.got}
+    assert exchanging.sent(sender, HERE, key) == 5 and {str(one.id) for one in held} == {h["Jingwei-Delivery"] for h, _ in receiver.got}
     # What comes too late from the one that was thought dead changes nothing.
-    webhooks.answered(web, held[0], False, "late")
+    webhooks.answered(sender, held[0], False, "late")
     assert all(row.delivered_at for row in rows(live_engine))
 
 
