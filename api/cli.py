@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from api import cli_account, cli_audit, cli_retention, cli_times, cli_webhooks
+from api import cli_account, cli_audit, cli_open311, cli_retention, cli_times, cli_webhooks
 from api.settings import settings
 from geo import accounts, db, door, keys, schema, trail
 from geo.cluster import ADMIN, DATABASE, Address, Cluster, reached
@@ -41,6 +41,7 @@ app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_times.calendar, name="calendar")
 app.add_typer(cli_times.limiting, name="limits")
 app.add_typer(cli_webhooks.app, name="webhooks")
+app.add_typer(cli_open311.app, name="open311")
 ring = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The keys of sealed fields.")
 app.add_typer(ring, name="keys")
 console = Console(highlight=False)

@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     """What the button on the sign-in page calls the identity provider."""
     oidc_ca_file: Path | None = None
     """The certificate of the authority that vouches for the identity provider, where the system does not know it."""
+    open311_endpoint: str = ""
+    """Another Open311 server (GeoReport v2), such as `https://311.example/open311/v2`, whose requests `jingwei open311 exchange` fetches and answers."""
+    open311_jurisdiction: str = ""
+    """The `jurisdiction_id` that it asks for."""
+    open311_key_file: Path | None = None
+    """A file with the API key that it gave us."""
     webhook_hosts: str = ""
     """Where webhooks may go, with commas between: names of hosts of the place's own network, and networks (`10.0.0.0/8`) in which addresses must lie. Without any, nothing is sent."""
 

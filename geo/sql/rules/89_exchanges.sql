@@ -300,3 +300,28 @@ BEGIN
     WHERE t.retired_at IS NULL AND (caller_right() = 'owner' OR t.account IS NULL OR t.account = caller_account() OR caller_holds(p.path)) ORDER BY t.code;
 END
 $$;
+
+-- The case of a request of another Open311 server. By its number there it is one here, whoever fetches it how often.
+CREATE OR REPLACE FUNCTION foreign_request_taken(
+    endpoint text, number text, matter text, words text, address text, place geometry, surely text, moment timestamptz
+) RETURNS TABLE (incident uuid, made boolean)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    known uuid;
+    thing uuid := uuid_v7();
+BEGIN
+    PERFORM deliverer();
+    PERFORM pg_advisory_xact_lock(hashtextextended($1 || E'\n' || $2, 0));
+    SELECT f.incident INTO known FROM foreign_requests AS f WHERE f.endpoint = $1 AND f.number = $2;
+    IF FOUND THEN
+        RETURN QUERY SELECT known, false;
+        RETURN;
+    END IF;
+    INSERT INTO incidents (id, number, title, matter, description, address, channel, sub_source, reported_at, occurred_at, geom, precision, source)
+    SELECT thing, 'F' || to_char(now(), 'YYMMDD') || '-' || upper(left(md5(thing::text), 8)), coalesce(m.title, '其他平台转来'), m.code, words, $5, 'public',
+        'open311', now(), least(moment, now()), place, CASE WHEN place IS NULL THEN 'region' ELSE coalesce(surely, 'exact') END, 'open311'
+    FROM (SELECT) AS one LEFT JOIN matters AS m ON m.code = $3 AND m.retired_at IS NULL;
+    INSERT INTO foreign_requests (endpoint, number, incident) VALUES ($1, $2, thing);
+    RETURN QUERY SELECT thing, true;
+END
+$$;
