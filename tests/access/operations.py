@@ -163,7 +163,7 @@ def generic(route: Route, oracle: Oracle) -> list[Operation]:
     return [
         Operation(
             route.name, route.method, path + (f"?{query}" if query else ""), partial(bare, route.abilities), route.policy, route.abilities,
-            body, headers, changes=route.method not in SAFE,
+            body, headers, changes=route.method not in SAFE, opens=taken_along if route.name == "POST /exports/{id}/file" else nothing,
         )
         for path, query in sorted(targets) for body in bodies
     ]
@@ -441,6 +441,12 @@ def unmasked(row: Row, fields: Sequence[str], oracle: Oracle, actor: Actor, answ
     else:
         due = oracle.fate(actor, row)
     yield from exactly(due)(oracle, actor, answer)
+
+
+def taken_along(oracle: Oracle, actor: Actor, canary: Canary) -> bool:
+    """What a second person has allowed somebody to take along: of rows that they might open one by one."""
+    row = oracle.town.rows.get(canary.row)
+    return canary.form == "plain" and row is not None and "export" in actor.may and oracle.opens(actor, row)
 
 
 def opened(row: Row, fields: Sequence[str], oracle: Oracle, actor: Actor, canary: Canary) -> bool:
