@@ -21,7 +21,7 @@ from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
 from api import models, reporting
-from api.deps import Key, LanguageNow, PublicConnection, anyone, presence, strict
+from api.deps import HEAVILY, Key, LanguageNow, PublicConnection, anyone, presence, strict
 from api.limits import limited
 from api.settings import settings
 from geo import open311
@@ -198,7 +198,7 @@ def definition(
 @routes.get(
     "/requests.{fmt}", summary="What was reported",
     dependencies=[
-        limited("costly"),
+        limited("costly"), HEAVILY,
         strict(*JURISDICTION, "service_request_id", "service_code", "start_date", "end_date", "status", "page", "page_size", "extensions"), HERE,
     ],
 )  # fmt: skip
@@ -234,7 +234,7 @@ def token(token: Annotated[str, Path(pattern="^[^/,]{1,40}$")], fmt: Format, con
 
 
 @routes.get(
-    "/servicerequestupdates.{fmt}", summary="How requests went on", dependencies=[limited("costly"), strict(*JURISDICTION, "start_date", "end_date"), HERE]
+    "/servicerequestupdates.{fmt}", summary="How requests went on", dependencies=[limited("costly"), HEAVILY, strict(*JURISDICTION, "start_date", "end_date"), HERE]
 )
 def updates(fmt: Format, connection: PublicConnection, language: LanguageNow, start_date: str | None = None, end_date: str | None = None) -> Response:
     """FixMyStreet's extension: each step since, the first one first, at most 1,000."""

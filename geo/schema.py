@@ -73,7 +73,7 @@ CALLED = {
         "placing_level", "area_holds", "acting", "metric_srid", "path_width", "area_counts", "shares_of", "scope_of_shape",
         "areas_at", "replace_points", "areas_settled", "shapes_settled", "indexes_set_aside", "index_restored", "place_in_house", "replace_in_houses",
         "members_written", "area_derived", "stated_now", "batch_undone", "batch_touched",
-        "names_addressed", "aliases_addressed", "address_aliased", "editions_cleared",
+        "names_addressed", "aliases_addressed", "address_aliased", "editions_cleared", "foreign_request_taken",
     ),
     "jingwei_web": (
         "photo_files_kept", "webhooks_gathered", "webhook_claimed", "webhook_answered",

@@ -3,6 +3,7 @@
 import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import python_calamine
@@ -133,7 +134,7 @@ def test_its_own_table_in_and_out(client: TestClient, connection: sa.Connection,
     assert [(one["row"], bool(one["reason"])) for one in body["rejects"]] == [(1, True), (3, True)]
     case = row(connection, body["taken"][0]["incident"])
     assert (case.scope, case.precision, case.matter, case.number) == (town.A, "building", "06010", "12345-001")
-    assert case.promised_at.astimezone().isoformat().startswith("2026-01-12T")
+    assert case.promised_at.astimezone(ZoneInfo("Asia/Shanghai")).isoformat().startswith("2026-01-12T")
     assert row(connection, body["taken"][1]["incident"]).description == "怎么办居住证\n物业"
     back = client.get("/hotline/tickets.xlsx", headers=hotline)
     lines = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(back.content)).get_sheet_by_index(0).to_python()

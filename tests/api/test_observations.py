@@ -90,7 +90,7 @@ def test_how_long_and_how_far_back(client: TestClient, connection: sa.Connection
         {"parameters": {"号牌": "1"}}, {"parameters": {"note": "浙A12345"}}, {"parameters": {"faceId": 1}}, {"parameters": {"x": 13812345678}},
         {"photo": "a.jpg"}, {"parameters": {"x": "data:image/png;base64,AAAA"}}, {"FeatureOfInterest": {}}, {"result": "浙A12345"}, {"result": 13812345678},
         {"result": None}, {"phenomenonTime": "yesterday"}, {"phenomenonTime": "2026-01-01T00:00:00"}, {"Datastream": {"@iot.id": "w1.level", "imei": 1}},
-        {"phenomenonTime": (NOW + timedelta(hours=1)).isoformat()},
+        {"phenomenonTime": (NOW + timedelta(days=2)).isoformat()},
     ],
 )  # fmt: skip
 def test_what_could_tell_a_person_is_refused(client: TestClient, gateway: dict[str, str], more: dict[str, object]) -> None:
