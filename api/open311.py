@@ -64,7 +64,10 @@ class Told(APIRoute):
         return handled
 
 
-routes = APIRouter(prefix="/open311/v2", tags=["open311"], route_class=Told)
+TOLD: dict[str, Any] = {"content": {"text/xml": {}, "application/json": {}}, "description": "As GeoReport v2 has it"}
+routes = APIRouter(
+    prefix="/open311/v2", tags=["open311"], route_class=Told, responses=dict.fromkeys((200, 400, 403, 404, 429, 503), TOLD)
+)
 JURISDICTION = ("jurisdiction_id", "api_key")
 
 
@@ -267,7 +270,7 @@ def _request(one: Mapping[str, Any], language: Language) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@routes.post("/requests.{fmt}", status_code=201, summary="Report something", dependencies=[limited("public_write"), strict()])
+@routes.post("/requests.{fmt}", status_code=201, summary="Report something", responses={201: TOLD}, dependencies=[limited("public_write"), strict()])
 def report(
     fmt: Format, request: Request, connection: PublicConnection, key: Key, language: LanguageNow, here: Annotated[Presence, Depends(presence)]
 ) -> Response:
