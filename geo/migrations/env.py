@@ -7,6 +7,7 @@ from alembic.autogenerate.api import AutogenContext
 from geoalchemy2 import alembic_helpers
 
 import geo.casework
+import geo.grading
 import geo.disclosure
 import geo.identity
 import geo.spine
