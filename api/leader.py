@@ -125,17 +125,17 @@ def reasoned(row: Mapping[str, Any], language: Language, now: datetime) -> dict[
     say = partial(translated, language=language)
     concern, number = row["concern"], row["number"]
     when = case_pages.left(row["at"], now, language) if row["at"] else ""
-    title, fact = row["title"] or "", when
+    title, fact, place, every = row["title"] or "", when, row["area"], say("共 {count} 件").format(count=number) if number > 1 else ""
     if concern == "unowned":
-        title, fact = say("{count} 户无人负责").format(count=f"{number:,}"), row["area"]
+        title, fact, every = say("{count} 户无人负责").format(count=f"{number:,}"), "", ""
     elif concern == "silent":
-        title, fact = say("{count} 个网格近 24 小时没有上报").format(count=number), say("首个：{name}").format(name=row["title"])
+        title, fact, every = say("{count} 个网格近 24 小时没有上报").format(count=number), "", ""
+        place = say("首个：{name}").format(name=row["title"])
     elif concern == "waiting":
         fact = say("已等 {long}").format(long=case_pages.lasting((now - row["at"]).total_seconds(), language))
-    return dict(row) | {
-        "title": title, "fact": fact, "place": row["area"] if concern not in ("unowned", "silent") else "", "zoom": 16,
-        "more": number - 1 if concern not in ("unowned", "silent") else 0,
-    }
+    elif concern == "zone_over":
+        fact = say("已过 {long}").format(long=case_pages.lasting((now - row["at"]).total_seconds(), language))
+    return dict(row) | {"title": title, "fact": fact, "place": place, "every": every, "zoom": 16}
 
 
 @routes.get("/identify", dependencies=[strict("lon", "lat", "z", "own", "layers", "pixels", "done")])
@@ -189,13 +189,14 @@ def acted(connection: sa.Connection, facts: Mapping[str, Any], language: Languag
 @routes.get("/areas/standing", dependencies=[limited("costly"), strict("level", "bbox")])
 def standing(connection: Connection, who: CallerNow, level: LEVELS, bbox: Annotated[str | None, Query(max_length=200)] = None) -> Response:
     """How the areas of a level stand, as the map draws it: id, longitude, latitude, open and overdue cases; of who answers for them the
-    grade, and whether nobody is responsible or services are far."""
+    grade, and whether nobody is responsible (1) or services are far (2). `apart`: where homes are in no grid, and how many."""
     rows = attention.standing(connection, level, box(bbox) or attention.WORLD)
     told = [
         [str(row["id"]), row["longitude"], row["latitude"], row["open"], row["overdue"], row["grade"], (row["unowned"] or 0) + 2 * (row["far"] or 0)]
         for row in rows
     ]
-    return JSONResponse({"level": level, "areas": told}, headers={"Cache-Control": "no-store"})
+    apart = [[row["longitude"], row["latitude"], row["households"]] for row in attention.apart(connection)] if answers(who) else []
+    return JSONResponse({"level": level, "areas": told, "apart": apart}, headers={"Cache-Control": "no-store"})
 
 
 @routes.get("/map.svg", dependencies=[limited("costly"), strict()])

@@ -10,12 +10,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from geo.catalog import WIDTHS
 from geo.catalog.workflow import STATES
 from geo.grading import FACTORS, GRADES, SERVICES
 from geo.statements import run
 
 PRIORITIES = 5
 OPEN_STATES = [s.code for s in STATES.values() if not s.over and s.code != "closed"]
+LEVELS_BY_WIDTH = {width: level for level, width in WIDTHS.items()}
 # A box around all there is.
 WORLD = (-180.0, -90.0, 180.0, 90.0)
 MAPPED = 3000  # areas of one level in one view; more than that are not told apart
@@ -76,6 +78,17 @@ def of_area(connection: sa.Connection, level: str, path: str) -> dict[str, Any] 
     if row is None:
         return _graded(0, []) if run(connection, "attention_held", level=level, path=path).scalar() else None
     return _graded(row.grade, row.reasons)
+
+
+def apart(connection: sa.Connection) -> list[dict[str, Any]]:
+    """Homes of the caller's areas that are in no grid: `path` of the area they are in, `households`, where to look."""
+    return [dict(row) for row in run(connection, "homes_apart").mappings()]
+
+
+def unowned(connection: sa.Connection, path: str) -> int | None:
+    """How many homes of an area nobody answers for; None where it is not the caller's to know, or where there is none."""
+    return next((reason["value"] for row in run(connection, "attention", level=LEVELS_BY_WIDTH[len(path)], path=path) for reason in row.reasons
+                 if reason["factor"] == "unowned"), None)
 
 
 def far(connection: sa.Connection, level: str, path: str) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ def card(
     here = {"lon": lon, "lat": lat}
     [instance] = _rows(connection, "headline_instance")
     told: dict[str, Any] = {
-        "longitude": lon, "latitude": lat, "k": instance["k"], "area": None, "nearest": None, "elsewhere": elsewhere,
+        "longitude": lon, "latitude": lat, "k": instance["k"], "area": None, "nearest": None, "elsewhere": elsewhere, "unowned": None,
         "path": [{"name": row["name"], "level": row["level"], "path": row["path"]} for row in found],
         "zones": [
             _zone(row, instance, language)
@@ -57,7 +57,12 @@ def card(
     if area is None:
         for nearest in _rows(connection, "card_nearest", level=deepest, **here):
             told["nearest"] = {"name": nearest["name"], "metres": round(nearest["metres"])}
-        return told
+        # In no grid, but in a community: somebody there can say whose it is to be.
+        around = [row["path"] for row in found if row["level"] in ("street", "community")]
+        return told | {
+            "responsible": list(_posts(connection, around)) if around else [],
+            "unowned": attention.unowned(connection, around[-1]) if around else None,
+        }
     modes = RESOURCES["areas"]["management_mode"].choices
     above = [row["path"] for row in found if len(row["path"]) <= len(area["path"])]
     return told | {

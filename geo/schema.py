@@ -54,7 +54,7 @@ CALLED = {
         "caller_organisation", "incident_moved", "incident_moves_told", "incident_log_told", "incident_routed", "report_moved", "inbox_told", "relayed_to", "changes_told", "indicator_counts",
         "kind_seconds", "worked_until", "due_after", "time_spent", "clocks_told",
         "organisation_title", "incident_actors_told", "incident_moves_each",
-        "attention_told", "areas_unowned", "services_far", "priorities_told", "phones_told", "grids_quiet", "scopes_held",
+        "attention_told", "areas_unowned", "services_far", "priorities_told", "phones_told", "grids_quiet", "homes_apart", "scopes_held",
         "report_photo_kept", "report_held", "incident_photo_kept", "photo_told", "photos_told", "photo_decided", "reports_near", "report_joined", "report_told",
     ),
     "jingwei_area, jingwei_area_several, jingwei_organisation, jingwei_organisation_several": (

@@ -84,6 +84,6 @@ def overlays(audience: Audience) -> tuple[Overlay, ...]:
 def looks() -> dict[str, Any]:
     """How the overlays are drawn, as the map is told."""
     return {
-        "grades": [None, *({"fill": color, "opacity": 0.5} for color in GRADE_COLORS[1:])],
+        "grades": [None, *({"fill": color, "opacity": opacity} for color, opacity in zip(GRADE_COLORS[1:], (0.3, 0.4, 0.48, 0.56), strict=True))],
         **{code: {"pattern": overlay.pattern, "color": overlay.color} for code, overlay in OVERLAYS.items() if overlay.pattern},
     }

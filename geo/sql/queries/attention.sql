@@ -19,6 +19,10 @@ SELECT EXISTS (SELECT FROM scopes_held() AS lo WHERE CAST(:path AS text) LIKE lo
 -- What is too far from the middle of an area.
 SELECT service, metres, at_most FROM services_far(:level, CAST(:path AS text)) ORDER BY service;
 
+-- homes_apart --
+-- Homes in no grid, and where.
+SELECT path, households, ST_X(spot) AS longitude, ST_Y(spot) AS latitude FROM homes_apart() WHERE spot IS NOT NULL ORDER BY path LIMIT 100;
+
 -- areas_standing --
 -- What is open in the areas of a level, and how they stand, of those whose middle is in a box.
 WITH cases AS (

@@ -54,6 +54,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
           AND (p.starts_at IS NULL OR p.starts_at <= now()) AND (p.ends_at IS NULL OR p.ends_at > now()))
 $$;
 
+-- Those of them that are in no grid, with a place to look: the house with the most of them.
+CREATE OR REPLACE FUNCTION homes_apart() RETURNS TABLE (path text, households bigint, spot geometry)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp SET jit = off AS $$
+    SELECT u.path, u.households, (SELECT ST_PointOnSurface(b.geom) FROM buildings AS b
+        WHERE b.scope = u.path AND b.retired_at IS NULL AND b.precision <> 'region' ORDER BY b.households DESC NULLS LAST, b.id LIMIT 1)
+    FROM homes_unowned() AS u WHERE length(u.path) < 15
+$$;
+
 -- Of every area of a level that the caller answers for: what counts towards its grade.
 CREATE OR REPLACE FUNCTION attention_facts(of_level text)
 RETURNS TABLE (area uuid, path text, factor text, value bigint)

@@ -20,16 +20,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
         SELECT 'pressing', count(*) OVER (), c.due_at, c.id, c.title, c.scope, c.geom FROM cases AS c
         WHERE (c.urgent OR c.supervised OR c.grade = 'major') AND coalesce(c.due_at >= now(), true) ORDER BY c.grade = 'major' DESC, c.due_at, c.id LIMIT 2
     ), zones_due AS (
-        SELECT CASE WHEN z.planned_end < now() THEN 'zone_over' ELSE 'zone_due' END, count(*) OVER (), z.planned_end, z.id, z.name,
+        SELECT CASE WHEN z.planned_end < now() THEN 'zone_over' ELSE 'zone_due' END, count(*) OVER (PARTITION BY z.planned_end < now()), z.planned_end, z.id, z.name,
             (SELECT min(s.path COLLATE "C") FROM area_shares AS s WHERE s.noun = 'zones' AND s.feature = z.id AND length(s.path) = 15), ST_PointOnSurface(z.geom)
         FROM zones AS z
         WHERE z.state = 'active' AND z.retired_at IS NULL AND NOT z.exercise AND z.planned_end < now() + interval '24 hours'
           AND EXISTS (SELECT FROM area_shares AS s JOIN scopes ON s.path >= scopes.lo AND s.path < scopes.lo || '~' WHERE s.noun = 'zones' AND s.feature = z.id)
-        ORDER BY z.planned_end, z.id LIMIT 2
+        ORDER BY z.planned_end, z.id LIMIT 10
     ), unowned AS (
-        SELECT 'unowned', sum(u.households) OVER ()::bigint, NULL::timestamptz, a.id, a.name, u.path, coalesce(
-            -- Where in a wider area those are whom no grid has: at the house with the most of them.
-            (SELECT ST_PointOnSurface(b.geom) FROM buildings AS b WHERE b.scope = u.path AND b.retired_at IS NULL ORDER BY b.households DESC NULLS LAST, b.id LIMIT 1),
+        SELECT 'unowned', sum(u.households) OVER ()::bigint, NULL::timestamptz, a.id, a.name, u.path, coalesce((SELECT h.spot FROM homes_apart() AS h WHERE h.path = u.path),
             a.label_point)
         FROM homes_unowned() AS u JOIN areas AS a ON a.path = u.path AND area_holds(a, now()) ORDER BY u.households DESC, u.path LIMIT 1
     ), silent AS (

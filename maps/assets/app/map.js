@@ -64,6 +64,7 @@
     fetch("/areas/standing?" + query).then((answer) => (answer.ok ? answer.json() : Promise.reject(answer.status))).then((told) => {
       if (asking !== stood) return;
       asking.areas = told.areas;
+      asking.apart = told.apart;
       drawn();
     }).catch(trouble);
   }
@@ -76,12 +77,15 @@
       if (flags & 1 && over("unowned")) mine.push(looks.unowned);
       if (flags & 2 && over("far")) mine.push(looks.far);
       if (mine.length) marks.set(id, mine);
-      if (open && over("counts")) badges.push({ lat, lng, text: String(open), late: overdue > 0, rank: overdue * 1e6 + open });
+      if (open && over("counts")) badges.push({ lat, lng, text: String(open), form: overdue > 0 ? "square" : "circle", rank: overdue * 1e6 + open });
+    }
+    if (over("unowned")) {
+      for (const [lng, lat, homes] of (stood && stood.apart) || []) badges.push({ lat, lng, text: homes + " " + $(".key").dataset.homes, form: "plate", rank: 1e9 });
     }
     vectors.hold("incidents", over("counts") ? 17 : 0);
     vectors.mark("areas", marks);
     // Where there is no room for all, those with something late come first.
-    vectors.badge(map.getZoom() < 17 ? badges.sort((one, other) => other.rank - one.rank) : []);
+    vectors.badge(map.getZoom() < 17 || over("unowned") ? badges.sort((one, other) => other.rank - one.rank) : []);
   }
 
   // ---- layers and legend

@@ -229,7 +229,7 @@
       return this.refresh();
     },
 
-    // Numbers at places: [{lat, lng, text, late}]; round within time, square where something is late.
+    // Numbers at places: [{lat, lng, text, form: circle, square, plate}].
     badge: function (badges) {
       this._badges = badges;
       return this.refresh();
@@ -466,20 +466,20 @@
         placed.push([spot, badge]);
       }
       for (const [spot, badge] of placed) {
-        if (badge.late) this._paintSquare(spot.x, spot.y, badge.text);
+        if (badge.form !== "circle") this._paintPlate(spot.x, spot.y, badge.text, badge.form === "square" ? "#B3261E" : "#46525F");
         else this._paintBadge(spot.x, spot.y, badge.text, "#0B4F8A");
       }
     },
 
-    _paintSquare: function (x, y, text) {
-      const ctx = this._ctx, half = 8 + 3 * text.length;
+    _paintPlate: function (x, y, text, color) {
+      const ctx = this._ctx, half = Math.max(11, this._measure("700 13px " + FONT, text) / 2 + 6);
       ctx.lineJoin = "round";
       ctx.setLineDash([]);
       ctx.lineWidth = 6;
       ctx.strokeStyle = "#fff";
       ctx.strokeRect(x - half, y - 9, 2 * half, 18);
       ctx.lineWidth = 3;
-      ctx.fillStyle = ctx.strokeStyle = "#B3261E";
+      ctx.fillStyle = ctx.strokeStyle = color;
       ctx.strokeRect(x - half, y - 9, 2 * half, 18);
       ctx.fillRect(x - half, y - 9, 2 * half, 18);
       this._write(x, y, text, "#fff");
@@ -568,8 +568,8 @@
         const pen = swatch.getContext("2d");
         pen.scale(ratio, ratio);
         pen.strokeStyle = color;
-        pen.lineWidth = kind === "dots" ? 2 : 1.5;
-        if (kind === "dots") for (const [x, y] of [[3, 3], [9, 9]]) pen.rect(x - 0.8, y - 0.8, 1.6, 1.6);
+        pen.lineWidth = kind === "hatch" ? 1.5 : 0.9;
+        if (kind === "dots") for (const [x, y] of [[3, 3], [9, 9]]) pen.rect(x - 0.7, y - 0.7, 1.4, 1.4);
         else {
           for (const shift of [-step, 0, step]) {
             pen.moveTo(shift - 1, step + 1);
