@@ -100,9 +100,11 @@ def far(connection: sa.Connection, level: str, path: str) -> list[dict[str, Any]
 def _chosen(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     known = list(CONCERNS)
     kinds = [[row for row in rows if row["concern"] == code] for code in known]
+    told = set()  # a case that waits is late soon: it is one matter
     for turn in range(max(map(len, kinds), default=0)):
         for kind in kinds:
-            if turn < len(kind):
+            if turn < len(kind) and kind[turn]["feature"] not in told:
+                told.add(kind[turn]["feature"])
                 concern = CONCERNS[kind[turn]["concern"]]
                 yield dict(kind[turn]) | {"word": concern.title, "rule": concern.rule}
 

@@ -174,6 +174,7 @@
 
   function close() {
     asked++;
+    note.textContent = "";
     shown = null;
     card.hidden = true;
     card.textContent = "";
@@ -233,11 +234,12 @@
   document.body.addEventListener("htmx:responseError", trouble);
   vectors.on("trouble", trouble);
   vectors.on("tile", () => {
-    note.textContent = "";
+    if (note.dataset.trouble) note.textContent = note.dataset.trouble = "";
   });
 
   function trouble() {
     card.removeAttribute("aria-busy");
+    note.dataset.trouble = "1";
     note.textContent = $("#trouble-text").textContent;
   }
 
