@@ -13,8 +13,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 
 from api import case_pages, pages
-from api.collections import link
-from api.deps import CallerNow, Connection, Key, LanguageNow, able, box, strict, witnessed
+from api.deps import CallerNow, Connection, Key, LanguageNow, able, box, link, strict, witnessed
 from api.limits import limited
 from api.pages import Latitude, Longitude, Zoom
 from geo import asking, attention, cards, docket, enrolling, layers, tiles, unmasking

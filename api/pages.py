@@ -10,20 +10,17 @@ import re
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import shapely
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.encoders import jsonable_encoder
-from fastapi.responses import JSONResponse
 from starlette_compress import CompressMiddleware
 
 from api import menu
-from api.deps import CallerNow, Connection, LanguageNow, anyone, language, link, strict
+from api.deps import Connection, LanguageNow, anyone, language, strict
 from api.guard import FOR_EVER
 from api.limits import limited
-from geo import asking, cards, layers, placing, tiles
+from geo import cards, layers, placing, tiles
 from geo import topology as reports
 from geo.catalog import RESOURCES
 from geo.catalog.roles import ROLES
@@ -31,7 +28,6 @@ from geo.db import Caller
 from geo.door import Presence
 from geo.errors import BadQuery, NotFound
 from geo.language import Language, translated
-from geo.matrices import WEB_MERCATOR
 from geo.resource import REASONS, Resource
 from maps import pages
 from maps.layer import Drawing, drawing

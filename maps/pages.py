@@ -122,7 +122,7 @@ def call(reader: Reader, number: str, fragment: bool) -> str:
 def outline(title: str, sketch: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """The map as a drawing: areas by grade where it is told, zones by pattern, and how many cases are open in each."""
     place: Callable[[float, float], tuple[float, float]] = sketch["place"]
-    marked = [row | {"at": place(row["longitude"], row["latitude"]), "outline": sketch["areas"].get(row["id"], "")} for row in rows]
+    marked = [dict(row) | {"at": place(row["longitude"], row["latitude"]), "outline": sketch["areas"].get(row["id"], "")} for row in rows]
     return _template("map.svg").render(title=title, sketch=sketch, rows=marked, colors=sheets.GRADE_COLORS)
 
 

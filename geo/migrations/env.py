@@ -7,8 +7,8 @@ from alembic.autogenerate.api import AutogenContext
 from geoalchemy2 import alembic_helpers
 
 import geo.casework
-import geo.grading
 import geo.disclosure
+import geo.grading
 import geo.identity
 import geo.spine
 import geo.timekeeping  # noqa: F401  (their tables are part of the metadata)
