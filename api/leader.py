@@ -14,7 +14,6 @@ from fastapi.responses import JSONResponse
 
 from api import case_pages, pages
 from api.deps import CallerNow, Connection, Key, LanguageNow, able, box, link, strict, witnessed
-from api.limits import limited
 from api.pages import Latitude, Longitude, Zoom
 from geo import asking, attention, cards, docket, enrolling, layers, tiles, unmasking
 from geo.catalog import RESOURCES, workflow
@@ -185,7 +184,7 @@ def acted(connection: sa.Connection, facts: Mapping[str, Any], language: Languag
     return {"cases": cases, "bodies": docket.bodies(connection) if giving else [], "places": places}
 
 
-@routes.get("/areas/standing", dependencies=[limited("costly"), strict("level", "bbox")])
+@routes.get("/areas/standing", dependencies=[strict("level", "bbox")])
 def standing(connection: Connection, who: CallerNow, level: LEVELS, bbox: Annotated[str | None, Query(max_length=200)] = None) -> Response:
     """How the areas of a level stand, as the map draws it: id, longitude, latitude, open and overdue cases; of who answers for them the
     grade, and whether nobody is responsible (1) or services are far (2). `apart`: where homes are in no grid, and how many."""
@@ -198,7 +197,7 @@ def standing(connection: Connection, who: CallerNow, level: LEVELS, bbox: Annota
     return JSONResponse({"level": level, "areas": told, "apart": apart}, headers={"Cache-Control": "no-store"})
 
 
-@routes.get("/map.svg", dependencies=[limited("costly"), strict()])
+@routes.get("/map.svg", dependencies=[strict()])
 def outline(connection: Connection, who: CallerNow, language: LanguageNow) -> Response:
     """The map as a drawing, for a page without scripts and for paper."""
     numbers = cards.headlines(connection)
