@@ -30,6 +30,7 @@ from api import (
     incidents,
     indicators,
     layers,
+    leader,
     live,
     locating,
     observations,
@@ -143,6 +144,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(docs.routes)
     app.include_router(entrance.routes)
     app.include_router(people.routes)
+    app.include_router(leader.routes)
     pages.install(app)
     description.install(app)
     app.add_middleware(Bounded)

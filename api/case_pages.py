@@ -295,14 +295,17 @@ def left(due: datetime | None, now: datetime, language: Language) -> str:
     if due is None:
         return ""
     say = partial(translated, language=language)
-    seconds = abs((due - now).total_seconds())
+    return (say("超时 {long}") if due < now else say("还剩 {long}")).format(long=lasting(abs((due - now).total_seconds()), language))
+
+
+def lasting(seconds: float, language: Language) -> str:
+    """A time in the unit that one says it in."""
+    say = partial(translated, language=language)
     if seconds < 3600:
-        long = say("{count} 分钟").format(count=max(1, int(seconds // 60)))
-    elif seconds < 48 * 3600:
-        long = say("{count} 小时").format(count=int(seconds // 3600))
-    else:
-        long = say("{count} 天").format(count=int(seconds // 86_400))
-    return (say("超时 {long}") if due < now else say("还剩 {long}")).format(long=long)
+        return say("{count} 分钟").format(count=max(1, int(seconds // 60)))
+    if seconds < 48 * 3600:
+        return say("{count} 小时").format(count=int(seconds // 3600))
+    return say("{count} 天").format(count=int(seconds // 86_400))
 
 
 def _order(move: Mapping[str, Any]) -> tuple[bool, int, int]:
@@ -376,7 +379,7 @@ def _case(
         ],
         "log": _told(connection, id, log, language), "clocks": [_timed(clock, language) for clock in clocks.of(connection, id)],
         "route": next((line for line in lines if line["part"] == "lead"), None),
-        "assist": [line for line in lines if line["part"] != "lead"], "places": _places(connection, found["scope"], language) if lines or moves else [],
+        "assist": [line for line in lines if line["part"] != "lead"], "places": places(connection, found["scope"], language) if lines or moves else [],
         "bodies": docket.bodies(connection) if any(move["action"] in ("dispatch", "rule") for move in moves) else [],
         "grades": GRADES, "trouble": told, "given": given or Taking(action=""), "done": _done(done, language), "after": began,
         "latest": f"{(now + timedelta(days=365)):%Y-%m-%d}", "tomorrow": f"{(now + timedelta(days=1)):%Y-%m-%d}",
@@ -411,7 +414,7 @@ def _chart(
     return drawn.Spot(float(place[0]), float(place[1]), [drawing for drawing in drawings if drawing.name in names])
 
 
-def _places(connection: sa.Connection, scope: str, language: Language) -> list[tuple[str, str]]:
+def places(connection: sa.Connection, scope: str, language: Language) -> list[tuple[str, str]]:
     """The areas that a case can be given to: those that its place lies in, the smallest first; without a grid, those below too."""
     titles = {level.code: translated(level.title, language) for level in LEVELS}
     known = docket.areas_around(connection, scope)

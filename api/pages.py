@@ -10,20 +10,17 @@ import re
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import shapely
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.encoders import jsonable_encoder
-from fastapi.responses import JSONResponse
 from starlette_compress import CompressMiddleware
 
 from api import menu
-from api.deps import CallerNow, Connection, LanguageNow, anyone, language, link, strict
+from api.deps import Connection, LanguageNow, anyone, language, strict
 from api.guard import FOR_EVER
 from api.limits import limited
-from geo import asking, cards, layers, placing, tiles
+from geo import cards, layers, placing, tiles
 from geo import topology as reports
 from geo.catalog import RESOURCES
 from geo.catalog.roles import ROLES
@@ -31,10 +28,10 @@ from geo.db import Caller
 from geo.door import Presence
 from geo.errors import BadQuery, NotFound
 from geo.language import Language, translated
-from geo.matrices import WEB_MERCATOR
 from geo.resource import REASONS, Resource
 from maps import pages
-from maps.layer import Drawing, drawing, own
+from maps.layer import Drawing, drawing
+from maps.layer import own as somebodys
 from maps.links import ASSETS, PREFIX, fingerprint
 
 HTML = "text/html; charset=utf-8"
@@ -72,99 +69,6 @@ def asset(path: str, request: Request, v: str | None = None) -> Response:
     return Response(content, headers=headers, media_type=_kind(path))
 
 
-@routes.get("/", dependencies=[strict("z", "lat", "lng", "layers", "view", "within", "card")])
-def front(
-    request: Request,
-    connection: Connection,
-    who: CallerNow,
-    language: LanguageNow,
-    z: Zoom | None = None,
-    lat: Latitude | None = None,
-    lng: Longitude | None = None,
-    layers: str | None = None,
-    view: Literal["map", "list"] = "map",
-    within: Annotated[str, Query(pattern="^[0-9A-Z]{0,15}$")] = "",
-    f: Literal["html", "json"] | None = None,
-) -> Any:
-    """The leader's map to a browser, the landing page of the API to a program."""
-    if wants_html(request, f):
-        return leader_page(
-            request, connection, who, language, pages.View(lat, lng, z, view == "list", within), layers
-        )
-    return landing(request, language)
-
-
-def landing(request: Request, language: Language) -> dict[str, Any]:
-    """Where everything is, in the shape of OGC API."""
-    return {
-        "title": request.app.state.instance.name,
-        "description": translated("空间治理服务:区域、人房地事物、事件和管控区域。", language),
-        "links": [
-            link(request, "/", "self"),
-            link(request, "/", "alternate", "text/html"),
-            link(request, "/api", "service-desc", "application/vnd.oai.openapi+json;version=3.1"),
-            link(request, "/docs", "service-doc", "text/html"),
-            link(request, "/collections", "data"),
-            link(request, "/conformance", "conformance"),
-            link(request, "/tiles", "http://www.opengis.net/def/rel/ogc/1.0/tilesets-vector"),
-            link(request, "/tileMatrixSets", "http://www.opengis.net/def/rel/ogc/1.0/tiling-schemes"),
-            link(request, f"/tiles/{WEB_MERCATOR.id}/style.json", "style", "application/vnd.mapbox.style+json"),
-        ],
-    }
-
-
-def leader_page(
-    request: Request,
-    connection: sa.Connection,
-    who: Caller,
-    language: Language,
-    view: pages.View,
-    layers: str | None,
-) -> Response:
-    """The leader's map, or the list in its place, as `view` and `layers` (names with commas between) say."""
-    waiting = {"to_review": sum(_waiting(connection).values())}
-    if view.listed:
-        numbers = cards.listing(connection, language, view.within) | waiting
-        return page(request, language, pages.leader(reader(request, language), view, (), numbers))
-    numbers = cards.headlines(connection) | waiting
-    levels = {level["code"] for level in numbers["levels"]}
-    shown = drawings(connection, who, language, layers, levels)
-    return page(request, language, pages.leader(reader(request, language), view, shown, numbers))
-
-
-@routes.get("/identify", dependencies=[strict("lon", "lat", "z", "own", "layers", "pixels")])
-def identify(
-    request: Request,
-    connection: Connection,
-    language: LanguageNow,
-    who: CallerNow,
-    lon: Longitude,
-    lat: Latitude,
-    z: Zoom = 16,
-    own: Annotated[str, Query(max_length=4000, description="layers of people's own that are looked at, with commas between")] = "",
-    layers_named: Annotated[str | None, Query(alias="layers", max_length=2000, description="nouns, with commas between; of `f=json`")] = None,
-    pixels: Annotated[float, Query(ge=0, le=32, allow_inf_nan=False, description="how near something must be; of `f=json`")] = asking.PIXELS,
-    f: Literal["html", "json"] | None = None,
-) -> Response:
-    """The card of the area at a place: a fragment for the map, a page of its own for anybody else; with `f=json` all that is
-    drawn there at this zoom, layer by layer."""
-    if f == "json":
-        drawn = {noun.name: noun for noun in tiles.drawn(who)}
-        chosen = list(drawn) if layers_named is None else layers_named.split(",")
-        if len(set(chosen)) != len(chosen) or not set(chosen) <= set(drawn):
-            raise BadQuery(parameter="layers")
-        found = asking.identify(connection, who, [drawn[name] for name in chosen], lon, lat, z, pixels)
-        mine = [
-            {"layer": str(one["id"]), "title": one["title"], "properties": one["properties"]}
-            for one in layers.here(connection, [_number(one) for one in filter(None, own.split(","))], lon, lat, z)
-        ]
-        return JSONResponse(jsonable_encoder({"lon": lon, "lat": lat, "z": z, "found": found + mine}))
-    facts = cards.card(connection, lon, lat, language, z)
-    facts["own"] = layers.here(connection, [_number(one) for one in filter(None, own.split(","))], lon, lat, z)
-    make = pages.card if request.headers.get("hx-request") else pages.card_page
-    return page(request, language, make(reader(request, language), facts))
-
-
 @routes.get("/review", dependencies=[strict("reason")])
 def review(
     request: Request, connection: Connection, language: LanguageNow, reason: str | None = None,
@@ -177,10 +81,10 @@ def review(
         row | {"noun_title": RESOURCES[row["noun"]].title, "reason_title": REASON_TITLES[row["reason"]]}
         for row in placing.review(connection, reason=reason)
     ]
-    waiting = _waiting(connection)
+    counts = waiting(connection)
     if not wants_html(request, f):
-        return {"numberWaiting": waiting, "records": rows}
-    return page(request, language, pages.review(reader(request, language), rows, waiting, reason))
+        return {"numberWaiting": counts, "records": rows}
+    return page(request, language, pages.review(reader(request, language), rows, counts, reason))
 
 
 @routes.get("/boundaries", dependencies=[limited("costly"), strict("level")])
@@ -268,14 +172,7 @@ def refusal(request: Request, status: int, sentence: str) -> Response:
     return answer
 
 
-def _number(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise BadQuery(parameter="own") from error
-
-
-def _waiting(connection: sa.Connection) -> dict[str, int]:
+def waiting(connection: sa.Connection) -> dict[str, int]:
     """How many records await a placing decision, by reason."""
     counts: dict[str, int] = {}
     for by_reason in placing.review_counts(connection).values():
@@ -307,9 +204,10 @@ def _drawn(finding: reports.Finding, language: Language) -> dict[str, Any]:
 
 
 def drawings(
-    connection: sa.Connection, who: Caller, language: Language, wanted: str | None, levels: set[str]
+    connection: sa.Connection, who: Caller, language: Language, wanted: str | None, levels: set[str], own: bool | None = None
 ) -> list[Drawing]:
-    """The layers that somebody may see, those named in `wanted` shown (None: as declared), areas of `levels` only."""
+    """The layers that somebody may see, those named in `wanted` shown (None: as declared), areas of `levels` only. `own`: whether those of
+    people's own are shown that are not named."""
     drawn = {
         name: noun for name, noun in RESOURCES.items() if noun.geometry and who.knows(noun)
     }
@@ -330,9 +228,9 @@ def drawings(
         for name, noun in drawn.items()
     ]
     return nouns + [
-        own(
+        somebodys(
             str(layer.id), layer.title, layer.kind, layer.color, layer.opacity, address=f"/layers/{layer.id}/tiles/{{z}}/{{x}}/{{y}}.mvt?{{query}}",
-            version=str(layer.version), scope="" if layer.audience == "public" else whose, shown=chosen is None or str(layer.id) in chosen,
+            version=str(layer.version), scope="" if layer.audience == "public" else whose, shown=(chosen is None if own is None else own) or str(layer.id) in (chosen or ()),
         )
         for layer in layers.listed(connection)
     ]

@@ -4,6 +4,7 @@ Names and counts are as the database tells them to the caller: to who works in t
 masked, and people and households in multiples of k or None, which says "too few to tell" and never zero.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,8 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from geo import attention
+from geo.attention import OPEN_STATES
 from geo.catalog import LEVELS, RESOURCES, WIDTHS
 from geo.resource import Choice, Field, Resource
 from geo.statements import run
@@ -19,6 +22,7 @@ from geo.tables import CODES, TABLES
 # All of China: what an instance without areas shows.
 EVERYWHERE = (73.5, 18.0, 135.1, 53.6)
 INCIDENTS_SHOWN = 5
+Extent = tuple[float, float, float, float]  # west, south, east, north in degrees
 # A zoom at which the map shows the level, and so the card is of it.
 ZOOMS = {"street": 10, "community": 13, "grid": 16}
 
@@ -40,7 +44,7 @@ def card(
     here = {"lon": lon, "lat": lat}
     [instance] = _rows(connection, "headline_instance")
     told: dict[str, Any] = {
-        "longitude": lon, "latitude": lat, "k": instance["k"], "area": None, "nearest": None, "elsewhere": elsewhere,
+        "longitude": lon, "latitude": lat, "k": instance["k"], "area": None, "nearest": None, "elsewhere": elsewhere, "unowned": None,
         "path": [{"name": row["name"], "level": row["level"], "path": row["path"]} for row in found],
         "zones": [
             _zone(row, instance, language)
@@ -53,7 +57,12 @@ def card(
     if area is None:
         for nearest in _rows(connection, "card_nearest", level=deepest, **here):
             told["nearest"] = {"name": nearest["name"], "metres": round(nearest["metres"])}
-        return told
+        # In no grid, but in a community: somebody there can say whose it is to be.
+        around = [row["path"] for row in found if row["level"] in ("street", "community")]
+        return told | {
+            "responsible": list(_posts(connection, around)) if around else [],
+            "unowned": attention.unowned(connection, around[-1]) if around else None,
+        }
     modes = RESOURCES["areas"]["management_mode"].choices
     above = [row["path"] for row in found if len(row["path"]) <= len(area["path"])]
     return told | {
@@ -62,7 +71,9 @@ def card(
             "level_title": _title(LEVELS, area["level"]),
             "management_title": _title(modes, area["management_mode"]),
         },
-        "counts": _counted(_rows(connection, "card_counts", path=area["path"])[0]),
+        "attention": attention.of_area(connection, area["level"], area["path"]),
+        "far": attention.far(connection, area["level"], area["path"]),
+        "counts": _counted(_rows(connection, "card_counts", path=area["path"], states=OPEN_STATES)[0]),
         "responsible": list(_posts(connection, above)),
         "incidents": list(_incidents(connection, area["path"], instance)),
         "findings": list(_findings(connection, area)),
@@ -86,10 +97,40 @@ def headlines(connection: sa.Connection) -> dict[str, Any]:
             for choice in LEVELS
             if levels.get(choice.code)
         ],
-        **_rows(connection, "headline_counts")[0],
+        **_rows(connection, "headline_counts", states=OPEN_STATES)[0],
         "level": level,
         "level_title": _title(LEVELS, level),
-        "communities": _rows(connection, "headline_areas", level=level, within=""),
+        "communities": _rows(connection, "headline_areas", level=level, within="", states=OPEN_STATES),
+    }
+
+
+def changes(connection: sa.Connection) -> dict[str, int]:
+    """The headlines as they were a day ago: `open`, `overdue`, `zones`; `closed` in the day since, `closed_before` in the day before."""
+    row = run(connection, "headline_before", states=OPEN_STATES).mappings().first()
+    return {name: int(value) for name, value in row.items()} if row else {"open": 0, "overdue": 0, "closed": 0, "closed_before": 0, "zones": 0}
+
+
+def zones_now(connection: sa.Connection, language: str) -> list[dict[str, Any]]:
+    """The first zones in force: name, kind, until when, where."""
+    [instance] = _rows(connection, "headline_instance")
+    return [
+        row | {"kind_title": row["kind_title_en" if language == "en" else "kind_title"], "planned_end": _local(row["planned_end"], instance)}
+        for row in _rows(connection, "zones_now")
+    ]
+
+
+def outlines(connection: sa.Connection, level: str, extent: Extent, wide: int) -> dict[str, Any]:
+    """The areas of a level and the zones in force as paths of a drawing `wide` steps wide: `height`, `areas` (id → path), `zones` (kind, path),
+    and `place`, which tells where in it a longitude and a latitude are."""
+    west, south, east, north = extent
+    squeeze = math.cos(math.radians((south + north) / 2))
+    scale = wide / max((east - west) * squeeze, 1e-9)
+    asked = {"scale": scale, "squeeze": squeeze, "west": west, "south": south, "east": east, "north": north}
+    return {
+        "wide": wide, "height": max(1, math.ceil((north - south) * scale)),
+        "areas": {row["id"]: row["outline"] for row in _rows(connection, "area_outlines", level=level, most=attention.MAPPED, **asked)},
+        "zones": [(row["kind"], row["outline"]) for row in _rows(connection, "zone_outlines", **asked)],
+        "place": lambda longitude, latitude: (round((longitude - west) * scale * squeeze, 1), round((north - latitude) * scale, 1)),
     }
 
 
@@ -105,7 +146,7 @@ def listing(connection: sa.Connection, language: str, within: str = "") -> dict[
     rows, level = told["communities"], told["level"]
     if within:
         level = next((code for code in drawn if WIDTHS[code] > len(within)), "")
-        rows = _rows(connection, "headline_areas", level=level, within=within)
+        rows = _rows(connection, "headline_areas", level=level, within=within, states=OPEN_STATES)
     counted = {
         row["path"]: _counted(row)
         for row in _rows(connection, "listed_areas", areas=[row["id"] for row in rows])
@@ -149,16 +190,18 @@ def _counted(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _posts(connection: sa.Connection, paths: list[str]) -> Iterator[dict[str, Any]]:
     roles = RESOURCES["posts"]["role"]
-    for row in _rows(connection, "card_posts", paths=paths, roles=list(roles.codes)):
-        yield row | {"role_title": _title(roles.choices, row["role"]), "here": row["area"] == paths[-1]}
+    rows = _rows(connection, "card_posts", paths=paths, roles=list(roles.codes))
+    phones = {row.id: row.phone for row in run(connection, "card_phones", ids=[row["id"] for row in rows])}
+    for row in rows:
+        yield row | {"phone": phones.get(row["id"]), "role_title": _title(roles.choices, row["role"]), "here": row["area"] == paths[-1]}
 
 
 def _incidents(connection: sa.Connection, path: str, instance: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     states = RESOURCES["incidents"]["state"].choices
-    for row in _rows(connection, "card_incidents", path=path, most=INCIDENTS_SHOWN):
+    for row in _rows(connection, "card_incidents", path=path, most=INCIDENTS_SHOWN, states=OPEN_STATES):
         yield row | {
             "state_title": _title(states, row["state"]),
-            "reported_at": _local(row["reported_at"], instance),
+            "reported_at": _local(row["reported_at"], instance), "due_at": _local(row["due_at"], instance),
         }
 
 

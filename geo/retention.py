@@ -148,6 +148,8 @@ UNTOUCHED = {
     "direct_logins": "logins and paths",
     "incident_states": "states",
     "incident_moves": "steps",
+    "attention_steps": "thresholds",
+    "siting_rules": "distances",
     "incident_log": "what officials did; numbers and names of states are taken out of an opinion before it is stored",
     "appointment_bodies": "ids",
     "mappings": "headings of sheets",

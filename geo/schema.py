@@ -17,7 +17,7 @@ from alembic.config import Config
 from psycopg import sql
 from sqlalchemy.dialects.postgresql import insert
 
-from geo import clocks, codes, db, jobs, retention, rights_requests, sealing, workdays
+from geo import clocks, codes, db, grading, jobs, retention, rights_requests, sealing, workdays
 from geo.casework import INCIDENT_MOVES, INCIDENT_STATES
 from geo.catalog import ACTIONS, CODE_LISTS, RESOURCES, workflow
 from geo.catalog.roles import ROLES
@@ -54,6 +54,7 @@ CALLED = {
         "caller_organisation", "incident_moved", "incident_moves_told", "incident_log_told", "incident_routed", "report_moved", "inbox_told", "relayed_to", "changes_told", "indicator_counts",
         "kind_seconds", "worked_until", "due_after", "time_spent", "clocks_told",
         "organisation_title", "incident_actors_told", "incident_moves_each",
+        "attention_told", "areas_unowned", "services_far", "priorities_told", "phones_told", "grids_quiet", "homes_apart", "scopes_held",
         "report_photo_kept", "report_held", "incident_photo_kept", "photo_told", "photos_told", "photo_decided", "reports_near", "report_joined", "report_told",
         "incident_moved_at", "incident_updates_told", "hotline_taken", "hotline_told",
         "observations_taken", "things_told", "thing_registered", "thing_retired", "observation_ruled", "observation_rule_ended",
@@ -774,7 +775,10 @@ def _code_lists(connection: sa.Connection) -> None:
 
 def _declared(connection: sa.Connection) -> None:
     """What follows from declarations and is asked for in SQL: what is kept how long, and the steps of requests."""
-    for table, rows in ((RETENTION_RULES, retention.rules()), (RIGHTS_MOVES, rights_requests.moves()), (INCIDENT_STATES, workflow.states()), (INCIDENT_MOVES, workflow.moves())):
+    for table, rows in (
+        (RETENTION_RULES, retention.rules()), (RIGHTS_MOVES, rights_requests.moves()), (INCIDENT_STATES, workflow.states()), (INCIDENT_MOVES, workflow.moves()),
+        (grading.ATTENTION_STEPS, grading.steps()), (grading.SITING_RULES, grading.siting()),
+    ):
         keys = [c.name for c in table.primary_key]
         staying = sa.tuple_(*(table.c[key] for key in keys)).in_([tuple(row[key] for key in keys) for row in rows])
         connection.execute(sa.delete(table).where(sa.not_(staying)))

@@ -5,6 +5,7 @@ templates is a gettext id, put into the reader's language by the `say` that come
 """
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from geo.resource import REASONS
+from maps import sheets
 from maps.canvas import Canvas, Control, composed
 from maps.layer import SYMBOLS, Drawing, Look
 from maps.legend import entries, swatch
@@ -58,6 +60,13 @@ class View:
     zoom: float | None = None
     listed: bool = False
     within: str = ""  # the path of the area whose parts are listed
+    sheet: str = "public"
+    sort: str = ""  # the column that a list is sorted by
+
+    def listed_by(self, sort: str = "", within: str | None = None) -> str:
+        """The address of the list, sorted by another column or of another area."""
+        told = {"view": "list", "sheet": self.sheet, "within": self.within if within is None else within, "sort": sort or self.sort}
+        return "/?" + urlencode({name: value for name, value in told.items() if value and (name, value) != ("sheet", "public")})
 
     @property
     def place(self) -> tuple[float, float] | None:
@@ -70,21 +79,23 @@ class View:
 def leader(reader: Reader, view: View, drawings: Sequence[Drawing], numbers: Mapping[str, Any]) -> str:
     """The leader's map, or with `view.listed` the same data as a table.
 
-    `numbers` is what `geo.cards.headlines` gives: the name of the instance, its extent (west, south, east,
-    north), the counts, and a row for every community.
+    `numbers` is what `api.leader.told` gives: the name of the instance, its extent (west, south, east, north), the counts with those of a
+    day ago, what to look at first, a row for every community; for the map also its `sheets`, its `overlays` and whether each is shown.
     """
     if view.listed:
-        return _page("list.html", reader, numbers=numbers, address="/?view=list")
+        return _page("list.html", reader, numbers=numbers, view=view, address="/")
     say = reader.say
     controls = [
         Control("Zoom", position="topright", zoomInTitle=say("放大"), zoomOutTitle=say("缩小")),
-        Control("Scale", position="bottomleft", imperial=False),
+        Control("Scale", position="bottomright", imperial=False),
     ]
     fragments = composed(Canvas(numbers["extent"], view.place, view.zoom), drawings, controls, TILES)
     return _page(
         "leader.html",
         reader,
         numbers=numbers,
+        view=view,
+        looks=sheets.looks(),
         drawings=sorted(drawings, key=lambda drawing: -drawing.resource.style.order),
         map=fragments,
         address="/",
@@ -99,6 +110,31 @@ def card(reader: Reader, facts: Mapping[str, Any]) -> str:
 def card_page(reader: Reader, facts: Mapping[str, Any]) -> str:
     """The same card as a page of its own, for those who follow a link without scripts."""
     return _page("identify.html", reader, card=facts, address="/identify")
+
+
+def call(reader: Reader, number: str, fragment: bool) -> str:
+    """The number of somebody who may be called, as a link that calls it; as a page of its own without scripts."""
+    if fragment:
+        return _template("called.html").render(_context(reader), number=number)
+    return _page("call.html", reader, number=number, address="/")
+
+
+def outline(title: str, sketch: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The map as a drawing: areas by grade where it is told, zones by pattern, and how many cases are open in each."""
+    place: Callable[[float, float], tuple[float, float]] = sketch["place"]
+    marked = [dict(row) | {"at": place(row["longitude"], row["latitude"]), "outline": sketch["areas"].get(row["id"], "")} for row in rows]
+    return _template("map.svg").render(title=title, sketch=sketch, rows=marked, colors=sheets.GRADE_COLORS)
+
+
+def tel(number: str | None) -> str:
+    """The address that calls a number; empty for what is none."""
+    digits = re.sub(r"[\s()（）-]", "", number or "")
+    return f"tel:{digits}" if re.fullmatch(r"\+?[0-9]{3,20}", digits) else ""
+
+
+def change(now: int, before: int) -> str:
+    """How a count has changed: `+3`, `−2`, or nothing."""
+    return "" if now == before else f"{now - before:+,}".replace("-", "−")
 
 
 def review(
@@ -413,9 +449,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, moment=moment, hectares=hectares, qr=qr, grouped=grouped, day=day, last_day=last_day, bytes=bytes_told
+        number=number, moment=moment, hectares=hectares, qr=qr, grouped=grouped, day=day, last_day=last_day, bytes=bytes_told, tel=tel
     )
-    environment.globals.update(link=link, there=there, swatch=swatch, entries=entries, markup=Markup)
+    environment.globals.update(link=link, there=there, swatch=swatch, entries=entries, markup=Markup, change=change)
     return environment
 
 

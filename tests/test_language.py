@@ -14,6 +14,7 @@ from geo.catalog import ACTIONS, CODE_LISTS, LEVELS, RESOURCES, workflow
 from geo.catalog.purposes import PURPOSES
 from geo.catalog.roles import ROLES
 from geo.errors import GeoError
+from geo.grading import FACTORS, GRADES, SERVICES
 from geo.indicators import INDICATORS
 from geo.language import translated
 from geo.resource import BASES
@@ -40,6 +41,7 @@ READ: dict[str, set[str] | None] = {
     },
     "geo/hotline.py": {"HEADS", "SPELLED", "RESULT_HEADS", "results", "MOMENT"},
     "geo/observations.py": {"NAMES", "VALUES"},
+    "geo/grading.py": None,  # found as declared
     "geo/indicators.py": {"INDICATORS"},  # their titles are found as declared; formulas are for the Chinese reference
     "geo/catalog/roles.py": {"ROLES"},
     "geo/enrolling.py": {"HEADS"},
@@ -82,6 +84,8 @@ def declared() -> Iterator[str]:
     yield from workflow.ACTIONS.values()
     yield from (indicator.title for indicator in INDICATORS.values())
     yield from (text for b in BESIDE for text in (b.title, b.keeping.purpose))
+    yield from (text for factor in FACTORS.values() for text in (factor.title, factor.about))
+    yield from (one.title for one in (*GRADES, *SERVICES.values()))
     yield from (role.title for role in ROLES.values())
     yield from (purpose.title for purpose in PURPOSES)
     for resource in RESOURCES.values():

@@ -9,6 +9,7 @@ from geoalchemy2 import alembic_helpers
 import geo.casework
 import geo.disclosure
 import geo.exchanges
+import geo.grading
 import geo.identity
 import geo.spine
 import geo.timekeeping  # noqa: F401  (their tables are part of the metadata)

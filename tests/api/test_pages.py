@@ -127,7 +127,7 @@ def test_what_awaits_review_is_counted_once_and_listed(client: TestClient) -> No
     assert "孤岛" in page
     assert "第四网格" in page
     assert 'href="/review?reason=outside"' in page
-    assert '<a href="/review">1</a>' in client.get("/", headers=HTML).text
+    assert '<a href="/review">待落格复核 1</a>' in client.get("/", headers=HTML).text
     assert "孤岛" not in client.get("/review?reason=overlap", headers=HTML).text
     told = client.get("/review?reason=outside").json()
     assert told["numberWaiting"] == {"outside": 1}

@@ -52,7 +52,7 @@ def test_axe_finds_nothing_with_the_card_and_the_sheets_open(opened: Opened, axe
         summary.click()
     assert violations(page, axe) == []
     if size == "phone":
-        page.locator("[data-sheet=layers]").click()
+        page.locator(".tabs [data-sheet=layers]").click()
         assert violations(page, axe) == []
 
 

@@ -1,6 +1,7 @@
 """Plain data in the shapes that `geo.cards` and the other verbs give."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from geo.catalog import RESOURCES
-from maps import pages
+from geo.resource import Audience
+from maps import pages, sheets
 from maps.layer import Drawing, drawing
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
@@ -88,6 +90,7 @@ class Examples:
             "households": 1200,
             "zones": 1,
             "things": 3,
+            "grade": {"grade": 3, "title": "较大", "reasons": [{"title": "超时事件", "value": 3}]},
         }
         return {
             "name": text,
@@ -107,6 +110,35 @@ class Examples:
             "deeper": True,
             "zoom": 13,
             "zone_list": [Examples.zone(text)],
+            "before": {"open": 60, "overdue": 9, "closed": 4, "closed_before": 4, "zones": 5},
+            "quiet": 3,
+            "grids": 42,
+            "graded": True,
+            "priorities": [Examples.matter(text)],
+            "zones_now": [],
+            "sheets": sheets.offered(Audience.LEADER),
+            "overlays": [(overlay, True) for overlay in sheets.overlays(Audience.LEADER)],
+            "done": text,
+        }
+
+    @staticmethod
+    def matter(text: str) -> dict[str, Any]:
+        return {
+            "concern": "late", "word": "超时", "rule": "过了应结时间还没有结案；重大、紧急、督办的在前，超时久的在前", "title": text, "fact": text,
+            "place": text, "every": text, "zoom": 16, "longitude": 122.6, "latitude": 29.8,
+        }
+
+    @staticmethod
+    def graded() -> dict[str, Any]:
+        reason = {"factor": "late", "title": "超时事件", "about": "过了", "value": 3, "grade": 3, "grade_title": "较大", "at_least": 3}
+        return {"grade": 3, "title": "较大", "reasons": [reason, reason | {"grade": 0, "at_least": None}]}
+
+    @staticmethod
+    def case(text: str, field: str) -> dict[str, Any]:
+        leading = {"action": "dispatch", "title": "派遣", "field": field, "reasoned": True, "at_once": False}
+        return {
+            "id": "7", "title": text, "stage": "accept", "state_title": "受理", "left": text, "late": True, "urgent": True, "supervised": True,
+            "grade": "major", "grade_title": "重大", "exercise": True, "steps": 3, "leading": leading,
         }
 
     @staticmethod
@@ -117,6 +149,11 @@ class Examples:
             "k": 5,
             "path": [{"name": text}, {"name": text}],
             "findings": [],
+            "elsewhere": None,
+            "attention": None,
+            "unowned": 63,
+            "responsible": [Examples.post(text)],
+            "back": "/?z=16",
             "own": [{"id": "7", "title": text, "properties": {text: text}}],
         }
         if not found:
@@ -137,6 +174,7 @@ class Examples:
                 "square_metres": 28400.0,
                 "management_mode": "demolition",
                 "management_title": "待拆迁",
+                "path": "990101001001001",
             },
             "counts": {
                 "people": 1168,
@@ -146,16 +184,12 @@ class Examples:
                 "overdue": 1,
                 "things": 12,
             },
-            "responsible": [
-                {
-                    "holder": text,
-                    "organisation": None,
-                    "role_title": "网格长",
-                    "area_name": text,
-                    "deputy": text,
-                    "here": True,
-                }
-            ],
+            "attention": Examples.graded(),
+            "far": [{"title": "看病", "metres": metres, "at_most": 1000} for metres in (1240, None)],
+            "responsible": [Examples.post(text)],
+            "cases": [Examples.case(text, field) for field in ("to", "opinion", "until")],
+            "places": [("7", text)],
+            "bodies": [{"id": "7", "name": text}],
             "incidents": [
                 {
                     "title": text,
@@ -167,6 +201,12 @@ class Examples:
                 }
             ],
             "findings": [{"title": "与相邻区域重叠", "names": [text], "square_metres": 1240.3}],
+        }
+
+    @staticmethod
+    def post(text: str) -> dict[str, Any]:
+        return {
+            "id": "7", "holder": text, "organisation": None, "role_title": "网格长", "area_name": text, "deputy": text, "here": True, "phone": text,
         }
 
     @staticmethod
@@ -230,13 +270,21 @@ class Examples:
             text, text, text, text, [Examples.appointment(text), Examples.appointment(text) | {"current": False}], [("/account", text)],
         ))
 
+    @staticmethod
+    def working(text: str) -> pages.Reader:
+        return replace(Examples.reader(text), known=pages.Known(text, text, text, text, works=True))
 
+
+STANDING = {"id": "7", "path": "7", "longitude": 122.6, "latitude": 29.8, "open": 3, "overdue": 1, "grade": 2}
+SKETCH: dict[str, Any] = {
+    "wide": 900, "height": 700, "areas": {"7": "M 0 0 L 9 0 9 9 Z"}, "zones": [("sealed", "M 0 0 L 9 0 9 9 Z")], "place": lambda *_: (10.0, 20.0),
+}
 REPORT = {"level": "grid", "areas": 42, "covered_m2": 3_300_000.0, "parent_m2": 3_308_000.0}
 Made = Callable[[str], str]
 
 
 @pytest.fixture(params=[
-    "map", "list", "card", "outside", "card page", "review", "topology", "refusal", "sign in", "code", "slip", "account", "second factor",
+    "map", "list", "card", "outside", "card page", "working card", "call", "outline", "review", "topology", "refusal", "sign in", "code", "slip", "account", "second factor",
     "accounts", "person", "newcomer", "enrolment", "slips", "slips alone",
     "collections", "features", "feature",
 ])
@@ -248,6 +296,9 @@ def made(request: pytest.FixtureRequest, reader: pages.Reader, drawings: list[Dr
         "card": lambda text: pages.card(reader, Examples.card(text)),
         "outside": lambda text: pages.card(reader, Examples.card(text, found=False)),
         "card page": lambda text: pages.card_page(reader, Examples.card(text)),
+        "working card": lambda text: pages.card_page(Examples.working(text), Examples.card(text)),
+        "call": lambda text: pages.call(reader, text, False),
+        "outline": lambda text: pages.outline(text, SKETCH, [STANDING | {"name": text}, STANDING | {"name": text, "id": "8", "overdue": 0}]),
         "review": lambda text: pages.review(reader, [Examples.waiting(text)], {"outside": 25}, "outside"),
         "topology": lambda text: pages.topology(reader, REPORT, {"grid": "网格"}, [Examples.finding(text)]),
     }

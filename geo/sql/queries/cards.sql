@@ -13,20 +13,24 @@ SELECT name, path, metres FROM nearest_area(ST_SetSRID(ST_MakePoint(:lon, :lat),
 -- card_counts --
 SELECT c.buildings, c.households, c.residents, c.facilities + c.parts AS things, c.open_incidents AS open,
     (SELECT count(*) FROM incidents WHERE scope >= :path AND scope < :path || '~' AND retired_at IS NULL
-        AND precision <> 'region' AND due_at < now() AND state NOT IN ('closed', 'feedback')) AS overdue
+        AND precision <> 'region' AND due_at < now() AND state = ANY (:states)) AS overdue
 FROM area_counts_told(:path) AS c;
 
 -- card_posts --
 -- Who answers here: those of this very area first, then of those it lies in. Stairwells have their own.
-SELECT role, area, area_name, holder, deputy, organisation FROM posts_told(:paths)
+SELECT id, role, area, area_name, holder, deputy, organisation FROM posts_told(:paths)
 ORDER BY length(area) DESC, array_position(:roles, role), id
 LIMIT 12;
 
+-- card_phones --
+-- How the telephones of some posts end, for who may ask to see them whole.
+SELECT id, phone FROM phones_told(CAST(:ids AS uuid[]));
+
 -- card_incidents --
 -- What is open here, the overdue first.
-SELECT id, title, state, reported_at, exercise, coalesce(due_at < now() AND state <> 'feedback', false) AS overdue
+SELECT id, title, state, reported_at, exercise, due_at, coalesce(due_at < now(), false) AS overdue
 FROM incidents
-WHERE scope >= :path AND scope < :path || '~' AND retired_at IS NULL AND precision <> 'region' AND state <> 'closed'
+WHERE scope >= :path AND scope < :path || '~' AND retired_at IS NULL AND precision <> 'region' AND state = ANY (:states)
 ORDER BY overdue DESC, reported_at DESC NULLS LAST, id
 LIMIT :most;
 
@@ -83,12 +87,50 @@ GROUP BY level;
 SELECT
     tally_here('buildings', 'rows') AS buildings,
     CASE WHEN current_user LIKE 'jingwei_o%' THEN
-        (SELECT count(*) FROM incidents WHERE retired_at IS NULL AND state <> 'closed') ELSE tally_here('incidents', 'open') END AS open,
-    (SELECT count(*) FROM incidents WHERE retired_at IS NULL AND due_at < now() AND state NOT IN ('closed', 'feedback')) AS overdue,
+        (SELECT count(*) FROM incidents WHERE retired_at IS NULL AND state = ANY (:states)) ELSE tally_here('incidents', 'open') END AS open,
+    (SELECT count(*) FROM incidents WHERE retired_at IS NULL AND due_at < now() AND state = ANY (:states)) AS overdue,
     z.zones, z.zones_overdue
 FROM
     (SELECT count(*) AS zones, count(*) FILTER (WHERE planned_end < now()) AS zones_overdue
      FROM zones WHERE retired_at IS NULL AND state = 'active' AND starts_at <= now()) AS z;
+
+-- headline_before --
+-- The same as a day ago, and what was closed in the day since and in the day before that. What was turned away since is in neither.
+WITH past AS MATERIALIZED (
+    SELECT now() - interval '1 day' AS at
+), cases AS (
+    SELECT reported_at, due_at, closed_at FROM incidents WHERE retired_at IS NULL AND state = ANY (:states)
+    UNION ALL
+    SELECT reported_at, due_at, closed_at FROM incidents
+    WHERE retired_at IS NULL AND state IN ('closed', 'feedback') AND closed_at > now() - interval '2 days' AND closed_at <= now()
+)
+SELECT count(*) FILTER (WHERE reported_at <= past.at AND (closed_at IS NULL OR closed_at > past.at)) AS open,
+    count(*) FILTER (WHERE reported_at <= past.at AND due_at < past.at AND (closed_at IS NULL OR closed_at > past.at)) AS overdue,
+    count(*) FILTER (WHERE closed_at > past.at) AS closed,
+    count(*) FILTER (WHERE closed_at <= past.at) AS closed_before,
+    (SELECT count(*) FROM zones, past WHERE retired_at IS NULL AND starts_at <= past.at AND (state = 'active' OR state = 'lifted' AND lifted_at > past.at)) AS zones
+FROM cases, past GROUP BY past.at;
+
+-- zones_now --
+-- The zones in force and where to look, soonest to end first: what everybody is told of.
+SELECT zones.id, zones.name, zone_kinds.title AS kind_title, zone_kinds.title_en AS kind_title_en, planned_end, exercise, planned_end < now() AS over,
+    ST_X(ST_PointOnSurface(geom)) AS longitude, ST_Y(ST_PointOnSurface(geom)) AS latitude
+FROM zones JOIN zone_kinds ON zone_kinds.code = zones.kind
+WHERE zones.state = 'active' AND zones.retired_at IS NULL AND starts_at <= now() ORDER BY planned_end, zones.id LIMIT 5;
+
+-- area_outlines --
+-- The areas of a level as shapes of a drawing without scripts, coarse: `scale` is how many steps of the drawing a degree is.
+SELECT areas.id, ST_AsSVG(ST_Affine(ST_SimplifyPreserveTopology(geom, 1.5 / :scale), :scale * :squeeze, 0, 0, :scale, -:west * :scale * :squeeze, -:north * :scale), 1, 0) AS outline
+FROM areas
+WHERE level = :level AND theme = 'governance' AND kind NOT IN ('unit', 'thematic') AND retired_at IS NULL AND geom IS NOT NULL
+  AND valid_from <= now() AND (valid_to IS NULL OR valid_to > now())
+  AND geom && ST_MakeEnvelope(:west, :south, :east, :north, 4326)
+ORDER BY path LIMIT :most;
+
+-- zone_outlines --
+-- The zones in force, likewise.
+SELECT zones.kind, ST_AsSVG(ST_Affine(ST_SimplifyPreserveTopology(geom, 1.0 / :scale), :scale * :squeeze, 0, 0, :scale, -:west * :scale * :squeeze, -:north * :scale), 1, 0) AS outline
+FROM zones WHERE state = 'active' AND retired_at IS NULL AND geom && ST_MakeEnvelope(:west, :south, :east, :north, 4326) LIMIT 100;
 
 -- headline_areas --
 -- One row for every area of a level: what is open in it, and where to look.
@@ -96,8 +138,8 @@ SELECT areas.id, coalesce(areas.name, areas.path) AS name, areas.path, ST_X(area
     coalesce(i.open, 0) AS open, coalesce(i.overdue, 0) AS overdue
 FROM areas LEFT JOIN (
     SELECT left(scope, path_width(:level)) COLLATE "C" AS path, count(*) AS open,
-        count(*) FILTER (WHERE due_at < now() AND state <> 'feedback') AS overdue
-    FROM incidents WHERE retired_at IS NULL AND state <> 'closed' AND precision <> 'region'
+        count(*) FILTER (WHERE due_at < now()) AS overdue
+    FROM incidents WHERE retired_at IS NULL AND state = ANY (:states) AND precision <> 'region'
     GROUP BY 1) AS i ON i.path = areas.path
 WHERE areas.level = :level AND areas.path >= :within AND areas.path < :within || '~'
   AND areas.theme = 'governance' AND areas.kind NOT IN ('unit', 'thematic') AND areas.retired_at IS NULL

@@ -10,6 +10,7 @@
   const BATCH = 100;
   const KEPT = 320; // tiles in memory
   const RETRY = 5000;
+  const MARKED = 16; // how things stand is drawn over ground and roads, and under what has this order or a higher
   const FONT = '"PingFang SC","Noto Sans CJK SC","Source Han Sans SC","Microsoft YaHei",system-ui,sans-serif';
   const LINE = 2, POLYGON = 3; // geometry types of the Mapbox Vector Tile format, 1 being points
 
@@ -140,6 +141,21 @@
     }
   }
 
+  // → Map of look → paths of the features that are marked so
+  function marks(layer, wanted) {
+    const found = new Map();
+    for (const feature of layer.features) {
+      for (const look of wanted.get(feature.properties.id) || []) {
+        let batches = found.get(look);
+        if (!batches) found.set(look, (batches = [{ path: new Path2D(), count: BATCH }]));
+        if (batches[0].count === 0) batches.unshift({ path: new Path2D(), count: BATCH });
+        batches[0].count--;
+        trace(batches[0].path, feature);
+      }
+    }
+    return found;
+  }
+
   function inside(feature, x, y) {
     let within = false;
     for (const ring of feature.parts) {
@@ -201,6 +217,30 @@
     select: function (id, latlng) {
       this._selected = id;
       this._spot = latlng || null;
+      return this.refresh();
+    },
+
+    // How features stand, beside what they are: id → [{fill, opacity} or {pattern, color}]. Geometry stays; only this is drawn anew.
+    mark: function (name, marks) {
+      this._marks = { name, marks };
+      for (const tile of this._tiles.values()) {
+        if (tile.layers && tile.layers[name]) tile.layers[name].marked = null;
+      }
+      return this.refresh();
+    },
+
+    // Numbers at places: [{lat, lng, text, form: circle, square, plate}].
+    badge: function (badges) {
+      this._badges = badges;
+      return this.refresh();
+    },
+
+    // Below a zoom a source stands back for the badges.
+    hold: function (name, zoom) {
+      const source = this.source(name);
+      if (!source) return this;
+      source.first = source.first || source.zooms[0];
+      source.zooms = [Math.max(zoom, source.first), source.zooms[1]];
       return this.refresh();
     },
 
@@ -362,7 +402,9 @@
       this._occupied = [];
       const labels = [];
       this._paintGround();
+      let marked = false;
       for (const source of this._sources) {
+        if (!marked && source.order >= MARKED) marked = this._paintMarks();
         const tiles = this._wanted(source);
         for (const tile of tiles) {
           const content = this._content(tile);
@@ -372,6 +414,7 @@
         this._collectLabels(source, tiles, labels);
       }
       if (this._selected || this._spot) this._paintSelected();
+      this._paintBadges();
       this._paintLabels(labels);
       this.fire("painted");
     },
@@ -389,6 +432,67 @@
           });
         }
       }
+    },
+
+    // Laid over ground and roads as ink is, below the houses: nothing that was drawn is lost under it.
+    _paintMarks: function () {
+      const source = this._marks && this.source(this._marks.name);
+      if (!source || !this._marks.marks.size) return true;
+      for (const tile of this._wanted(source)) {
+        const content = this._content(tile), layer = content && content.layers[source.name];
+        if (!layer) continue;
+        const marked = layer.marked || (layer.marked = marks(layer, this._marks.marks));
+        this._within(tile, content, layer, () => {
+          this._ctx.globalCompositeOperation = "multiply";
+          for (const [look, batches] of marked) {
+            if (look.fill) this._fill(look, batches);
+            else {
+              this._ctx.fillStyle = this._pattern(look.pattern, look.color);
+              for (const batch of batches) this._ctx.fill(batch.path);
+            }
+          }
+        });
+      }
+      return true;
+    },
+
+    _paintBadges: function () {
+      const taken = [], placed = [];
+      for (const badge of this._badges || []) {
+        const spot = this._map.latLngToLayerPoint([badge.lat, badge.lng]).subtract(this._bounds.min), half = 11 + 3 * badge.text.length;
+        const box = [spot.x - half, spot.y - half, spot.x + half, spot.y + half];
+        if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
+        taken.push(box);
+        placed.push([spot, badge]);
+      }
+      for (const [spot, badge] of placed) {
+        if (badge.form !== "circle") this._paintPlate(spot.x, spot.y, badge.text, badge.form === "square" ? "#B3261E" : "#46525F");
+        else this._paintBadge(spot.x, spot.y, badge.text, "#0B4F8A");
+      }
+    },
+
+    _paintPlate: function (x, y, text, color) {
+      const ctx = this._ctx, half = Math.max(11, this._measure("700 13px " + FONT, text) / 2 + 6);
+      ctx.lineJoin = "round";
+      ctx.setLineDash([]);
+      ctx.lineWidth = 6;
+      ctx.strokeStyle = "#fff";
+      ctx.strokeRect(x - half, y - 9, 2 * half, 18);
+      ctx.lineWidth = 3;
+      ctx.fillStyle = ctx.strokeStyle = color;
+      ctx.strokeRect(x - half, y - 9, 2 * half, 18);
+      ctx.fillRect(x - half, y - 9, 2 * half, 18);
+      this._write(x, y, text, "#fff");
+      this._occupied.push([x - half - 3, y - 12, x + half + 3, y + 12]);
+    },
+
+    _write: function (x, y, text, color) {
+      const ctx = this._ctx;
+      ctx.fillStyle = color;
+      ctx.font = "700 13px " + FONT;
+      ctx.textAlign = "center";
+      ctx.textBaseline = "middle";
+      ctx.fillText(text, x, y + 0.5);
     },
 
     // Draws in the steps of a tile. Polygons are cut a little outside it: clipped here, or seams and false borders show.
@@ -452,17 +556,28 @@
 
     // Diagonal lines in screen pixels, anchored to the ground so that they do not swim when the map moves.
     _hatch: function (color) {
-      const step = 8, ratio = this._ratio, name = color + ratio;
+      return this._pattern("hatch", color);
+    },
+
+    // The same of crosses and of dots.
+    _pattern: function (kind, color) {
+      const step = kind === "hatch" ? 8 : 12, ratio = this._ratio, name = kind + color + ratio;
       if (!this._hatches.has(name)) {
         const swatch = document.createElement("canvas");
         swatch.width = swatch.height = step * ratio;
         const pen = swatch.getContext("2d");
         pen.scale(ratio, ratio);
         pen.strokeStyle = color;
-        pen.lineWidth = 1.5;
-        for (const shift of [-step, 0, step]) {
-          pen.moveTo(shift - 1, step + 1);
-          pen.lineTo(shift + step + 1, -1);
+        pen.lineWidth = kind === "hatch" ? 1.5 : 0.9;
+        if (kind === "dots") for (const [x, y] of [[3, 3], [9, 9]]) pen.rect(x - 0.7, y - 0.7, 1.4, 1.4);
+        else {
+          for (const shift of [-step, 0, step]) {
+            pen.moveTo(shift - 1, step + 1);
+            pen.lineTo(shift + step + 1, -1);
+            if (kind !== "cross") continue;
+            pen.moveTo(shift - 1, -1);
+            pen.lineTo(shift + step + 1, step + 1);
+          }
         }
         pen.stroke();
         this._hatches.set(name, this._ctx.createPattern(swatch, "repeat"));
@@ -549,11 +664,7 @@
       ctx.setLineDash([]);
       ctx.strokeStyle = color;
       ctx.stroke();
-      ctx.fillStyle = color;
-      ctx.font = "700 13px " + FONT;
-      ctx.textAlign = "center";
-      ctx.textBaseline = "middle";
-      ctx.fillText(text, x, y + 0.5);
+      this._write(x, y, text, color);
       this._occupied.push([x - radius, y - radius, x + radius, y + radius]);
     },
 
