@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = '0022'
-down_revision = '0017'
+down_revision = '0019'
 
 PURPOSE = "purpose IN ('visit', 'service', 'zone_supply', 'emergency_contact', 'contact', 'rights_request', 'audit')"
 
