@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from geo.crs import SRID
 from geo.db import Caller
@@ -77,15 +78,20 @@ def page(connection: sa.Connection, resource: Resource, want: Filter, audience: 
 
 def one(connection: sa.Connection, resource: Resource, id: UUID, caller: Caller) -> tuple[str, int]:
     """One feature as GeoJSON text, and its version. Raises `Gone` when it is retired, `NotFound` when it is not there."""
-    t = TABLES[resource.name]
-    rows = matching(resource, Filter(), caller.sees(resource)).where(t.c.id == id).subquery("row")
-    written, source = feature(resource, rows)
-    found = connection.execute(
-        sa.select(sa.cast(written, sa.Text), rows.c.version).select_from(source)
-    ).one_or_none()
+    found = connection.execute(_one(resource, caller.sees(resource)), {"id": id}).one_or_none()
     if found is None:
         raise missing(connection, resource, id)
     return found[0], found[1]
+
+
+@cache
+def _one(resource: Resource, audience: Audience) -> sa.TextClause:
+    """The statement that reads one of a noun, made once: composing forty columns anew was a millisecond of each request."""
+    t = TABLES[resource.name]
+    rows = matching(resource, Filter(), audience).where(t.c.id == sa.literal_column("CAST(:id AS uuid)")).subquery("row")
+    written, source = feature(resource, rows)
+    made = sa.select(sa.cast(written, sa.Text), rows.c.version).select_from(source).compile(dialect=PGDialect(paramstyle="named"))
+    return sa.text(str(made)).bindparams(**made.params)
 
 
 def missing(connection: sa.Connection, resource: Resource, id: UUID) -> NotFound | Gone | Forbidden:

@@ -136,6 +136,7 @@ PLACEMENTS = sa.Table(
         "province", "city", "district", "street", "community", "grid", "micro_grid",
         name="placements_areas_key", postgresql_nulls_not_distinct=True,
     ),
+    sa.Index("placements_path_idx", "path"),
     comment="一处所在:每一层级各一个区域版本。记录只存它的号。",
 )
 
