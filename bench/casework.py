@@ -78,20 +78,22 @@ def grounded(admin: sa.Engine) -> None:
         connection.exec_driver_sql("VACUUM ANALYZE")
 
 
+def clerk(connection: sa.Connection, login: str, role: str, area: str) -> Clerk:
+    """Somebody of a role in an area, with a token."""
+    account = accounts.make(connection, login, login.title())
+    appointment = accounts.appoint(connection, account, role, (area,))
+    token = f"jw_bench_{login}"
+    connection.execute(
+        sa.text("INSERT INTO tokens (hash, account, appointment, title, made_by, ends_at) VALUES (:hash, :account, :appointment, 'b', 'b', now() + interval '1 day')"),
+        {"hash": digest(token), "account": account, "appointment": appointment},
+    )
+    return Clerk(account, appointment, token)
+
+
 def clerks(admin: sa.Engine) -> list[Clerk]:
     """So many who take reports for the whole district."""
-    found = []
     with admin.begin() as connection:
-        for n in range(CLIENTS):
-            account = accounts.make(connection, f"clerk{n}", f"Clerk {n}")
-            appointment = accounts.appoint(connection, account, "acceptor", (DISTRICT,))
-            token = f"jw_bench_clerk-{n}"
-            connection.execute(
-                sa.text("INSERT INTO tokens (hash, account, appointment, title, made_by, ends_at) VALUES (:hash, :account, :appointment, 'b', 'b', now() + interval '1 day')"),
-                {"hash": digest(token), "account": account, "appointment": appointment},
-            )
-            found.append(Clerk(account, appointment, token))
-    return found
+        return [clerk(connection, f"clerk{n}", "acceptor", DISTRICT) for n in range(CLIENTS)]
 
 
 def reported(port: int, tokens: Sequence[str], each: int) -> float:
@@ -197,3 +199,51 @@ def stated(url: sa.URL, clerks: Sequence[Clerk], each: int) -> float:
             [installed()[0].folder / "pgbench", "-n", "-c", str(len(clerks)), "-j", "1", "-t", str(each), "-f", file.name], env=environ, check=True, capture_output=True, text=True,
         ).stdout
     return float(re.search(r"tps = ([\d.]+)", told)[1])  # type: ignore[index]
+
+
+OPEN = 0.1  # of all, still in hand, and every one of them late
+CASES = (
+    """
+    INSERT INTO incidents (id, scope, title, number, channel, matter, state, precision, reported_at, occurred_at, due_at, closed_at, lead_area, urgent, rating, steps, placement, geom, geom_coarse)
+    SELECT uuid_v7(), a.path, '占道经营', 'B' || n, (ARRAY['patrol', 'patrol', 'public', 'enforcement'])[1 + n % 4], :matter, c.state, 'exact',
+        c.at, c.at, CASE WHEN c.state <> 'feedback' THEN c.at + interval '3 days' ELSE c.at + interval '5 days' END, CASE WHEN c.state = 'feedback' THEN c.at + c.took END, a.path, n % 50 = 0,
+        CASE WHEN c.state = 'feedback' AND n % 3 = 0 THEN 3 + n % 3 END, CASE WHEN c.state = 'feedback' THEN 9 ELSE 5 END, NULL,
+        ST_SetSRID(ST_Point(ST_X(a.label_point) + (n % 7 - 3) * 0.0005, ST_Y(a.label_point)), 4326), a.label_point
+    FROM generate_series(1, :cases) AS n
+    JOIN (SELECT path, label_point, row_number() OVER (ORDER BY path) - 1 AS place FROM areas WHERE level = 'grid') AS a ON a.place = n * 7919 % (:grids)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN n % 1000 < 1000 * :open THEN 'handling' ELSE 'feedback' END AS state,
+            CASE WHEN n % 1000 < 1000 * :open THEN now() - interval '4 days' - (n % 9) * interval '1 day' ELSE now() - interval '10 days' - (n % 360) * interval '1 day' END AS at,
+            interval '1 hour' * (1 + n % 131) AS took) AS c
+    """,
+    """
+    INSERT INTO incident_log (incident, number, action, source, target, role, reasoned, at, actor, acting_as, scope, facts)
+    SELECT i.id, s.number, s.action, s.source, s.target, s.role, false, i.reported_at + s.number * interval '6 minutes', 'clerk0', 'acceptor@990101', i.scope,
+        CASE WHEN s.action = 'dispatch' THEN jsonb_build_object('lead_area', i.scope) ELSE '{}' END
+    FROM incidents AS i CROSS JOIN (VALUES
+        (1, 'report', '', 'reported', 'reporter'), (2, 'accept', 'reported', 'accepted', 'acceptor'), (3, 'file', 'accepted', 'filed', 'acceptor'),
+        (4, 'dispatch', 'filed', 'dispatched', 'dispatcher'), (5, 'start', 'dispatched', 'handling', 'lead'), (6, 'handle', 'handling', 'handled', 'lead'),
+        (7, 'ask_check', 'handled', 'checking', 'acceptor'), (8, 'pass', 'checking', 'checked', 'checker'), (9, 'close', 'checked', 'closed', 'acceptor')
+    ) AS s (number, action, source, target, role)
+    WHERE s.number <= i.steps AND i.number LIKE 'B%'
+    """,
+    """
+    INSERT INTO incident_clocks (incident, number, state, clock, kind, amount, started_at, resumed_at, spent, due_at, alarm_at, ended_at)
+    SELECT i.id, 1, 'dispatched', 'handle', 'work_day', 3, i.reported_at, i.reported_at, CASE WHEN i.closed_at IS NULL THEN 0 ELSE 1 END,
+        i.due_at, CASE WHEN i.closed_at IS NULL THEN i.reported_at + interval '2 days' END, i.closed_at
+    FROM incidents AS i WHERE i.number LIKE 'B%'
+    """,
+    "UPDATE incidents SET state = 'closed' WHERE state = 'feedback' AND number LIKE 'B%'",
+)
+
+
+def filled(admin: sa.Engine, cases: int) -> None:
+    """So many cases of a year with the steps that they took, one in ten still in hand."""
+    values = {"cases": cases, "grids": STREETS * COMMUNITIES * GRIDS, "open": OPEN, "matter": MATTER}
+    with admin.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        for statement in CASES:
+            connection.execute(sa.text(statement), {name: value for name, value in values.items() if f":{name}" in statement})
+        connection.exec_driver_sql("SELECT tallies_made_anew()")
+    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE")

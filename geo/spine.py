@@ -300,7 +300,7 @@ CHANGES = sa.Table(
     sa.Column("patch", pg.JSONB, comment="what the changed columns held before"),
     sa.Column("number", sa.BigInteger, comment="the running number, given by the relay"),
     sa.CheckConstraint(
-        "operation IN ('add', 'change', 'retire', 'restore', 'destroy', 'batch', 'undo', 'place')", name="operation"
+        "operation IN ('add', 'change', 'retire', 'restore', 'destroy', 'batch', 'undo', 'place', 'tell')", name="operation"
     ),
     sa.Index("changes_xid_idx", "xid"),
     sa.Index("changes_noun_feature_idx", "noun", "feature", "id"),

@@ -88,5 +88,5 @@ INCIDENTS = Resource(
         palette=(("accept", "#0B5FA5"), ("dispatch", "#0B5FA5"), ("handle", "#8A5A00"), ("close", "#1B6E53"), ("feedback", "#6A3D9A")),
         shapes=(("accept", "circle"), ("dispatch", "diamond"), ("handle", "triangle"), ("close", "square"), ("feedback", "cross")),
     ),
-    indexes=(("state",), ("reported_at",)),
+    indexes=(("state",), ("reported_at",), ("closed_at",)),
 )
