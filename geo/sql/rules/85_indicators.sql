@@ -6,11 +6,13 @@ DROP FUNCTION IF EXISTS indicator_key(incidents, text);
 -- Of a path that the caller answers for; exercises are no cases. A case is due when its handling is, by its clock; what was loaded
 -- without one, when its file said. Late but exempt after an appeal counts as in time. Of what is located to a region only nobody knows the
 -- community, and it is counted under none.
-CREATE OR REPLACE FUNCTION indicator_counts(of_path text, since timestamptz, until timestamptz, axis text)
+DROP FUNCTION IF EXISTS indicator_counts(text, timestamptz, timestamptz, text);
+CREATE FUNCTION indicator_counts(of_path text, since timestamptz, until timestamptz, axis text)
 RETURNS TABLE (
     key text, reported bigint, filed bigint, rejected bigint, duplicates bigint, should_close bigint, closed bigint, closed_in_time bigint,
     urgent_should_close bigint, urgent_closed bigint, urgent_closed_in_time bigint, dispatches bigint, returns bigint, handled bigint,
-    reworked bigint, checked bigint, passed bigint, rated bigint, satisfied bigint, forced bigint, opened_before bigint, ended bigint, open_after bigint
+    reworked bigint, checked bigint, passed bigint, rated bigint, satisfied bigint, forced bigint, opened_before bigint, ended bigint, open_after bigint,
+    accept_due bigint, accept_in_time bigint, verify_due bigint, verify_in_time bigint, dispatch_due bigint, dispatch_in_time bigint, check_due bigint, check_in_time bigint, close_due bigint, close_in_time bigint, feedback_due bigint, feedback_in_time bigint
 )
 -- Planned for the period that is asked for: of a month in a year it reads a twelfth, of the whole everything.
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET plan_cache_mode = force_custom_plan SET jit = off SET work_mem = '32MB' SET search_path = jingwei, public, pg_temp AS $$
@@ -92,10 +94,37 @@ BEGIN
             count(*) FILTER (WHERE l.action = 'pass') AS passed
         FROM incident_log AS l JOIN cases AS c ON c.id = l.incident
         WHERE l.at >= since AND l.at < until AND l.action IN ('file', 'dispatch', 'rule', 'return', 'handle', 'fail', 'pass') GROUP BY c.key
+    ), looked_into AS (
+        -- The other clocks of these cases, each of which may have run more than once.
+        SELECT c.key,
+            count(*) FILTER (WHERE k.clock = 'accept') AS accept_due, count(*) FILTER (WHERE k.clock = 'accept' AND (k.exempt OR k.ended_at <= k.due_at)) AS accept_in_time,
+            count(*) FILTER (WHERE k.clock = 'verify') AS verify_due, count(*) FILTER (WHERE k.clock = 'verify' AND (k.exempt OR k.ended_at <= k.due_at)) AS verify_in_time,
+            count(*) FILTER (WHERE k.clock = 'dispatch') AS dispatch_due, count(*) FILTER (WHERE k.clock = 'dispatch' AND (k.exempt OR k.ended_at <= k.due_at)) AS dispatch_in_time,
+            count(*) FILTER (WHERE k.clock = 'check') AS check_due, count(*) FILTER (WHERE k.clock = 'check' AND (k.exempt OR k.ended_at <= k.due_at)) AS check_in_time,
+            count(*) FILTER (WHERE k.clock = 'close') AS close_due, count(*) FILTER (WHERE k.clock = 'close' AND (k.exempt OR k.ended_at <= k.due_at)) AS close_in_time,
+            count(*) FILTER (WHERE k.clock = 'feedback') AS feedback_due, count(*) FILTER (WHERE k.clock = 'feedback' AND (k.exempt OR k.ended_at <= k.due_at)) AS feedback_in_time
+        FROM incident_clocks AS k JOIN cases AS c ON c.id = k.incident
+        WHERE k.clock <> 'handle' AND k.due_at >= since AND k.due_at < until GROUP BY c.key
     )
     SELECT c.key, c.reported, c.filed + coalesce(s.filed, 0), c.rejected, c.duplicates, c.should_close, c.closed, c.closed_in_time,
         c.urgent_should_close, c.urgent_closed, c.urgent_closed_in_time, coalesce(s.dispatches, 0), coalesce(s.returns, 0), coalesce(s.handled, 0),
-        coalesce(s.reworked, 0), coalesce(s.checked, 0), coalesce(s.passed, 0), c.rated, c.satisfied, c.forced, c.opened_before, c.ended, c.open_after
-    FROM counted AS c LEFT JOIN stepped AS s ON s.key = c.key;
+        coalesce(s.reworked, 0), coalesce(s.checked, 0), coalesce(s.passed, 0), c.rated, c.satisfied, c.forced, c.opened_before, c.ended, c.open_after,
+        coalesce(l.accept_due, 0), coalesce(l.accept_in_time, 0), coalesce(l.verify_due, 0), coalesce(l.verify_in_time, 0), coalesce(l.dispatch_due, 0), coalesce(l.dispatch_in_time, 0), coalesce(l.check_due, 0), coalesce(l.check_in_time, 0), coalesce(l.close_due, 0), coalesce(l.close_in_time, 0), coalesce(l.feedback_due, 0), coalesce(l.feedback_in_time, 0)
+    FROM counted AS c LEFT JOIN stepped AS s ON s.key = c.key LEFT JOIN looked_into AS l ON l.key = c.key;
 END
+$$;
+
+-- What stands beside any rate of some areas: how many live there, how many work there in the grids, how much is open now.
+CREATE OR REPLACE FUNCTION indicator_load(paths text[]) RETURNS TABLE (path text, residents bigint, workers bigint, open bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    WITH wanted AS (
+        SELECT w.path COLLATE "C" AS path, length(w.path) AS width FROM unnest(paths) AS w (path) WHERE w.path <> '' AND caller_holds(w.path)
+    ), working AS MATERIALIZED (
+        SELECT DISTINCT a.account, p.path FROM appointments AS a JOIN appointment_areas AS p ON p.appointment = a.id
+        WHERE a.role IN ('grid_worker', 'grid_leader') AND in_office(a)
+    ), counted AS (
+        SELECT w.path, count(DISTINCT p.account) AS workers FROM wanted AS w JOIN working AS p ON left(p.path, w.width) = w.path GROUP BY w.path
+    )
+    SELECT w.path, coalesce((t.told ->> 'buildings.residents')::bigint, 0), coalesce(c.workers, 0), coalesce((t.told ->> 'incidents.open')::bigint, 0)
+    FROM wanted AS w CROSS JOIN LATERAL (SELECT tallies_of(w.path) AS told OFFSET 0) AS t LEFT JOIN counted AS c ON c.path = w.path
 $$;
