@@ -104,7 +104,8 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     errors.install(app)
     app.include_router(collections.catalogue)
     app.include_router(schemas.routes)
-    for resource in RESOURCES.values():
+    # Routers are looked through in turn, 0.02 ms each: what people send all day comes before what somebody looks after once a year.
+    for resource in sorted(RESOURCES.values(), key=lambda one: not one.owned):
         app.include_router(collections.router(resource))
         if of_noun := unmasking.router(resource):
             app.include_router(of_noun)

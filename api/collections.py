@@ -27,6 +27,7 @@ from api.deps import (
     shown,
     strict,
     witnessed,
+    writing,
 )
 from api.listing import reference, token, wanted
 from api.pages import wants_html
@@ -127,7 +128,7 @@ def router(resource: Resource) -> APIRouter:
     at = f"/collections/{resource.name}"
     items = f"{at}/items"
 
-    def known(who: CallerNow) -> None:
+    async def known(who: CallerNow) -> None:
         shown(resource, who)
 
     # Before parameters and body are looked at: what is wrong with them tells that the noun is there.
@@ -201,18 +202,18 @@ def router(resource: Resource) -> APIRouter:
         responses={201: {"content": {GEOJSON: {}}}, 413: PROBLEM},
     )
     def add(
-        new: New, request: Request, connection: Connection, who: CallerNow, key: Key,
-        idempotency_key: IdempotencyKey = None, prefer: Prefer = None,
+        new: New, request: Request, who: CallerNow, key: Key, idempotency_key: IdempotencyKey = None, prefer: Prefer = None,
     ) -> Response:
-        try:
-            with db.translated():
-                id, replayed = added(connection, resource, new, who, key, items, idempotency_key)
-        except Forbidden as error:
-            if not resource.owned:
-                raise
-            # Whoever may not read it back may tell of it all the same.
-            raise Forbidden("这个位置不在您负责的区域内,不能直接登记。请改用 POST /reports 上报,会转给负责那里的人。", report="/reports") from error
-        return answered(connection, resource, id, who, 201, prefer, replayed)
+        with writing(request, who) as connection:
+            try:
+                with db.translated():
+                    id, replayed = added(connection, resource, new, who, key, items, idempotency_key)
+            except Forbidden as error:
+                if not resource.owned:
+                    raise
+                # Whoever may not read it back may tell of it all the same.
+                raise Forbidden("这个位置不在您负责的区域内,不能直接登记。请改用 POST /reports 上报,会转给负责那里的人。", report="/reports") from error
+            return answered(connection, resource, id, who, 201, prefer, replayed)
 
     @routes.put(
         "/items/{id}", summary=f"Replace one of {resource.name}", dependencies=[able("write"), strict()], response_class=Response,
@@ -337,13 +338,13 @@ def added(
     connection: Connection, resource: Resource, new: Any, who: CallerNow, key: Key, route: str, idempotency_key: str | None
 ) -> tuple[UUID, dict[str, str]]:
     """The id of what a request adds, or has added when it was sent before; in that case with the header that says so."""
-    said = hashlib.sha256(new.model_dump_json().encode()).digest()
-    if idempotency_key and (known := write.remembered(connection, who, idempotency_key, route, said)):
-        return known, {"Idempotency-Replayed": "true"}
-    id = write.add(connection, resource, new.properties.model_dump(), geometry(resource, new), key, new.id)
+    id = new.id
     if idempotency_key:
-        write.remember(connection, who, idempotency_key, route, said, resource, id)
-    return id, {}
+        said = hashlib.sha256(new.model_dump_json().encode()).digest()
+        id, replayed = write.remember(connection, who, idempotency_key, route, said, resource, id)
+        if replayed:
+            return id, {"Idempotency-Replayed": "true"}
+    return write.add(connection, resource, new.properties.model_dump(), geometry(resource, new), key, id), {}
 
 
 def answered(

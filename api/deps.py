@@ -1,7 +1,7 @@
 """What a route may ask for."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -269,6 +269,13 @@ def public_connection(
     yield from bound(request, who)
 
 
+@contextmanager
+def writing(request: Request, who: Caller) -> Iterator[sa.Connection]:
+    """The same for a route that opens it itself: opened, asked and committed in one turn of a thread and not in three. Whoever uses it
+    waits for a `turn` first, which asking who is there does."""
+    yield from bound(request, who)
+
+
 def bound(request: Request, who: Caller, read_only: bool | None = None) -> Iterator[sa.Connection]:
     """A transaction bound to a caller, for as long as the request takes; without more, a read of a reading request only reads."""
     engines: Engines = request.app.state.engines
@@ -285,13 +292,18 @@ def language(request: Request) -> Language:
     return preferred(request.headers.get("accept-language"))
 
 
-def field_key(request: Request) -> FieldKey:
+async def language_now(request: Request) -> Language:
+    """The same, as a route asks for it."""
+    return language(request)
+
+
+async def field_key(request: Request) -> FieldKey:
     """The key of secret fields."""
     key: FieldKey = request.app.state.field_key
     return key
 
 
-def home(request: Request) -> Path:
+async def home(request: Request) -> Path:
     """The folder of what this server keeps outside the database."""
     kept: Path = request.app.state.home
     return kept
@@ -345,7 +357,7 @@ def equal_to(request: Request, resource: Resource, audience: Audience, others: s
     }
 
 
-def expected(if_match: Annotated[str | None, Header()] = None) -> int | None:
+async def expected(if_match: Annotated[str | None, Header()] = None) -> int | None:
     """The version that a writer has seen, from `If-Match`."""
     if if_match is None or if_match.strip() == "*":
         return None
@@ -365,7 +377,7 @@ ReadConnection = Annotated[sa.Connection, Depends(read_connection, scope="functi
 PublicConnection = Annotated[sa.Connection, Depends(public_connection, scope="function")]
 CallerNow = Annotated[Caller, Depends(asked)]
 PresenceNow = Annotated[Presence, Depends(presence)]
-LanguageNow = Annotated[Language, Depends(language)]
+LanguageNow = Annotated[Language, Depends(language_now)]
 Key = Annotated[FieldKey, Depends(field_key)]
 Home = Annotated[Path, Depends(home)]
 Expected = Annotated[int | None, Depends(expected)]

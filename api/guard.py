@@ -5,6 +5,9 @@ who does not think of it. So what came of asking who is there is for nobody to k
 says `private`; what was answered to a credential without a word about keeping is not kept either.
 """
 
+import base64
+import hashlib
+import itertools
 import secrets
 from typing import Any
 
@@ -41,7 +44,7 @@ class Guarded:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        scope["nonce"] = secrets.token_urlsafe(16)
+        scope["nonce"] = nonce()
         # Whatever can be read can be asked after (RFC 9110, 9.3.2): the same answer, without itself.
         bare = scope["method"] == "HEAD"
         if bare:
@@ -59,6 +62,15 @@ class Guarded:
             await send(message)
 
         await self.app(scope, receive, told)
+
+
+# What nobody can guess, made of one secret and a count: to ask the kernel each time was 0.15 to 0.3 ms of every answer.
+_SECRET, _COUNT = secrets.token_bytes(32), itertools.count()
+
+
+def nonce() -> str:
+    """A word that no two answers share, and nobody knows beforehand."""
+    return base64.urlsafe_b64encode(hashlib.blake2b(next(_COUNT).to_bytes(8, "big"), key=_SECRET, digest_size=16).digest()).rstrip(b"=").decode()
 
 
 def asked_who(request: Request) -> None:

@@ -175,13 +175,13 @@ def box(tile: Tile) -> tuple[float, ...]:
 
 
 @contextmanager
-def served(url: str) -> Iterator[int]:
-    """One web process and the worker on the database."""
+def served(url: str, workers: int = 1) -> Iterator[int]:
+    """So many web processes and the worker on the database."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environ = os.environ | {"JINGWEI_HOME": str(settings().home / "bench"), "JINGWEI_DATABASE_URL": url, "JINGWEI_PORT": str(port)}
-    process = subprocess.Popen([sys.executable, "-m", "api.cli", "serve", "--workers", "1"], env=environ, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "api.cli", "serve", "--workers", str(workers)], env=environ, stdout=subprocess.DEVNULL)
     try:
         for _ in range(600):
             with socket.socket() as probe:

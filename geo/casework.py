@@ -68,7 +68,7 @@ INCIDENT_LOG = sa.Table(
     sa.CheckConstraint("length(key) BETWEEN 1 AND 200", name="key"),
     sa.CheckConstraint("jsonb_typeof(facts) = 'object'", name="facts"),
     sa.Index("incident_log_at_idx", "at"),
-    sa.Index("incident_log_action_idx", "action", "at"),
+    sa.Index("incident_log_action_idx", "action", "at", postgresql_include=["incident"]),
     comment="事件走过的每一步:只能追加。哪一步允许、谁可以走,由外键定。",
 )  # fmt: skip
 
@@ -87,6 +87,9 @@ sa.Index(
     "incidents_open_idx", _INCIDENTS.c.scope, _INCIDENTS.c.due_at,
     postgresql_where=sa.text("retired_at IS NULL AND state NOT IN ('feedback', 'rejected', 'cancelled', 'merged') AND NOT (state = 'closed' AND steps IS NULL)"),
 )  # fmt: skip
+
+# Of what was loaded as it stood elsewhere, when it was due: no clock says so.
+sa.Index("incidents_due_loaded_idx", _INCIDENTS.c.due_at, postgresql_where=sa.text("steps IS NULL AND due_at IS NOT NULL"))
 
 # Never two who lead: on somebody's premises one, and one for everywhere else.
 TABLES["duty_items"].append_constraint(

@@ -1,6 +1,8 @@
 """Connections, the one transaction bound to a caller, and the translation of driver errors."""
 
+import math
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +11,8 @@ from uuid import UUID
 import psycopg
 import sqlalchemy as sa
 from psycopg import errors as pg
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from geo.catalog import RESOURCES
 from geo.catalog.roles import Ability
@@ -97,14 +101,39 @@ def engine(url: str | sa.URL, pool: int = 5) -> sa.Engine:
 
     An error that nobody foresaw is logged without the values that were sent: they may be a person's.
     """
-    return sa.create_engine(
+    made = sa.create_engine(
         url,
         hide_parameters=True,
-        pool_size=pool,
-        max_overflow=pool,
-        pool_pre_ping=True,
+        # What a pool makes beyond its size it closes when it comes back: at eight at once that was a new process, its password and its
+        # empty caches for every second request. LIFO, so that what is not needed lies idle and is not kept warm.
+        pool_size=2 * pool,
+        max_overflow=0,
+        pool_use_lifo=True,
         connect_args={"options": f"-csearch_path={SEARCH_PATH} -ctimezone={TIME_ZONE}", "prepare_threshold": None, "connect_timeout": 5},
     )
+    sa.event.listen(made, "checkin", _rested)
+    sa.event.listen(made, "checkout", _roused)
+    return made
+
+
+# A connection that was at work a moment ago is taken to be there; to ask each time was 0.15 ms of a request, and of the processor 0.1.
+IDLE_SECONDS = 1.0
+
+
+def _rested(driver: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    record.info["rested"] = time.monotonic()
+
+
+def _roused(driver: DBAPIConnection, record: ConnectionPoolEntry, _: object) -> None:
+    """Ask a connection that has lain idle whether it is still there. The pool makes another in place of one that is not."""
+    if time.monotonic() - record.info.get("rested", math.inf) > IDLE_SECONDS:
+        assert isinstance(driver, psycopg.Connection)
+        try:
+            autocommit, driver.autocommit = driver.autocommit, True
+            driver.execute("")
+            driver.autocommit = autocommit
+        except psycopg.Error as gone:
+            raise sa.exc.InvalidatePoolError() from gone
 
 
 # In their order: the transaction is made read-only and the role taken before anything else is known of the caller.

@@ -74,7 +74,9 @@ def board(connection: sa.Connection, want: Filter, audience: Audience, most: Map
     """The five stages, each with as many cases as `most` says of it (else `least`), the most pressing first."""
     t = TABLES["incidents"]
     stage = query.expression(NOUN, NOUN["stage"])
-    fresh = sa.func.coalesce(t.c.closed_at, t.c.reported_at) > sa.func.now() - sa.text(f"interval '{FRESH_DAYS} days'")
+    # Each by a column that has an index: of a coalesce there is none, and a year's cases were read for a month's.
+    since = sa.func.now() - sa.text(f"interval '{FRESH_DAYS} days'")
+    fresh = sa.or_(t.c.closed_at > since, sa.and_(t.c.closed_at.is_(None), t.c.reported_at > since))
     over = [s for states in STAGE_STATES.values() for s in states if s not in OPEN_STATES]
     standing = sa.or_(t.c.state.in_(OPEN_STATES), sa.and_(t.c.state.in_(over), fresh))
     pressing = (t.c.urgent.desc(), t.c.supervised.desc(), sa.func.least(t.c.due_at, t.c.promised_at).asc().nulls_last(), t.c.id)

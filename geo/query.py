@@ -11,6 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from geo.crs import SRID
 from geo.db import Caller
@@ -117,15 +118,20 @@ def _paged(want: Filter, features: str, count: int, seen: int, first: str | None
 
 def one(connection: sa.Connection, resource: Resource, id: UUID, caller: Caller, reference: Reference = CRS84) -> tuple[str, int]:
     """One feature as GeoJSON text, and its version. Raises `Gone` when it is retired, `NotFound` when it is not there."""
-    t = TABLES[resource.name]
-    rows = matching(resource, Filter(), caller.sees(resource)).where(t.c.id == id).subquery("row")
-    written, source = feature(resource, rows, reference)
-    found = connection.execute(
-        sa.select(sa.cast(written, sa.Text), rows.c.version).select_from(source)
-    ).one_or_none()
+    found = connection.execute(_one(resource, caller.sees(resource), reference), {"id": id}).one_or_none()
     if found is None:
         raise missing(connection, resource, id)
     return found[0], found[1]
+
+
+@cache
+def _one(resource: Resource, audience: Audience, reference: Reference) -> sa.TextClause:
+    """The statement that reads one of a noun, made once: composing forty columns anew was a millisecond of each request."""
+    t = TABLES[resource.name]
+    rows = matching(resource, Filter(), audience).where(t.c.id == sa.literal_column("CAST(:id AS uuid)")).subquery("row")
+    written, source = feature(resource, rows, reference)
+    made = sa.select(sa.cast(written, sa.Text), rows.c.version).select_from(source).compile(dialect=PGDialect(paramstyle="named"))  # type: ignore[no-untyped-call]
+    return sa.text(str(made)).bindparams(**made.params)
 
 
 def missing(connection: sa.Connection, resource: Resource, id: UUID) -> NotFound | Gone | Forbidden:

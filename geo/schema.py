@@ -51,7 +51,7 @@ CALLED = {
         "rights_received", "rights_followed", "retention_told", "certificates_told", "trail_told",
         "unmaskings_told", "unmaskings_waiting", "unmasking_reviewed", "exports_told", "export_moved",
         "names_addressed", "aliases_addressed", "address_aliased", "address_alias_ended",
-        "caller_organisation", "incident_moved", "incident_moves_told", "incident_log_told", "incident_routed", "report_moved", "inbox_told", "relayed_to", "changes_told", "indicator_counts",
+        "caller_organisation", "incident_moved", "incident_moves_told", "incident_log_told", "incident_routed", "report_moved", "inbox_told", "relayed_to", "changes_told", "indicator_counts", "indicator_load",
         "kind_seconds", "worked_until", "due_after", "time_spent", "clocks_told",
         "organisation_title", "incident_actors_told", "incident_moves_each",
         "attention_told", "areas_unowned", "services_far", "priorities_told", "phones_told", "grids_quiet", "homes_apart", "scopes_held",

@@ -136,6 +136,7 @@ PLACEMENTS = sa.Table(
         "province", "city", "district", "street", "community", "grid", "micro_grid",
         name="placements_areas_key", postgresql_nulls_not_distinct=True,
     ),
+    sa.Index("placements_path_idx", "path"),
     comment="一处所在:每一层级各一个区域版本。记录只存它的号。",
 )
 
@@ -299,7 +300,7 @@ CHANGES = sa.Table(
     sa.Column("patch", pg.JSONB, comment="what the changed columns held before"),
     sa.Column("number", sa.BigInteger, comment="the running number, given by the relay"),
     sa.CheckConstraint(
-        "operation IN ('add', 'change', 'retire', 'restore', 'destroy', 'batch', 'undo', 'place')", name="operation"
+        "operation IN ('add', 'change', 'retire', 'restore', 'destroy', 'batch', 'undo', 'place', 'tell')", name="operation"
     ),
     sa.Index("changes_xid_idx", "xid"),
     sa.Index("changes_noun_feature_idx", "noun", "feature", "id"),

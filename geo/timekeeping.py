@@ -127,6 +127,7 @@ INCIDENT_CLOCKS = sa.Table(
     sa.CheckConstraint("extended BETWEEN 0 AND 2", name="extended"),
     sa.CheckConstraint("resumed_at >= started_at AND ended_at >= started_at AND paused_at >= resumed_at", name="order"),
     sa.Index("incident_clocks_running_key", "incident", unique=True, postgresql_where=sa.text("ended_at IS NULL")),
+    sa.Index("incident_clocks_due_idx", "due_at"),
     sa.Index("incident_clocks_alarm_at_idx", "alarm_at", postgresql_where=sa.text("alarm_at IS NOT NULL")),
     comment="案件的每一只计时钟:从进入环节起,暂停、恢复、延期、结束。同时只走一只。",
 )
@@ -141,6 +142,8 @@ CLOCK_ALARMS = sa.Table(
     sa.Column("at", Moment, nullable=False),
     sa.Column("due_at", Moment, nullable=False),
     sa.Column("area", sa.Text(collation="C"), nullable=False, comment="the path of whose people are told"),
+    sa.Column("times", sa.Float, nullable=False, comment="of its limit, when it was given"),
+    sa.Column("level", sa.Text, nullable=False),
     sa.ForeignKeyConstraint(["incident", "number"], ["incident_clocks.incident", "incident_clocks.number"]),
     sa.Index("clock_alarms_area_at_idx", "area", "at"),
     comment="已经发出的提醒:每只钟的每一种只发一次。",

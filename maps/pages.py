@@ -268,6 +268,11 @@ def board(reader: Reader, facts: Mapping[str, Any]) -> str:
     return _page("board.html", reader, **facts, address="/cases")
 
 
+def indicators(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """How cases went in a period: stock and flow, rates with what they are made of, posts."""
+    return _page("indicators.html", reader, **facts, address="/indicators")
+
+
 def case(reader: Reader, facts: Mapping[str, Any], spot: Spot | None) -> str:
     """One case: how it stands, its next steps as forms, the steps it took, and where it is."""
     told = None

@@ -81,8 +81,8 @@ def test_answers_at_once_and_ends_whole(
     assert moved
     # And has told, at its start, of the case that was late, and where the trail ends.
     with live_engine.begin() as asked:
-        late = asked.scalars(sa.text("SELECT action FROM incident_log WHERE actor = 'clock' ORDER BY number")).all()
-    assert late == ["remind", "escalate"]
+        late = asked.scalars(sa.text("SELECT alarm FROM clock_alarms ORDER BY times")).all()
+    assert late == ["near", "late"]
     told = list(tmp_path.glob("anchors.jsonl"))
     assert told and told[0].stat().st_size > 0
 

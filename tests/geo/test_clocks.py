@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo import clocks, db, workdays
+from geo import clocks, db, incidents, workdays
 from geo.errors import Invalid
 from tests import town
 
@@ -404,23 +404,26 @@ def test_of_several_limits_the_one_that_was_chosen(connection):
         assert told == ("dispatched", at(until))
 
 
-def test_what_is_told_is_told_in_the_log_and_moves_nothing(connection):
+def test_what_is_told_stands_beside_the_log_and_moves_nothing(connection):
     incident = reported(connection, at("2026-09-29T09:00"))
     ended = reported(connection, at("2026-09-29T09:00"))
     step(connection, ended, "reject", "acceptor", at("2026-09-29T09:05"))
     assert [passed(connection, at(f"2026-09-29T{time}")) for time in ("09:11", "09:12", "09:14", "09:16", "09:44", "09:50", "10:00")] == [
         (0, 0), (1, 0), (0, 0), (1, 0), (0, 0), (1, 0), (0, 0),
     ]
-    log = connection.execute(sa.text("SELECT number, action, role, target, facts FROM incident_log WHERE incident = :id ORDER BY number"), {"id": incident}).all()
-    assert [(row.action, row.role, row.target, row.facts.get("alarm"), row.facts.get("area")) for row in log[1:]] == [
-        ("remind", "system", "reported", "near", town.A[:12]), ("escalate", "system", "reported", "late", town.PREFIX),
-        ("escalate", "system", "reported", "late3", town.PREFIX),
+    told = incidents.log(connection, incident)
+    assert [(row["number"], row["action"], row["role"], row["target"], row["facts"].get("alarm"), row["facts"].get("area")) for row in told[1:]] == [
+        (1, "remind", "system", "reported", "near", town.A[:12]), (1, "escalate", "system", "reported", "late", town.PREFIX),
+        (1, "escalate", "system", "reported", "late3", town.PREFIX),
     ]
-    # It goes on from there; and what slept is told at once, one row after the other.
+    heard = "SELECT count(*) FROM changes WHERE noun = 'incidents' AND operation = 'tell' AND feature = :id"
+    assert connection.scalar(sa.text(heard), {"id": incident}) == 3
+    # Whoever had it open goes on from the step that they saw; and what slept is told at once.
     assert step(connection, incident, "accept", "acceptor", at("2026-09-29T10:00"))[0] == "accepted"
     slept = reported(connection, at("2026-09-29T10:00"))
     assert passed(connection, at("2026-09-30T10:00")) == (3, 0)
-    assert connection.scalar(sa.text("SELECT steps FROM incidents WHERE id = :id"), {"id": slept}) == 4
+    assert connection.scalar(sa.text("SELECT steps FROM incidents WHERE id = :id"), {"id": slept}) == 1
+    assert [(row["number"], row["action"]) for row in incidents.log(connection, incident)][-1] == (2, "accept")
     connection.execute(sa.text("SET CONSTRAINTS ALL IMMEDIATE"))
 
 
@@ -443,7 +446,7 @@ def test_a_pass_that_is_killed_has_told_nothing_and_two_tell_once(live, live_eng
     with live_engine.begin() as connection:
         told = connection.execute(sa.text("SELECT alarm, count(*) FROM clock_alarms GROUP BY alarm ORDER BY alarm")).all()
         assert [tuple(row) for row in told] == [("late", 6), ("near", 6)]
-        assert set(connection.scalars(sa.text("SELECT actor FROM incident_log WHERE action = 'escalate'"))) <= {"clock", "jingwei_web"}
+        assert set(connection.scalars(sa.text("SELECT actor FROM changes WHERE operation = 'tell'"))) <= {"clock", "jingwei_web"}
     web.dispose()
 
 

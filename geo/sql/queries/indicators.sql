@@ -5,3 +5,7 @@ FROM indicator_counts(:path, CAST(:since AS timestamptz), CAST(:until AS timesta
 LEFT JOIN organisations AS o ON :axis = 'body' AND o.id::text = c.key
 LEFT JOIN matters AS m ON :axis = 'matter' AND m.code = c.key
 ORDER BY c.key;
+
+-- indicator_load --
+-- What stands beside the rates of areas.
+SELECT path, residents, workers, open FROM indicator_load(CAST(:paths AS text[]));

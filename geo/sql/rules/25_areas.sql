@@ -134,9 +134,11 @@ $$;
 
 -- The name of an area for whoever may not read its row: which areas there are, and where, everybody may know.
 CREATE OR REPLACE FUNCTION area_title(wanted text) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT name FROM areas WHERE scope = wanted AND retired_at IS NULL
-    ORDER BY valid_from <= now() AND (valid_to IS NULL OR valid_to > now()) DESC, valid_from DESC LIMIT 1
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    RETURN (SELECT name FROM areas WHERE scope = wanted AND retired_at IS NULL
+    ORDER BY valid_from <= now() AND (valid_to IS NULL OR valid_to > now()) DESC, valid_from DESC LIMIT 1);
+END
 $$;
 
 -- Who answers for some areas now, those of stairwells left out. Everybody may know that there is somebody; the name in full

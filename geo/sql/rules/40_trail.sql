@@ -216,7 +216,7 @@ $$;
 SET CONSTRAINTS ALL IMMEDIATE;
 DROP TRIGGER IF EXISTS changes_trailed ON changes;
 CREATE CONSTRAINT TRIGGER changes_trailed AFTER INSERT ON changes DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-    WHEN (NEW.operation <> 'place') EXECUTE FUNCTION change_trailed();
+    WHEN (NEW.operation NOT IN ('place', 'tell')) EXECUTE FUNCTION change_trailed();
 DROP TRIGGER IF EXISTS instance_trailed ON instance;
 CREATE CONSTRAINT TRIGGER instance_trailed AFTER UPDATE ON instance DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     EXECUTE FUNCTION row_trailed('settings', 'id');

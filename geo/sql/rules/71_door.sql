@@ -64,11 +64,14 @@ END
 $$;
 
 -- All that binds a request, of one account as one appointment: nothing of either when it does not hold at this moment. A
--- stand-in holds as long as the appointment that was lent does.
+-- stand-in holds as long as the appointment that was lent does. In plpgsql, which keeps its plan: it is asked at every request.
 CREATE OR REPLACE FUNCTION caller_of(of_account uuid, by_appointment uuid) RETURNS TABLE (
     account uuid, login text, name text, totp boolean, appointment uuid, role text, categories text[], scope text[], others jsonb
 )
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     WITH held AS (
         SELECT a.* FROM appointments AS a
         WHERE a.account = of_account AND in_office(a)
@@ -80,7 +83,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
                 ARRAY(SELECT coalesce(area_title(path), path) FROM unnest(areas_of(held.id)) AS path),
                 'stands_in', held.stands_in_for IS NOT NULL) ORDER BY held.valid_from, held.id) FROM held), '[]')
     FROM accounts AS c LEFT JOIN held AS h ON h.id = by_appointment
-    WHERE c.id = of_account AND c.disabled_at IS NULL
+    WHERE c.id = of_account AND c.disabled_at IS NULL;
+END
 $$;
 
 -- Seen is written once a minute: every request of a map would be a write otherwise.

@@ -320,15 +320,24 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     ORDER BY m.action, array_position(mine.held, m.role)
 $$;
 
--- Every step that a case has taken, for whoever works with it. Who reported it is not among them.
+-- Every step that a case has taken, for whoever works with it, and beside them what was told of its clocks, by the number of the step
+-- that it came after. Who reported it is not among them.
 CREATE OR REPLACE FUNCTION incident_log_told(of_incident uuid)
 RETURNS TABLE (number integer, action text, source text, target text, role text, at timestamptz, actor text, acting_as text, area text, opinion text, facts jsonb)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+    WITH steps AS MATERIALIZED (
+        SELECT l.* FROM incidents AS i JOIN incident_log AS l ON l.incident = i.id
+        WHERE i.id = of_incident AND i.retired_at IS NULL AND incident_in_hand(i)
+    )
     SELECT l.number, l.action, l.source, l.target, l.role, l.at, CASE WHEN l.role = 'reporter' THEN '' ELSE l.actor END,
         CASE WHEN l.role = 'reporter' THEN '' ELSE l.acting_as END, l.scope, l.opinion, l.facts
-    FROM incidents AS i JOIN incident_log AS l ON l.incident = i.id
-    WHERE i.id = of_incident AND i.retired_at IS NULL AND incident_in_hand(i)
-    ORDER BY l.number
+    FROM steps AS l
+    UNION ALL
+    SELECT s.number, CASE WHEN a.times < 1 THEN 'remind' ELSE 'escalate' END, s.target, s.target, 'system', a.at, 'clock', '', s.scope, '',
+        jsonb_build_object('alarm', a.alarm, 'level', a.level, 'area', a.area, 'due_at', a.due_at)
+    FROM clock_alarms AS a CROSS JOIN LATERAL (SELECT l.* FROM steps AS l WHERE l.at <= a.at OR l.number = 1 ORDER BY l.number DESC LIMIT 1) AS s
+    WHERE a.incident = of_incident
+    ORDER BY 1, 6, 2 DESC
 $$;
 
 -- What waits for the caller: cases from where they may take a step that leads on, the most pressing first. By the stretches of the

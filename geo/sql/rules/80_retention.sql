@@ -20,8 +20,11 @@ $$;
 -- heard the answer to. Told by the journal, which keeps that it was.
 CREATE OR REPLACE FUNCTION row_anew() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    -- As it is, it has the collation of names, for which there is no index: 0.3 ms of each write over 10,000 changes, and more over more.
+    of_noun constant text := TG_TABLE_NAME;
 BEGIN
-    IF EXISTS (SELECT FROM changes WHERE noun = TG_TABLE_NAME AND feature = NEW.id AND operation = 'destroy') THEN
+    IF EXISTS (SELECT FROM changes WHERE noun = of_noun AND feature = NEW.id AND operation = 'destroy') THEN
         RAISE check_violation USING MESSAGE = 'destroyed', CONSTRAINT = 'destructions_final_check', TABLE = TG_TABLE_NAME;
     END IF;
     RETURN NEW;

@@ -2,8 +2,10 @@
 
 -- The name of a body for whoever may not read its row: which bodies there are, and what they are called, everybody may know.
 CREATE OR REPLACE FUNCTION organisation_title(wanted uuid) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
-    SELECT name FROM organisations WHERE id = wanted
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+BEGIN
+    RETURN (SELECT name FROM organisations WHERE id = wanted);
+END
 $$;
 
 -- What the colleagues are called who took the steps of a case, for whoever works with it. Who reported it is not among them.
