@@ -18,6 +18,7 @@ class Entry:
 ENTRIES = (
     Entry("/inbox", "待办", ("write",)),
     Entry("/cases", "事件", ("write",)),
+    Entry("/hub", "街道指挥室", ("approve",)),
     Entry("/account", "我的账号"),
     Entry("/accounts", "账号管理", ("accounts", "appoint")),
     Entry("/uploads", "上传数据", ("load",)),

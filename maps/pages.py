@@ -268,6 +268,11 @@ def board(reader: Reader, facts: Mapping[str, Any]) -> str:
     return _page("board.html", reader, **facts, address="/cases")
 
 
+def hub(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """What the street's office has before it, what the responsibility list lacks, who came when called, and a form for a task."""
+    return _page("hub.html", reader, **facts, address="/hub")
+
+
 def case(reader: Reader, facts: Mapping[str, Any], spot: Spot | None) -> str:
     """One case: how it stands, its next steps as forms, the steps it took, and where it is."""
     told = None
