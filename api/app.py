@@ -27,6 +27,7 @@ from api import (
     errors,
     exports,
     hotline,
+    hub,
     incidents,
     indicators,
     layers,
@@ -125,6 +126,7 @@ def create_app(engines: Engines, key: FieldKey, home: Path | None = None, provid
     app.include_router(case_pages.files)
     app.include_router(case_pages.routes)
     app.include_router(incidents.routes)
+    app.include_router(hub.routes)
     app.include_router(photos.routes)
     app.include_router(public.routes)
     app.include_router(live.routes)

@@ -1,6 +1,7 @@
 """The pages of cases: what waits for me, the list, the board, one case with its next step as a form. They work without scripts."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +21,7 @@ from api.errors import STATUS
 from api.forms import Form, Text, Trouble, tried, trouble
 from api.limits import limited
 from api.ways import own_path, see
-from geo import accounts, clocks, docket, enrolling, incidents, live, query
+from geo import accounts, clocks, docket, enrolling, hub, incidents, live, query
 from geo.catalog import LEVELS, RESOURCES, workflow
 from geo.catalog.roles import ROLES
 from geo.db import Caller
@@ -34,16 +35,19 @@ NOUN = RESOURCES["incidents"]
 CHANNELS = {choice.code: choice.title for choice in NOUN["channel"].choices}
 GRADES = {choice.code: choice.title for choice in NOUN["grade"].choices}
 STAGES = {stage.code: stage.title for stage in workflow.STAGES}
-CAPACITIES = {"lead": "主办", "reporter": "上报人", "system": "系统"}
+CAPACITIES = {"lead": "主办", "reporter": "上报人", "system": "系统", "called": "应哨单位"}
 MOVES = {move.action: move for move in workflow.MOVES}
 # Which step is what one comes for, before those that turn it away or only say something of it.
 LEADING = ("accept", "verify", "file", "dispatch", "rule", "start", "resume", "handle", "ask_check", "pass", "close", "answer")
+# What one is called for and told apart in the inbox, before what leads on.
+CALLED = ("acknowledge", "respond", "report_in", "leave", "report_up", "convene")
+WHISTLED = ("whistle", "respond", "report_in", "leave", "release")
 ASKS = {
-    "dispatch": "to", "rule": "to", "suspend": "until", "merge": "into", "grade": "grade",
+    "split": "to", "assist": "to", "whistle": "bodies", "report_in": "place", "dispatch": "to", "rule": "to", "suspend": "until", "merge": "into", "grade": "grade",
 }
 NEEDS = {"force": "ask_force", "exempt": "appeal"}
 # In many cases at once only what is the same for all of them.
-NOT_AT_ONCE = {"force", "exempt", "suspend", "merge", "unmerge", "grade", "rate", "object"}
+NOT_AT_ONCE = {*CALLED, *WHISTLED, "split", "assist", "rule", "force", "exempt", "suspend", "merge", "unmerge", "grade", "rate", "object"}
 CLOCKS = {
     "accept": "受理", "verify": "核实", "dispatch": "分流", "handle": "处置", "check": "核查", "close": "结案", "feedback": "反馈",
 }
@@ -117,6 +121,12 @@ class Taking(Form):
     until: Short = ""
     into: Short = ""
     grade: Short = ""
+    bodies: Annotated[list[Short], Field(max_length=50)] = Field(default_factory=list)
+    minutes: Short = ""
+    metres: Short = ""
+    lon: Short = ""
+    lat: Short = ""
+    listed: Literal["", "1"] = ""
     seen: Annotated[int, Field(ge=1)] | None = None
     back: Annotated[Text, Field(max_length=500)] = ""
 
@@ -282,7 +292,7 @@ def shown(case: Mapping[str, Any], language: Language, now: datetime, waits: Seq
         "matter_title": (case["matter_en"] if language == "en" else case["matter_zh"]) or "",
         "late": late, "left": "" if over or state.code == "suspended" else left(case["due_at"], now, language), "moves": moves,
         "leading": leading and leading | {
-            "title": workflow.ACTIONS[leading["action"]],
+            "title": workflow.titled(leading["action"], case["channel"]),
             # A step that asks for nothing is a button; dispatching leaves it to the list, which may have no line.
             "at_once": not leading["reasoned"] and leading["action"] not in ASKS,
             "field": ASKS.get(leading["action"], "opinion"),
@@ -312,8 +322,9 @@ def _order(move: Mapping[str, Any]) -> tuple[bool, int, int]:
     """What leads on, then what moves it elsewhere, then what is only said of it; each as the workflow declares it."""
     action = move["action"]
     declared = list(MOVES)
-    if action in LEADING:
-        return False, LEADING.index(action), 0
+    first = (*CALLED, *LEADING)
+    if action in first:
+        return False, first.index(action), 0
     return True, int(MOVES[action].target is None), declared.index(action)
 
 
@@ -363,24 +374,26 @@ def _case(
     now = datetime.now(enrolling.LOCAL)
     found = docket.one(connection, id, who)
     log = incidents.log(connection, id)
-    moves = sorted((move for move in incidents.moves(connection, id) if _asked(move["action"], log)), key=_order)
+    calls, told_up = hub.whistle(connection, id), hub.told(connection, id)
+    open_to = _offered(found["grade"], log, calls, told_up)
+    offered = sorted((move for move in incidents.moves(connection, id) if _asked(move["action"], log) and open_to(move["action"])), key=_order)
+    moves = [move for move in offered if move["action"] not in WHISTLED]
     facts = shown(found | {"moves": moves}, language, now) | {
         "posts": [post | {"title": ROLE_TITLES[post["role"]]} for post in found["posts"]],
         "like": [shown(other, language, now) for other in found["like"]],
     }
     lines = incidents.routes(connection, id) if any(move["action"] in ("dispatch", "rule") for move in moves) else []
+    giving = any(ASKS.get(move["action"]) in ("to", "bodies") for move in offered)
     page = drawn.case(pages.reader(request, language), {
-        "case": facts, "moves": [
-            move | {
-                "title": workflow.ACTIONS[move["action"]], "asks": ASKS.get(move["action"], ""), "leads": move["action"] in LEADING,
-                "target_title": _onto(move["action"], found["state"], move["target"]),
-            }
-            for move in moves
-        ],
+        "case": facts, "moves": [_form(move, found) for move in moves],
+        "whistle": _whistled(calls, language, now), "calls": dict.fromkeys(WHISTLED) | {move["action"]: _form(move, found) for move in offered if move["action"] in WHISTLED},
+        "told_up": [row | {"level": level_title(row["level"])} for row in told_up],
+        "parts": [part | {"state_title": workflow.STATES[part["state"]].title, "stage": workflow.STATES[part["state"]].stage or ""} for part in hub.parts(connection, id)],
+        "delays": [row | {"level": level_title(row["level"])} for row in hub.delays(connection, id)] if found["channel"] == "superior" else [],
         "log": _told(connection, id, log, language), "clocks": [_timed(clock, language) for clock in clocks.of(connection, id)],
         "route": next((line for line in lines if line["part"] == "lead"), None),
         "assist": [line for line in lines if line["part"] != "lead"], "places": places(connection, found["scope"], language) if lines or moves else [],
-        "bodies": docket.bodies(connection) if any(move["action"] in ("dispatch", "rule") for move in moves) else [],
+        "bodies": docket.bodies(connection) if giving else [],
         "grades": GRADES, "trouble": told, "given": given or Taking(action=""), "done": _done(done, language), "after": began,
         "latest": f"{(now + timedelta(days=365)):%Y-%m-%d}", "tomorrow": f"{(now + timedelta(days=1)):%Y-%m-%d}",
         "awaits": _awaits(facts, language) if facts["leading"] is None else None,
@@ -401,6 +414,54 @@ def _awaits(case: Mapping[str, Any], language: Language) -> dict[str, str] | Non
     role = next(role for role in step.by if role != "system")
     who = case["lead_name"] or say(CAPACITIES["lead"]) if role == "lead" else say(ROLES[role].title)
     return {"who": who, "step": say(step.title)}
+
+
+LEVEL_TITLES = {"city": "市", "district": "区县", "street": "街道", "community": "社区", "grid": "网格", "body": "单位"}
+
+
+def level_title(level: str) -> str:
+    """What a level is called, a body being one of its own."""
+    return LEVEL_TITLES[level]
+
+
+def _form(move: Mapping[str, Any], case: Mapping[str, Any]) -> dict[str, Any]:
+    """A step with what its form says and asks."""
+    action = move["action"]
+    return dict(move) | {
+        "title": workflow.titled(action, case["channel"]), "asks": ASKS.get(action, ""), "leads": action in LEADING or action in CALLED,
+        "target_title": _onto(action, case["state"], move["target"]),
+        # Why a grade was given is always told.
+        "reasoned": move["reasoned"] or action == "grade",
+    }
+
+
+def _offered(
+    grade: str, log: Sequence[Mapping[str, Any]], calls: Sequence[Mapping[str, Any]], told_up: Sequence[Mapping[str, Any]]
+) -> Callable[[str], bool]:
+    """Whether there is anything to answer, acknowledge, release, or to be asked for by its grade."""
+    standing = [call for call in calls if call["released_at"] is None]
+    mine = [call for call in calls if call["mine"]]
+    done = {row["action"] for row in log}
+    known: dict[str, bool] = {
+        "respond": any(call["answered_at"] is None and call["released_at"] is None for call in mine),
+        "report_in": any(call["arrived_at"] is None and call["released_at"] is None for call in mine),
+        "leave": any(call["arrived_at"] and not call["left_at"] and call["released_at"] for call in mine),
+        "release": bool(standing), "acknowledge": any(row["acknowledged_at"] is None for row in told_up),
+    } | {asked: grade == of and asked not in done for of, asked, _ in workflow.GRADED}
+    return lambda action: known.get(action, True)
+
+
+def _whistled(calls: Sequence[Mapping[str, Any]], language: Language, now: datetime) -> list[dict[str, Any]]:
+    """Those of the last whistle, each with how far they have got and how long there is."""
+    last = [call for call in calls if call["whistle"] == calls[0]["whistle"]]
+    return [
+        dict(call) | {
+            "left": "" if call["arrived_at"] or call["released_at"] else left(call["due_at"], now, language),
+            "late": (call["arrived_at"] or (call["released_at"] or now)) > call["due_at"],
+            "took": math.ceil((call["arrived_at"] - call["called_at"]).total_seconds() / 60) if call["arrived_at"] else None,
+        }
+        for call in last
+    ]
 
 
 def _chart(
@@ -432,17 +493,19 @@ def _asked(action: str, log: Sequence[Mapping[str, Any]]) -> bool:
 def _told(connection: sa.Connection, id: UUID, rows: Sequence[Mapping[str, Any]], language: Language) -> list[dict[str, Any]]:
     """Every step as people read it: what, who in which capacity, when, with which opinion, to whom and why."""
     areas = {path for row in rows for path in (row["facts"].get("lead_area"), *row["acting_as"].partition("@")[2].split(",")) if path}
-    titles = docket.titles(connection, sorted(areas), sorted({row["facts"]["lead"] for row in rows if row["facts"].get("lead")}))
+    titles = docket.titles(connection, sorted(areas), sorted({
+        body for row in rows for body in (row["facts"].get("lead"), row["facts"].get("body"), *row["facts"].get("bodies", ())) if body}))
     items = docket.duties(connection, sorted({row["facts"]["item"] for row in rows if row["facts"].get("item")}))
     names = docket.actors(connection, id)
-    into = sorted({UUID(row["facts"]["into"]) for row in rows if row["facts"].get("into")})
+    into = sorted({UUID(row["facts"][name]) for row in rows for name in ("into", "part") if row["facts"].get(name)})
     others = {str(case["id"]): case for case in docket.told_of(connection, into, moves=False)}
-    return [_line(row, language, titles, items, names, others) for row in rows]
+    channel = next(iter(docket.told_of(connection, [id], moves=False)), {"channel": ""})["channel"]
+    return [_line(row, language, titles, items, names, others, channel) for row in rows]
 
 
 def _line(
     row: Mapping[str, Any], language: Language, titles: Mapping[str, str], items: Mapping[str, Mapping[str, Any]], names: Mapping[str, str],
-    others: Mapping[str, Mapping[str, Any]],
+    others: Mapping[str, Mapping[str, Any]], channel: str,
 ) -> dict[str, Any]:
     say = partial(translated, language=language)
     facts = row["facts"]
@@ -454,13 +517,17 @@ def _line(
     item = items.get(facts.get("item") or "")
     until = facts.get("until")
     return {
-        "number": row["number"], "title": workflow.ACTIONS[row["action"]], "at": row["at"], "opinion": row["opinion"],
+        "number": row["number"], "title": workflow.titled(row["action"], channel), "at": row["at"], "opinion": row["opinion"],
         "target_title": _onto(row["action"], row["source"], row["target"]),
         "who": "" if row["role"] in ("reporter", "system") else names.get(row["actor"]) or row["actor"], "capacity": " · ".join(dict.fromkeys(capacity)),
         "stage": workflow.STATES[row["target"]].stage or "",
         "to": titles.get(lead, lead) if lead and row["action"] != "return" else "", "why": item, "listed": bool(facts.get("item")),
         "until": datetime.fromisoformat(until) if until else None, "grade": GRADES.get(facts.get("grade", ""), ""),
         "rating": facts.get("rating"), "into": others.get(facts.get("into") or ""),
+        "part": others.get(facts.get("part") or ""), "bodies": [titles.get(body, body) for body in (*facts.get("bodies", ()), facts.get("body")) if body],
+        "minutes": facts.get("minutes") if row["action"] == "report_in" else None, "in_time": facts.get("in_time"),
+        "levels": [say(LEVEL_TITLES[level]) for level in facts.get("told", ())], "gaps": [say(LEVEL_TITLES[level]) for level in facts.get("gaps", ())],
+        "ruled": row["action"] == "rule" and bool(facts.get("listed")),
     }
 
 
@@ -495,11 +562,38 @@ def _given(connection: sa.Connection, given: Taking) -> Given:
             raise Invalid("请写明挂账到哪一天。", field="until")
     if asks == "into" and not given.into.strip():
         raise Invalid("请写明并入哪一件。", field="into")
+    if asks == "place" and not (given.lon.strip() and given.lat.strip()):
+        raise Invalid("请给出您现在的位置。", field="lon")
+    if asks == "bodies" and not given.bodies:
+        raise Invalid("请选要叫到现场的单位。", field="bodies")
     if asks == "grade" and given.grade not in GRADES:
         raise Invalid("请选一个分级。", field="grade")
     return Given(
         given.opinion, lead, area, until, docket.numbered(connection, given.into) if asks == "into" else None, given.grade if asks == "grade" else None,
+        bodies=tuple(_id(body) for body in given.bodies) if asks == "bodies" else (),
+        minutes=_whole(given.minutes, "minutes") if asks == "bodies" else None, metres=_whole(given.metres, "metres") if asks == "bodies" else None,
+        place=(_degrees(given.lon, "lon", 180), _degrees(given.lat, "lat", 90)) if asks in ("place", "bodies") and given.lon.strip() and given.lat.strip() else None,
+        listed=given.action == "rule" and bool(given.listed),
     )
+
+
+def _whole(text: str, field: str) -> int | None:
+    if not text.strip():
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise Invalid("请写一个整数。", field=field) from error
+
+
+def _degrees(text: str, field: str, most: int) -> float:
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise Invalid("请写经纬度的度数。", field=field) from error
+    if not abs(number) <= most:
+        raise Invalid("请写经纬度的度数。", field=field)
+    return number
 
 
 def _id(text: str) -> UUID:

@@ -38,11 +38,21 @@ class NewMove(BaseModel):
     grade: Literal["general", "larger", "major"] | None = None
     rating: Annotated[int, Field(ge=1, le=5)] | None = None
     limit: UUID | None = None
+    bodies: Annotated[list[UUID], Field(max_length=50)] = Field(default_factory=list)
+    minutes: Annotated[int, Field(ge=1, le=1440)] | None = None
+    metres: Annotated[int, Field(ge=20, le=2000)] | None = None
+    lon: Annotated[float, Field(ge=-180, le=180)] | None = None
+    lat: Annotated[float, Field(ge=-90, le=90)] | None = None
+    address: Annotated[models.Text, Field(max_length=256)] = ""
+    listed: bool = False
 
     @property
     def given(self) -> Given:
         """What it brings."""
-        return Given(self.opinion, self.lead, self.lead_area, self.until, self.into, self.grade, self.rating, self.limit)
+        return Given(
+            self.opinion, self.lead, self.lead_area, self.until, self.into, self.grade, self.rating, self.limit, tuple(self.bodies), self.minutes,
+            self.metres, (self.lon, self.lat) if self.lon is not None and self.lat is not None else None, self.address, self.listed,
+        )
 
 
 class OneMove(NewMove):

@@ -19,6 +19,7 @@ ENTRIES = (
     Entry("/inbox", "待办", ("write",)),
     Entry("/cases", "事件", ("write",)),
     Entry("/indicators", "指标", ("write",)),
+    Entry("/hub", "街道指挥室", ("approve",)),
     Entry("/account", "我的账号"),
     Entry("/accounts", "账号管理", ("accounts", "appoint")),
     Entry("/uploads", "上传数据", ("load",)),

@@ -23,7 +23,7 @@ from api.app import create_app
 from api.deps import Engines
 from api.oidc import configured
 from api.settings import settings
-from geo import clocks, db, photos, relay, retention, trail
+from geo import clocks, db, hub, photos, relay, retention, trail
 from geo.cluster import reached
 from geo.errors import GeoError, Unavailable
 from geo.keys import field_key
@@ -128,7 +128,7 @@ def work() -> None:
                 relay.fold(engine)
                 # A pass a turn while there is more to tell, so that what people write meanwhile is published as soon as ever.
                 if behind or time.monotonic() - struck > CLOCK_SECONDS:
-                    behind = clocks.sweep(engine).behind
+                    behind = clocks.sweep(engine).behind | hub.sweep(engine).behind
                 if time.monotonic() - struck > CLOCK_SECONDS:
                     relay.strike(engine)
                     struck = time.monotonic()

@@ -6,8 +6,10 @@ a case at once, one finds the place of the next row free.
 """
 
 import sqlalchemy as sa
+from geoalchemy2 import Geometry
 from sqlalchemy.dialects import postgresql as pg
 
+from geo.crs import SRID
 from geo.spine import NOW
 from geo.tables import TABLES, Code, Moment, metadata
 
@@ -105,6 +107,92 @@ APPOINTMENT_BODIES = sa.Table(
     sa.Column("appointment", pg.UUID(), sa.ForeignKey("appointments.id"), primary_key=True),
     sa.Column("organisation", pg.UUID(), sa.ForeignKey("organisations.id"), nullable=False, index=True),
     comment="任职所代表的单位:派给这个单位的事件由它办理。",
+)
+
+INCIDENT_GRADES = sa.Table(
+    "incident_grades",
+    metadata,
+    sa.Column("grade", sa.Text, primary_key=True),
+    sa.Column("action", sa.Text, primary_key=True, comment="what has to be on the log"),
+    sa.Column("waits", sa.Text, primary_key=True, comment="before this step"),
+    comment="分级处置:哪一级的事件,先要做什么才能走哪一步。由声明写入。",
+)
+
+# Who is called is on the log of the case; here stands how far each has got. Nobody leaves whom the street has not let go: the key of
+# a call that was left refers to a whistle that is over.
+WHISTLES = sa.Table(
+    "whistles",
+    metadata,
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("incident", pg.UUID(), sa.ForeignKey("incidents.id"), nullable=False, index=True),
+    sa.Column("place", Geometry("POINT", srid=SRID, spatial_index=False), nullable=False),
+    sa.Column("address", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("blown_at", Moment, nullable=False),
+    sa.Column("released_at", Moment),
+    sa.Column("released", sa.Boolean, sa.Computed("released_at IS NOT NULL", persisted=True)),
+    sa.UniqueConstraint("id", "released", name="whistles_released_key"),
+    sa.CheckConstraint("length(address) <= 256", name="address"),
+    sa.CheckConstraint("released_at >= blown_at", name="order"),
+    sa.Index("whistles_standing_key", "incident", unique=True, postgresql_where=sa.text("released_at IS NULL")),
+    comment="吹哨:街道为一件事把部门叫到一个地点。一件事同时只有一次。",
+)
+
+WHISTLE_CALLS = sa.Table(
+    "whistle_calls",
+    metadata,
+    sa.Column("id", pg.UUID(), primary_key=True, server_default=sa.text("uuid_v7()")),
+    sa.Column("whistle", pg.UUID(), sa.ForeignKey("whistles.id"), nullable=False),
+    sa.Column("organisation", pg.UUID(), sa.ForeignKey("organisations.id"), nullable=False, index=True),
+    sa.Column("called_at", Moment, nullable=False),
+    sa.Column("due_at", Moment, nullable=False),
+    sa.Column("metres", sa.Integer, nullable=False, comment="how near is there"),
+    sa.Column("answered_at", Moment),
+    sa.Column("arrived_at", Moment),
+    sa.Column("away_m", sa.Integer, comment="from the place, when it reported in"),
+    # One point, not a track: it shows for a month that somebody was there.
+    sa.Column("point", Geometry("POINT", srid=SRID, spatial_index=False)),
+    sa.Column("left_at", Moment),
+    sa.Column("freed", sa.Boolean, sa.Computed("CASE WHEN left_at IS NOT NULL THEN true ELSE NULL::boolean END", persisted=True)),
+    sa.Column("late_told_at", Moment),
+    sa.UniqueConstraint("whistle", "organisation", name="whistle_calls_whistle_organisation_key"),
+    sa.ForeignKeyConstraint(("whistle", "freed"), ("whistles.id", "whistles.released"), name="whistle_calls_freed_fkey"),
+    sa.CheckConstraint("metres BETWEEN 20 AND 2000", name="metres"),
+    sa.CheckConstraint("due_at > called_at AND due_at <= called_at + interval '24 hours'", name="due"),
+    sa.CheckConstraint("num_nonnulls(arrived_at, away_m) IN (0, 2) AND (point IS NULL OR arrived_at IS NOT NULL)", name="arrived"),
+    sa.CheckConstraint("away_m <= metres", name="near"),
+    sa.CheckConstraint("left_at IS NULL OR arrived_at IS NOT NULL", name="left"),
+    sa.CheckConstraint("answered_at >= called_at AND arrived_at >= answered_at AND left_at >= arrived_at", name="order"),
+    sa.Index("whistle_calls_due_at_idx", "due_at", postgresql_where=sa.text("arrived_at IS NULL AND late_told_at IS NULL")),
+    comment="被叫到的每个单位:何时应哨、报到、离场。报到的点保存三十天。",
+)
+
+DUTY_CALLS = sa.Table(
+    "duty_calls",
+    metadata,
+    sa.Column("incident", pg.UUID(), sa.ForeignKey("incidents.id"), primary_key=True),
+    sa.Column("level", sa.Text, primary_key=True),
+    sa.Column("area", Code, nullable=False),
+    sa.Column("told_at", Moment, nullable=False),
+    sa.Column("due_at", Moment, nullable=False),
+    sa.Column("gap", sa.Boolean, nullable=False, comment="nobody is responsible there"),
+    sa.Column("acknowledged_at", Moment),
+    sa.Column("acknowledged_by", sa.Text),
+    sa.Column("raised_at", Moment, comment="since when the next level has it, or there is none"),
+    sa.CheckConstraint("level IN ('grid', 'community', 'street', 'district')", name="level"),
+    sa.CheckConstraint("num_nonnulls(acknowledged_at, acknowledged_by) IN (0, 2)", name="acknowledged"),
+    sa.CheckConstraint("due_at >= told_at", name="order"),
+    sa.Index("duty_calls_due_at_idx", "due_at", postgresql_where=sa.text("acknowledged_at IS NULL AND raised_at IS NULL")),
+    sa.Index("duty_calls_area_idx", "area", postgresql_where=sa.text("acknowledged_at IS NULL")),
+    comment="紧急事件逐级告知责任人:每级一次,知悉为止。",
+)
+
+DUTY_WAITS = sa.Table(
+    "duty_waits",
+    metadata,
+    sa.Column("area", Code, primary_key=True, comment="'' everywhere else"),
+    sa.Column("minutes", sa.Integer, nullable=False),
+    sa.CheckConstraint("minutes BETWEEN 1 AND 1440", name="minutes"),
+    comment="紧急事件多少分钟没有人知悉就告知上一级,分区域定。",
 )
 
 # The picture itself is a sealed file beside the database (`geo.photos`), named by the hash of what is on the disk; without the

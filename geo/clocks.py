@@ -23,6 +23,9 @@ STAGES: tuple[tuple[str, bool, str, Kind, float], ...] = (
     ("filed", True, "dispatch", "urgent_minute", 5),
     ("returned", False, "dispatch", "urgent_minute", 15),
     ("returned", True, "dispatch", "urgent_minute", 5),
+    # The street hears both sides.
+    ("disputed", False, "dispatch", "urgent_hour", 24),
+    ("disputed", True, "dispatch", "urgent_minute", 15),
     ("dispatched", False, "handle", "work_day", 7),
     ("handling", False, "handle", "work_day", 7),
     ("rework", False, "handle", "work_day", 7),

@@ -20,7 +20,8 @@ from geo.statements import document, run
 @dataclass(frozen=True)
 class Given:
     """What a step may bring: an opinion; to whom; until when; into which case; a grade; a rating; which of
-    several limits of its matter. Only what its action asks for."""
+    several limits of its matter; the bodies that are called, within how many minutes, and how near in metres is there; a place
+    (longitude, latitude) and its address; whether a ruling becomes a line of the responsibility list. Only what its action asks for."""
 
     opinion: str = ""
     lead: UUID | None = None
@@ -30,6 +31,12 @@ class Given:
     grade: str | None = None
     rating: int | None = None
     limit: UUID | None = None
+    bodies: tuple[UUID, ...] = ()
+    minutes: int | None = None
+    metres: int | None = None
+    place: tuple[float, float] | None = None
+    address: str = ""
+    listed: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,10 @@ def inbox(connection: sa.Connection, most: int = 100) -> list[dict[str, Any]]:
 
 
 def _written(given: Given) -> dict[str, Any]:
-    told = {name: str(value) if isinstance(value, UUID | datetime) else value for name, value in vars(given).items() if value not in (None, "")}
+    told = {
+        name: str(value) if isinstance(value, UUID | datetime) else value
+        for name, value in (vars(given) | {"bodies": [str(body) for body in given.bodies]}).items() if value not in (None, "", False, [])
+    }
     if given.opinion:
         # Of persons nothing goes into a log that is never destroyed.
         told["opinion"] = secrets.redacted(given.opinion)[0]

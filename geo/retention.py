@@ -64,6 +64,10 @@ BESIDE = (
         "load_problems", "record", "导入时没能入库的行", ("record", "reason", "value", "suggestion"),
         Keeping("补正没能入库的行", "duty", 90, since="at"), "worker", "as it came, without names and phones",
     ),
+    Beside(
+        "whistle_calls", "point", "报到的位置", ("point",),
+        Keeping("核对吹哨后是否到场", "duty", 30, since="arrived_at"), "nobody: it is measured and not shown", "one point, as it is",
+    ),
     # What a photo shows besides is anybody's who went by. Thirty days are twice the time in which a reporter may object.
     Beside(
         "incident_photos", "unreleased", "没有公开的照片", ("digest", "file", "file_key_cipher"),
@@ -115,6 +119,12 @@ TRACES = (
     Trace("observation_rules", first="UPDATE observation_rules SET incident = NULL WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
     Trace("webhook_deliveries", first="DELETE FROM webhook_deliveries WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
     Trace("receipts", first="DELETE FROM receipts WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
+    Trace("duty_calls", first="DELETE FROM duty_calls WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
+    Trace(
+        "whistle_calls",
+        first="DELETE FROM whistle_calls WHERE of_noun = 'incidents' AND whistle IN (SELECT id FROM whistles WHERE incident = ANY (gone))",
+    ),
+    Trace("whistles", first="DELETE FROM whistles WHERE of_noun = 'incidents' AND incident = ANY (gone)"),
     # A photo goes with how to reach whoever sent it. Without its key the file is noise, and the next sweep takes it away.
     Trace(
         "incident_photos",
@@ -150,6 +160,8 @@ UNTOUCHED = {
     "incident_moves": "steps",
     "attention_steps": "thresholds",
     "siting_rules": "distances",
+    "incident_grades": "steps",
+    "duty_waits": "paths of areas",
     "incident_log": "what officials did; numbers and names of states are taken out of an opinion before it is stored",
     "appointment_bodies": "ids",
     "mappings": "headings of sheets",

@@ -18,7 +18,7 @@ from psycopg import sql
 from sqlalchemy.dialects.postgresql import insert
 
 from geo import clocks, codes, db, grading, jobs, retention, rights_requests, sealing, workdays
-from geo.casework import INCIDENT_MOVES, INCIDENT_STATES
+from geo.casework import INCIDENT_GRADES, INCIDENT_MOVES, INCIDENT_STATES
 from geo.catalog import ACTIONS, CODE_LISTS, RESOURCES, workflow
 from geo.catalog.roles import ROLES
 from geo.resource import Audience, Field, Place, Resource
@@ -55,6 +55,8 @@ CALLED = {
         "kind_seconds", "worked_until", "due_after", "time_spent", "clocks_told",
         "organisation_title", "incident_actors_told", "incident_moves_each",
         "attention_told", "areas_unowned", "services_far", "priorities_told", "phones_told", "grids_quiet", "homes_apart", "scopes_held",
+        "incidents_called", "whistle_told", "whistle_arrivals", "duty_calls_told", "duty_wait_set", "duty_gaps_told", "matter_gaps_told",
+        "hub_waits", "parts_told", "task_assigned", "task_delays_told",
         "report_photo_kept", "report_held", "incident_photo_kept", "photo_told", "photos_told", "photo_decided", "reports_near", "report_joined", "report_told",
         "incident_moved_at", "incident_updates_told", "hotline_taken", "hotline_told",
         "observations_taken", "things_told", "thing_registered", "thing_retired", "observation_ruled", "observation_rule_ended",
@@ -79,7 +81,7 @@ CALLED = {
     "jingwei_web": (
         "photo_files_kept", "webhooks_gathered", "webhook_claimed", "webhook_answered",
         "relayed", "clock_struck", "tallies_folded", "moment_told", "retention_due", "retention_stretch", "retention_awaited",
-        "retention_rested", "certificates_issued", "instance_id", "trail_head", "incidents_swept",
+        "retention_rested", "certificates_issued", "instance_id", "trail_head", "incidents_swept", "duties_swept",
     ),
     "jingwei_door": (
         "account_asked", "account_of_subject", "sign_in_failed", "session_opened", "caller_of_session", "caller_of_token", "session_closed",
@@ -316,7 +318,7 @@ def policies(resource: Resource) -> Iterator[str]:
             yield f"CREATE POLICY {name}_organisation_change{several} {to.format('UPDATE')} WITH CHECK ({theirs})"
         if resource.led:
             # Asked once a statement, so that the index is used.
-            body = f"{resource.led} = (SELECT caller_organisation())"
+            body = f"{resource.led} = (SELECT caller_organisation()) OR id IN (SELECT incidents_called())"
             yield f"CREATE POLICY {name}_led{several} ON {name} FOR SELECT TO jingwei_organisation{several} USING ({body})"
     if not resource.personal:
         yield f"CREATE POLICY {name}_direct ON {name} FOR SELECT TO jingwei_direct USING ({DIRECT}{touching})"
@@ -777,7 +779,7 @@ def _declared(connection: sa.Connection) -> None:
     """What follows from declarations and is asked for in SQL: what is kept how long, and the steps of requests."""
     for table, rows in (
         (RETENTION_RULES, retention.rules()), (RIGHTS_MOVES, rights_requests.moves()), (INCIDENT_STATES, workflow.states()), (INCIDENT_MOVES, workflow.moves()),
-        (grading.ATTENTION_STEPS, grading.steps()), (grading.SITING_RULES, grading.siting()),
+        (INCIDENT_GRADES, workflow.grades()), (grading.ATTENTION_STEPS, grading.steps()), (grading.SITING_RULES, grading.siting()),
     ):
         keys = [c.name for c in table.primary_key]
         staying = sa.tuple_(*(table.c[key] for key in keys)).in_([tuple(row[key] for key in keys) for row in rows])

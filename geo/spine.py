@@ -590,5 +590,5 @@ LAYER_FEATURES = sa.Table(
 # Spine tables that the rights roles may read; the rest is reached through functions only.
 READABLE = (
     "retention_rules", "instance", "area_paths", "placements", "area_shares", "successions", "area_members", "layer_versions",
-    "working_days", "working_hours", "working_spans", "stage_limits", "matter_limits", "alarm_steps",
+    "working_days", "working_hours", "working_spans", "stage_limits", "matter_limits", "alarm_steps", "duty_waits",
 )

@@ -273,6 +273,11 @@ def indicators(reader: Reader, facts: Mapping[str, Any]) -> str:
     return _page("indicators.html", reader, **facts, address="/indicators")
 
 
+def hub(reader: Reader, facts: Mapping[str, Any]) -> str:
+    """What the street's office has before it, what the responsibility list lacks, who came when called, and a form for a task."""
+    return _page("hub.html", reader, **facts, address="/hub")
+
+
 def case(reader: Reader, facts: Mapping[str, Any], spot: Spot | None) -> str:
     """One case: how it stands, its next steps as forms, the steps it took, and where it is."""
     told = None

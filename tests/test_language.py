@@ -81,7 +81,7 @@ READ: dict[str, set[str] | None] = {
 def declared() -> Iterator[str]:
     """What the declarations say: of nouns, fields, choices, rules, and what is told of a personal field."""
     yield from (choice.title for choice in (*LEVELS, *BASES, *ACTIONS))
-    yield from workflow.ACTIONS.values()
+    yield from (*workflow.ACTIONS.values(), *workflow.TASK_WORDS.values())
     yield from (indicator.title for indicator in INDICATORS.values())
     yield from (text for b in BESIDE for text in (b.title, b.keeping.purpose))
     yield from (text for factor in FACTORS.values() for text in (factor.title, factor.about))

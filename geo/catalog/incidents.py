@@ -24,7 +24,7 @@ INCIDENTS = Resource(
         Field("matter", str, "事项", listed="matters", aliases=("事件类型", "事项代码", "SXDM", "matter_code")),
         Field(
             "channel", str, "来源", required=True, aliases=("渠道", "LY", "事件来源"),
-            choices=choices(enforcement="综合执法", patrol="网格巡查", public="群众举报", sensor="智能感知"),
+            choices=choices(enforcement="综合执法", patrol="网格巡查", public="群众举报", superior="上级布置", sensor="智能感知"),
         ),
         Field("sub_source", str, "来源细分", longest=40, aliases=("来源细类", "LYXL")),
         Field(

@@ -14,7 +14,8 @@ STAGES = choices(accept="受理", dispatch="分流", handle="处置", close="结
 Stage = Literal["accept", "dispatch", "handle", "close", "feedback"]
 
 # Beside the roles: who the case was given to, who reported it, and what nobody in person does (a load, a clock).
-LEAD, REPORTER, SYSTEM = "lead", "reporter", "system"
+# And a body that was called to the place of it (吹哨).
+LEAD, REPORTER, SYSTEM, CALLED = "lead", "reporter", "system", "called"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ STATES: dict[str, State] = {
         State("filed", "立案", "accept"),
         State("dispatched", "分流", "dispatch"),
         State("returned", "退回", "dispatch"),
+        State("disputed", "待裁定", "dispatch"),
         State("handling", "处置", "handle"),
         State("suspended", "挂账", "handle"),
         State("rework", "返工", "handle"),
@@ -75,9 +77,21 @@ HUB = ("dispatcher", "community_leader", "street", "district")
 FIELD = ("checker", "grid_worker", "grid_leader", "community_leader")
 STREET = ("street", "district")
 # Between being filed and being checked: the case is somebody's.
-UNDER_WAY = ("filed", "dispatched", "returned", "handling", "suspended", "rework", "handled", "checking", "checked")
+UNDER_WAY = ("filed", "dispatched", "returned", "disputed", "handling", "suspended", "rework", "handled", "checking", "checked")
 NEW = ("reported", "verifying", "accepted")
 OPEN = (*NEW, *UNDER_WAY)
+WORKED = ("dispatched", "returned", "disputed", "handling", "rework")
+# Who is told at once of what is urgent, level by level; each may say that it was heard.
+CHAIN = {
+    "grid": ("grid_worker", "grid_leader"), "community": ("community_leader",), "street": ("street",), "district": ("district",),
+}
+# What a grade asks for before which steps (长河街道, 2020): of what is larger the street calls a meeting before it is given to anybody
+# or settled; what is major is begun with at once, and not settled before the district was told.
+GRADED = (
+    ("larger", "convene", "dispatch"), ("larger", "convene", "handle"), ("major", "report_up", "handle"),
+)
+# The same steps of a task from above, in its own words: 布置→签收→分解→落实→反馈.
+TASK_WORDS = {"assign": "布置", "start": "签收", "split": "分解", "handle": "落实", "answer": "反馈"}
 
 MOVES: tuple[Move, ...] = (
     Move("report", "上报", ("",), "reported", (REPORTER, SYSTEM)),
@@ -92,8 +106,10 @@ MOVES: tuple[Move, ...] = (
     Move("cancel", "作废", ("reported",), "cancelled", (REPORTER, *DESK), reasoned=True),
     # Whose it is.
     Move("dispatch", "派遣", ("filed", "returned"), "dispatched", HUB),
-    Move("rule", "裁定", ("returned",), "dispatched", STREET, reasoned=True),
+    Move("rule", "裁定", ("returned", "disputed"), "dispatched", STREET, reasoned=True),
     Move("return", "退回", ("dispatched", "handling", "rework"), "returned", (LEAD,), reasoned=True),
+    # "Not ours": no dead end, and not for whoever gave it out to give it out again.
+    Move("dispute", "提请裁定", ("dispatched", "handling", "rework"), "disputed", (LEAD,), reasoned=True),
     Move("start", "接办", ("dispatched",), "handling", (LEAD,)),
     Move("handle", "处置完毕", ("handling", "rework"), "handled", (LEAD,), reasoned=True),
     Move("ask_extension", "申请延期", ("handling", "rework"), None, (LEAD,), reasoned=True),
@@ -118,7 +134,20 @@ MOVES: tuple[Move, ...] = (
     # The same fact told twice is one case.
     Move("merge", "并案", (*NEW, *UNDER_WAY), "merged", ("acceptor", *HUB), reasoned=True),
     *(Move("unmerge", "撤销并案", ("merged",), state, ("acceptor", *HUB), reasoned=True) for state in OPEN),
+    # In parts, each a case of its own with a lead of its own: the whole waits for all of them.
+    Move("assign", "拆出", ("",), "dispatched", (SYSTEM,)),
+    Move("split", "拆分", ("filed", *WORKED), None, HUB, reasoned=True),
+    Move("assist", "请协办", ("filed", *WORKED), None, (LEAD, *HUB), reasoned=True),
+    # 吹哨报到: those called come to the place, and stay until it is done or the street lets them go.
+    Move("whistle", "吹哨", OPEN, None, STREET, reasoned=True),
+    Move("respond", "应哨", OPEN, None, (CALLED,)),
+    Move("report_in", "报到", OPEN, None, (CALLED,)),
+    Move("leave", "离场", tuple(STATES), None, (CALLED,)),
+    Move("release", "准予离场", OPEN, None, STREET),
     # Said of it, and nothing moves.
+    Move("acknowledge", "已知悉", (*OPEN, "closed"), None, tuple(role for roles in CHAIN.values() for role in roles)),
+    Move("convene", "联席会商", OPEN, None, STREET, reasoned=True),
+    Move("report_up", "上报区县", OPEN, None, ("street",), reasoned=True),
     Move("grade", "定级", OPEN, None, ("acceptor", *HUB)),
     Move("supervise", "督办", OPEN, None, STREET, reasoned=True),
     Move("escalate", "超时升级", (*OPEN, "closed"), None, (SYSTEM,)),
@@ -127,6 +156,16 @@ MOVES: tuple[Move, ...] = (
 )  # fmt: skip
 
 ACTIONS = {move.action: move.title for move in MOVES}
+
+
+def titled(action: str, channel: str) -> str:
+    """What a step is called in a case from a channel: a task from above has words of its own."""
+    return TASK_WORDS.get(action, ACTIONS[action]) if channel == "superior" else ACTIONS[action]
+
+
+def grades() -> list[dict[str, object]]:
+    """The rows of `incident_grades`."""
+    return [{"grade": grade, "action": action, "waits": waits} for grade, action, waits in GRADED]
 
 
 def states() -> list[dict[str, object]]:

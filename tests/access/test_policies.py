@@ -65,6 +65,7 @@ OPEN = {
     "stage_limits": "how long a stage may take, as a town publishes it",
     "matter_limits": "how long a matter may take, as a town publishes it",
     "alarm_steps": "when offices are reminded",
+    "duty_waits": "how long an office has to hear of something urgent",
     **dict.fromkeys(CODE_LISTS, "titles of codes, as in data/codes"),
 }
 COMMANDS = ("SELECT", "INSERT", "UPDATE", "DELETE")

@@ -74,7 +74,7 @@ def test_only_what_leads_on_waits(staff: Staff) -> None:
     staff.walked(case, *TO_HANDLING)
     asks = {role: staff.client.get("/inbox", headers=staff.known[role]).json()["incidents"] for role in ("dispatcher", "grid_worker", "street", "acceptor")}
     assert {role: [row["actions"] for row in rows] for role, rows in asks.items()} == {
-        "dispatcher": [], "grid_worker": [["handle", "return"]], "street": [], "acceptor": []}
+        "dispatcher": [], "grid_worker": [["dispute", "handle", "return"]], "street": [], "acceptor": []}
     staff.does("grid_worker", case, "ask_suspension", opinion="等汛期过")
     [row] = staff.client.get("/inbox", headers=staff.known["dispatcher"]).json()["incidents"]
     assert row["actions"] == ["suspend"] and f"/cases/{case}#do-suspend-until" in staff.page("dispatcher", "/inbox")
@@ -116,8 +116,8 @@ def test_what_a_step_asks_for(staff: Staff) -> None:
     staff.sends("dispatcher", at, action="dispatch", to=f"body:{body}")
     assert str(staff.stands(case)["lead"]) == str(body)
     assert "云汀市政所" in staff.page("grid_worker", f"/cases/{case}"), "the name of a body is no secret"
-    staff.sends("dispatcher", at, action="grade", grade="major")
-    assert "请选一个分级" in staff.sends("dispatcher", at, 422, action="grade", grade="huge")
+    staff.sends("dispatcher", at, action="grade", grade="major", opinion="有人受伤")
+    assert "请选一个分级" in staff.sends("dispatcher", at, 422, action="grade", grade="huge", opinion="有人受伤")
     assert staff.stands(case)["grade"] == "major"
     number = staff.stands(other)["number"]
     assert "没有编号为 X1 的事件" in staff.sends("acceptor", at, 404, action="merge", into="X1", opinion="同一件")
@@ -292,4 +292,4 @@ def test_how_long_there_is(minutes: float, said: str) -> None:
 
 
 def test_every_step_has_its_place_on_the_page() -> None:
-    assert set(case_pages.LEADING) | set(case_pages.ASKS) | case_pages.NOT_AT_ONCE <= {move.action for move in MOVES}
+    assert set(case_pages.LEADING) | set(case_pages.CALLED) | set(case_pages.WHISTLED) | set(case_pages.ASKS) | case_pages.NOT_AT_ONCE <= {move.action for move in MOVES}

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geo import db, incidents
-from geo.catalog.workflow import ACTIONS
+from geo import accounts, db, incidents
+from geo.catalog.roles import ROLES as HELD
+from geo.catalog.workflow import ACTIONS, MOVES
 from geo.cluster import Address
 from geo.db import Caller
 from geo.errors import Conflict, Forbidden, GeoError, Invalid, NotFound
@@ -21,7 +22,9 @@ from geo.incidents import Given, Step
 from tests import town
 
 ROLES = ("acceptor", "dispatcher", "checker", "grid_worker", "grid_leader", "community_leader", "street")
+STAYS = {move.action for move in MOVES if move.target is None}
 ONWARD = ("accepted", "filed", "dispatched", "handling", "handled", "checked", "closed", "feedback")
+BODIES = ("department.1", "department.2")
 AREAS = {"community_leader": town.A[:12], "street": town.PREFIX}
 
 
@@ -30,6 +33,13 @@ def team(connection: sa.Connection) -> dict[str, Caller]:
     told = {
         f"{role}.{n}": town.caller(connection, f"{role.replace('_', '.')}.{n}", role, AREAS.get(role, town.A)) for role in ROLES for n in (1, 2)
     }
+    for name in BODIES:
+        appointment = town.post(connection, name, "department", town.PREFIX, categories=["none"])
+        accounts.embody(connection, appointment, town.add(connection, "organisations", kind="department", name=name))
+        account = connection.scalar(sa.text("SELECT account FROM appointments WHERE id = :id"), {"id": appointment})
+        held = HELD["department"]
+        told[name] = Caller(
+            name, "jingwei_organisation", (town.PREFIX,), held.audience, f"department@{town.PREFIX}", account, appointment, (), frozenset(held.may))
     return told | {"stranger": town.caller(connection, "stranger", "acceptor", town.C)}
 
 
@@ -38,6 +48,7 @@ class Model:
 
     def __init__(self) -> None:
         self.steps: list[tuple[str, str]] = []  # action, actor
+        self.grades: list[str] = []
 
     def closed_rightly(self) -> bool:
         """Whether what led to the closing is: handled, then checked by another and closed; or asked to be forced, and forced by
@@ -62,11 +73,12 @@ def tried(connection: sa.Connection, web: Any, who: Caller, step: Step) -> str |
         return refused
 
 
-def a_step(rng: random.Random, case: UUID, others: list[UUID]) -> Step:
+def a_step(rng: random.Random, case: UUID, others: list[UUID], bodies: list[UUID]) -> Step:
     """Something that somebody might do, sensible or not."""
     given_ = Given(
         opinion=rng.choice(["", *["情况属实,按清单办理"] * 7]), lead_area=rng.choice([None, town.A, town.A, town.A, town.A[:12], "000000000"]),
-        into=rng.choice([None, *others]), grade=rng.choice([None, "larger"]), rating=rng.choice([None, 4]),
+        into=rng.choice([None, *others]), grade=rng.choice([None, "larger", "major", *["general"] * 5]), rating=rng.choice([None, 4]), bodies=tuple(rng.sample(bodies, rng.randint(0, len(bodies)))),
+        place=rng.choice([None, *[(town.at(0.5, 0.5)[0], town.at(0.5, 0.5)[1])] * 3, (town.at(0.9, 0.5)[0], town.at(0.9, 0.5)[1])]),
     )
     return Step(case, rng.choice(sorted(ACTIONS)), given_)
 
@@ -82,10 +94,11 @@ def walked(connection: sa.Connection, web: Any, people: dict[str, Caller], seed:
     ids = [town.add(connection, "incidents") for _ in range(cases)]
     models = {id: Model() for id in ids}
     reached = Counter[str]()
+    bodies = list(connection.scalars(sa.text("SELECT id FROM organisations WHERE name = ANY (:names)"), {"names": list(BODIES)}))
     for _ in range(steps):
         id = rng.choice(ids)
         name, who = rng.choice(sorted(people.items()))
-        step = a_step(rng, id, ids)
+        step = a_step(rng, id, ids, bodies)
         if rng.random() < 0.8:
             # Mostly what one is offered, or hardly anything would ever be closed.
             with db.transaction(web, who, read_only=True) as asking:
@@ -93,8 +106,9 @@ def walked(connection: sa.Connection, web: Any, people: dict[str, Caller], seed:
             if name == "stranger":
                 assert offered == []
             # And of that what leads on, more often than what ends it.
-            onward = [move["action"] for move in offered if move["target"] in ONWARD] if rng.random() < 0.8 else []
-            if chosen := onward or [move["action"] for move in offered]:
+            onward = [move["action"] for move in offered if move["target"] in ONWARD and move["action"] not in STAYS] if rng.random() < 0.8 else []
+            # A part more, or a grade, holds the whole up: now and then.
+            if chosen := onward or [move["action"] for move in offered if move["action"] not in ("split", "assist", "grade") or rng.random() < 0.03]:
                 step = Step(id, rng.choice(chosen), step.given)
         result = tried(connection, web, who, step)
         if isinstance(result, GeoError):
@@ -103,6 +117,7 @@ def walked(connection: sa.Connection, web: Any, people: dict[str, Caller], seed:
             continue
         assert name != "stranger"
         models[id].steps.append((step.action, who.actor))
+        models[id].grades += [step.given.grade or ""] if step.action == "grade" else []
         reached[result] += 1
         if result == "closed" and step.action in ("close", "force"):
             assert models[id].closed_rightly(), models[id].steps
@@ -117,9 +132,34 @@ def walked(connection: sa.Connection, web: Any, people: dict[str, Caller], seed:
     for row in kept:
         assert row.sources == ["", *row.targets[:-1]] and (row.state, row.steps) == (row.targets[-1], len(row.targets))
         assert row.actions[1:] == [action for action, _ in models[row.id].steps]
-        assert row.returns == row.actions.count("return")
+        assert row.returns == row.actions.count("return") + row.actions.count("dispute")
         assert (row.closed_at is not None) == (row.state in ("closed", "feedback", "rejected", "cancelled", "merged"))
+        graded(row.actions, models[row.id].grades)
+        whistled(row.actions, row.targets)
+    parts = "SELECT count(*) FROM incidents AS p JOIN incident_log AS l ON l.incident = p.parent AND l.facts ->> 'part' = p.id::text WHERE p.parent = ANY (:ids)"
+    split = sum(row.actions.count("split") + row.actions.count("assist") for row in kept)
+    assert connection.scalar(sa.text(parts), {"ids": ids}) == split, "each part is on the log of the whole"
     return reached
+
+
+def graded(actions: list[str], grades: list[str]) -> None:
+    """What is larger was given out, and what is major settled, only after its grade's own step; as each was graded then."""
+    grade, given = "general", iter(grades)
+    for at, action in enumerate(actions):
+        grade = next(given) if action == "grade" else grade
+        assert (grade, action) not in {("larger", "dispatch"), ("larger", "handle")} or "convene" in actions[:at]
+        assert (grade, action) != ("major", "handle") or "report_up" in actions[:at]
+
+
+def whistled(actions: list[str], targets: list[str]) -> None:
+    """Nobody reports in who was not called, and nobody leaves before they may."""
+    standing = present = False
+    for action, source, target in zip(actions, ["", *targets], targets, strict=False):
+        assert action not in ("respond", "report_in", "release") or standing, actions
+        assert action != "leave" or (present and not standing), actions
+        present |= action == "report_in"
+        standing = (standing or action == "whistle") and action != "release" and (
+            source == target or target not in ("handled", "closed", "rejected", "cancelled", "merged"))
 
 
 @settings(max_examples=10)
@@ -129,7 +169,7 @@ def test_whatever_is_done(connection: sa.Connection, web: Any, people: dict[str,
 
 
 def test_the_walks_go_everywhere(connection: sa.Connection, web: Any, people: dict[str, Caller]) -> None:
-    reached = walked(connection, web, people, 7, cases=8, steps=600)
+    reached = walked(connection, web, people, 7, cases=8, steps=500)
     assert {"filed", "dispatched", "handling", "handled", "checked", "closed", "feedback"} <= set(reached)
 
 

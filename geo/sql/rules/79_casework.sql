@@ -7,6 +7,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     SELECT b.organisation FROM caller_appointment() AS a JOIN appointment_bodies AS b ON b.appointment = coalesce(a.stands_in_for, a.id)
 $$;
 
+-- The cases that the body of the caller is called to, until it may go and has gone.
+CREATE OR REPLACE FUNCTION incidents_called() RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 SET search_path = jingwei, public, pg_temp AS $$
+    SELECT w.incident FROM whistle_calls AS c JOIN whistles AS w ON w.id = c.whistle
+    WHERE c.organisation = (SELECT caller_organisation()) AND (w.released_at IS NULL OR (c.arrived_at IS NOT NULL AND c.left_at IS NULL))
+$$;
+
 -- Whether the caller works with a case: by its place, by its matter, or because it is theirs.
 CREATE OR REPLACE FUNCTION incident_in_hand(thing incidents) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
@@ -14,7 +21,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
         WHEN 'owner' THEN true
         WHEN 'area' THEN caller_holds(thing.scope)
         WHEN 'leader' THEN caller_holds(thing.scope)
-        WHEN 'organisation' THEN thing.lead = caller_organisation()
+        WHEN 'organisation' THEN thing.lead = caller_organisation() OR thing.id IN (SELECT incidents_called())
             OR (caller_holds(thing.scope) AND thing.matter = ANY (string_to_array(current_setting('jingwei.categories', true), ',')))
         ELSE false END, false)
 $$;
@@ -39,6 +46,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     SELECT array_remove(ARRAY[
         CASE WHEN incident_led(thing) THEN 'lead' END,
         CASE WHEN caller_right() = 'owner' THEN 'system' WHEN caller_right() IN ('area', 'leader', 'organisation') THEN (caller_appointment()).role END,
+        CASE WHEN caller_right() = 'organisation' AND thing.id IN (SELECT incidents_called()) THEN 'called' END,
         CASE WHEN thing.owner = caller_account() THEN 'reporter' END], NULL)
 $$;
 
@@ -58,7 +66,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
             CASE WHEN d.by NOT IN ('organisation', 'owner') AND length(thing.scope) >= path_width(d.by)
                 THEN left(thing.scope, path_width(d.by)) END AS place
         FROM duty_items AS d
-        WHERE d.retired_at IS NULL AND thing.scope COLLATE "C" >= d.area AND thing.scope COLLATE "C" < d.area || '~'
+        WHERE d.retired_at IS NULL AND d.part <> 'admit' AND thing.scope COLLATE "C" >= d.area AND thing.scope COLLATE "C" < d.area || '~'
           AND d.matter IN (thing.matter, (SELECT m.parent FROM matters AS m WHERE m.code = thing.matter))
           AND d.starts_at <= coalesce(thing.reported_at, now()) AND (d.ends_at IS NULL OR d.ends_at > coalesce(thing.reported_at, now()))
     )
@@ -74,15 +82,20 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     SELECT r.* FROM incidents AS i, incident_routes(i) AS r WHERE i.id = of_incident AND i.retired_at IS NULL AND incident_in_hand(i)
 $$;
 
--- The first row of the log of what was just reported, or loaded as it stood elsewhere.
+-- The first row of the log of what was just reported, given out as a part of something, or loaded as it stood elsewhere.
+CREATE OR REPLACE FUNCTION incident_given_out(thing incidents) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT thing.state = 'dispatched' AND (thing.parent IS NOT NULL OR thing.channel = 'superior')
+$$;
+
 CREATE OR REPLACE FUNCTION incident_begun() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
 BEGIN
     INSERT INTO incident_log (incident, number, action, source, target, role, reasoned, at, actor, acting_as, scope)
-    VALUES (NEW.id, 1, CASE NEW.state WHEN 'reported' THEN 'report' ELSE 'load' END, '', NEW.state,
+    VALUES (NEW.id, 1, CASE WHEN NEW.state = 'reported' THEN 'report' WHEN incident_given_out(NEW) THEN 'assign' ELSE 'load' END, '', NEW.state,
             CASE NEW.state WHEN 'reported' THEN 'reporter' ELSE 'system' END, false, coalesce(least(NEW.reported_at, now()), now()),
             acting(), acting_as(), NEW.scope);
-    IF NEW.state = 'reported' THEN
+    IF NEW.state = 'reported' OR incident_given_out(NEW) THEN
         PERFORM clock_begun(NEW, NEW.state, least(NEW.reported_at, now()), NULL);
     END IF;
     RETURN NULL;
@@ -94,7 +107,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS 
 BEGIN
     NEW.steps := 1;
     NEW.reported_at := coalesce(NEW.reported_at, now());
-    IF NEW.state = 'reported' THEN
+    IF NEW.state = 'reported' OR incident_given_out(NEW) THEN
         NEW.due_at := (SELECT due_after(l.kind, l.amount, least(NEW.reported_at, now())) FROM clock_limit(NEW, NEW.state, now(), NULL) AS l);
     END IF;
     RETURN NEW;
@@ -116,8 +129,10 @@ DECLARE
     taken timestamptz := moment_told(moment);
     step incident_moves;
     asked incident_log;
-    facts jsonb := jsonb_strip_nulls(given - 'opinion');
+    -- Where somebody was when they reported in is kept with their call alone, and for a month.
+    facts jsonb := jsonb_strip_nulls(given - ARRAY['opinion', 'place']);
     route record;
+    missing text;
     into_ incidents;
     due timestamptz;
     made incident_log;
@@ -156,6 +171,22 @@ BEGIN
         PERFORM broken('incident_log_asked_check');
     END IF;
 
+    -- 分级处置: what the grade asks for first.
+    SELECT g.action INTO missing FROM incident_grades AS g
+    WHERE g.grade = thing.grade AND g.waits = wanted
+      AND NOT EXISTS (SELECT FROM incident_log AS l WHERE l.incident = thing.id AND l.action = g.action) LIMIT 1;
+    IF missing IS NOT NULL THEN
+        PERFORM broken('incident_log_' || missing || '_check');
+    END IF;
+    IF wanted IN ('handle', 'close') THEN
+        PERFORM FROM incidents AS p WHERE p.parent = thing.id ORDER BY p.id FOR SHARE;
+        IF EXISTS (SELECT FROM incidents AS p WHERE p.parent = thing.id AND p.retired_at IS NULL
+                   AND NOT p.state = ANY (CASE wanted WHEN 'handle' THEN ARRAY['handled', 'checking', 'checked'] ELSE '{}' END
+                                          || ARRAY['closed', 'feedback', 'rejected', 'cancelled', 'merged'])) THEN
+            PERFORM broken('incidents_parts_check');
+        END IF;
+    END IF;
+
     CASE wanted
         WHEN 'dispatch', 'rule' THEN
             thing.lead := (given ->> 'lead')::uuid;
@@ -178,11 +209,34 @@ BEGIN
                     thing.scope := thing.lead_area;
                 END IF;
             END IF;
+            PERFORM admission_asked(thing.matter, thing.lead_area, taken);
             facts := facts || jsonb_strip_nulls(jsonb_build_object('lead', thing.lead, 'lead_area', thing.lead_area));
+            IF wanted = 'rule' AND (given ->> 'listed')::boolean THEN
+                facts := facts || jsonb_build_object('listed', ruling_listed(thing, taken, coalesce(given ->> 'opinion', '')));
+            END IF;
+        WHEN 'split', 'assist' THEN
+            facts := facts || jsonb_build_object('part', part_given(thing, given, taken));
+        WHEN 'whistle' THEN
+            PERFORM whistle_blown(thing, given, taken);
+        WHEN 'respond', 'report_in', 'leave' THEN
+            facts := facts || call_followed(thing.id, wanted, given, taken);
+        WHEN 'release' THEN
+            IF NOT whistle_over(thing.id, taken) THEN
+                PERFORM broken('whistles_standing_check');
+            END IF;
+        WHEN 'acknowledge' THEN
+            PERFORM duty_acknowledged(thing.id, taken);
+        WHEN 'convene', 'report_up' THEN
+            IF NOT EXISTS (SELECT FROM incident_grades AS g WHERE g.grade = thing.grade AND g.action = wanted) THEN
+                PERFORM broken('incident_log_grade_check');
+            END IF;
+            IF wanted = 'report_up' AND length(thing.scope) >= path_width('district') THEN
+                facts := facts || duty_called(thing, 'district', taken);
+            END IF;
         WHEN 'reject', 'cancel' THEN
             -- Over, if not closed: from here on the days run after which the reporter's phone is destroyed.
             thing.closed_at := taken;
-        WHEN 'return' THEN
+        WHEN 'return', 'dispute' THEN
             thing.returns := thing.returns + 1;
             facts := facts || jsonb_strip_nulls(jsonb_build_object('lead', thing.lead, 'lead_area', thing.lead_area));
         WHEN 'extend' THEN
@@ -220,6 +274,8 @@ BEGIN
             thing.grade := given ->> 'grade';
             IF thing.grade IS NULL THEN
                 PERFORM broken('incidents_grade_check');
+            ELSIF length(btrim(coalesce(given ->> 'opinion', ''))) < 2 THEN
+                PERFORM broken('incident_log_opinion_check');
             END IF;
         WHEN 'supervise' THEN
             thing.supervised := true;
@@ -247,6 +303,9 @@ BEGIN
         returns = thing.returns, suspended_until = thing.suspended_until, closed_at = thing.closed_at, forced = thing.forced,
         rating = thing.rating, grade = thing.grade, supervised = thing.supervised, duplicate_of = thing.duplicate_of
     WHERE id = thing.id;
+    IF step.target <> step.source AND step.target IN ('handled', 'closed', 'rejected', 'cancelled', 'merged') THEN
+        PERFORM whistle_over(thing.id, taken);
+    END IF;
     RETURN made;
 END
 $$;
@@ -340,6 +399,38 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
     ORDER BY 1, 6, 2 DESC
 $$;
 
+-- Who is responsible at a level.
+CREATE OR REPLACE FUNCTION duty_roles(level text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE level WHEN 'grid' THEN ARRAY['grid_worker', 'grid_leader'] WHEN 'community' THEN ARRAY['community_leader'] ELSE ARRAY[level] END
+$$;
+
+-- What the caller is called for and no step leads on from: a whistle to answer, to report in at, to leave; something urgent to have heard
+-- of; what a grade asks of the street.
+CREATE OR REPLACE FUNCTION called_for() RETURNS TABLE (incident uuid, actions text[])
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp SET jit = off AS $$
+    WITH me AS MATERIALIZED (
+        SELECT caller_right() AS held, (caller_appointment()).role AS role
+    ), told AS (
+        SELECT w.incident, unnest(CASE
+            WHEN w.released_at IS NULL THEN array_remove(ARRAY[CASE WHEN c.answered_at IS NULL THEN 'respond' END, CASE WHEN c.arrived_at IS NULL THEN 'report_in' END], NULL)
+            ELSE ARRAY['leave'] END) AS action
+        FROM me JOIN whistle_calls AS c ON me.held = 'organisation' AND c.organisation = (SELECT caller_organisation()) JOIN whistles AS w ON w.id = c.whistle
+        WHERE w.released_at IS NULL OR (c.arrived_at IS NOT NULL AND c.left_at IS NULL)
+        UNION
+        SELECT d.incident, 'acknowledge' FROM me JOIN duty_calls AS d ON me.role = ANY (duty_roles(d.level)) AND d.acknowledged_at IS NULL
+        WHERE me.held IN ('area', 'leader') AND caller_holds(d.area)
+        UNION
+        SELECT i.id, g.action FROM me JOIN incident_moves AS m ON m.role = me.role JOIN incident_grades AS g ON g.action = m.action
+        JOIN incidents AS i ON i.grade = g.grade AND i.state = m.source
+        JOIN unnest(string_to_array(current_setting('jingwei.scopes', true), ',')) AS held (lo) ON i.scope COLLATE "C" >= held.lo AND i.scope COLLATE "C" < held.lo || '~'
+        WHERE me.held = 'leader' AND i.retired_at IS NULL AND i.state NOT IN ('closed', 'feedback', 'rejected', 'cancelled', 'merged')
+          AND NOT EXISTS (SELECT FROM incident_log AS l WHERE l.incident = i.id AND l.action = g.action)
+    )
+    SELECT t.incident, array_agg(DISTINCT t.action) FROM told AS t JOIN incidents AS i ON i.id = t.incident
+    WHERE i.retired_at IS NULL AND (i.state NOT IN ('closed', 'feedback', 'rejected', 'cancelled', 'merged') OR t.action = 'leave') GROUP BY t.incident
+$$;
+
 -- What waits for the caller: cases from where they may take a step that leads on, the most pressing first. By the stretches of the
 -- caller's own areas, so that the index of what is open is used; what was closed elsewhere waits for nobody's answer.
 CREATE OR REPLACE FUNCTION inbox_told(most integer)
@@ -359,6 +450,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
         SELECT m.source, m.action, CASE m.action WHEN 'extend' THEN 'ask_extension' WHEN 'suspend' THEN 'ask_suspension'
             WHEN 'exempt' THEN 'appeal' ELSE 'ask_force' END AS asked
         FROM incident_moves AS m, me WHERE m.role = me.role AND m.action IN ('extend', 'suspend', 'exempt', 'force')
+    ), awaited AS MATERIALIZED (
+        SELECT w.incident, w.actions FROM called_for() AS w
     ), near AS (
         SELECT i.id FROM unnest(string_to_array(current_setting('jingwei.scopes', true), ',')) AS held (lo)
         JOIN incidents AS i ON i.scope COLLATE "C" >= held.lo AND i.scope COLLATE "C" < held.lo || '~'
@@ -369,18 +462,22 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
         SELECT i.id FROM incidents AS i
         WHERE caller_right() = 'organisation' AND i.lead = caller_organisation() AND i.retired_at IS NULL
           AND i.state NOT IN ('feedback', 'rejected', 'cancelled', 'merged') AND NOT (i.state = 'closed' AND i.steps IS NULL)
+        UNION
+        SELECT w.incident FROM awaited AS w
     )
     SELECT i.id, i.title, i.number, i.matter, i.state, i.grade, i.urgent, i.supervised, least(i.due_at, i.promised_at), i.reported_at, i.steps, i.scope,
-        ARRAY(SELECT DISTINCT a FROM unnest(coalesce(lead.actions, '{}') || coalesce(own.actions, '{}') || coalesce(asked.actions, '{}')) AS a ORDER BY a)
+        ARRAY(SELECT DISTINCT a FROM unnest(coalesce(lead.actions, '{}') || coalesce(own.actions, '{}') || coalesce(asked.actions, '{}')
+            || coalesce(awaited.actions, '{}')) AS a ORDER BY a)
     FROM near JOIN incidents AS i ON i.id = near.id CROSS JOIN me
     LEFT JOIN onward AS own ON own.role <> 'lead' AND own.source = i.state
     -- A leader may act for all below, and is waited for where the area that leads is their own.
     LEFT JOIN onward AS lead ON lead.role = 'lead' AND lead.source = i.state AND incident_led(i) AND (me.held <> 'leader' OR i.lead IS NOT NULL
         OR coalesce(i.lead_area, i.scope) = ANY (string_to_array(current_setting('jingwei.scopes', true), ',')))
+    LEFT JOIN awaited ON awaited.incident = i.id
     -- What somebody has asked for last waits for whoever can grant it.
     LEFT JOIN LATERAL (
         SELECT array_agg(g.action) AS actions FROM incident_log AS l JOIN granted AS g ON g.asked = l.action AND g.source = i.state
         WHERE l.incident = i.id AND l.number = i.steps AND l.actor <> acting()) AS asked ON true
-    WHERE own.role IS NOT NULL OR lead.role IS NOT NULL OR asked.actions IS NOT NULL
+    WHERE own.role IS NOT NULL OR lead.role IS NOT NULL OR asked.actions IS NOT NULL OR awaited.incident IS NOT NULL
     ORDER BY i.urgent DESC, i.supervised DESC, least(i.due_at, i.promised_at) NULLS LAST, i.id LIMIT least(most, 500)
 $$;

@@ -26,10 +26,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = jingwei, public, pg_temp 
         SELECT i.id, i.state, me.role, me.held <> 'area' OR me.role IN ('grid_worker', 'grid_leader') AS leading, i AS thing
         FROM incidents AS i, me WHERE i.id = ANY (wanted) AND i.retired_at IS NULL AND me.held IN ('area', 'leader', 'organisation') AND incident_in_hand(i)
     ), held AS MATERIALIZED (
-        SELECT n.id, n.state, n.role, CASE WHEN n.leading THEN incident_led(n.thing) ELSE false END AS led FROM near AS n
+        SELECT n.id, n.state, n.role, CASE WHEN n.leading THEN incident_led(n.thing) ELSE false END AS led,
+            caller_right() = 'organisation' AND n.id IN (SELECT incidents_called()) AS called FROM near AS n
     )
     SELECT DISTINCT ON (h.id, m.action) h.id, m.action, m.target, m.role, m.reasoned
-    FROM held AS h JOIN incident_moves AS m ON m.source = h.state AND (m.role = h.role OR (m.role = 'lead' AND h.led))
+    FROM held AS h JOIN incident_moves AS m ON m.source = h.state AND (m.role = h.role OR (m.role = 'lead' AND h.led) OR (m.role = 'called' AND h.called))
     WHERE m.action <> 'unmerge' OR m.target = (
         SELECT l.source FROM incident_log AS l WHERE l.incident = h.id AND l.action = 'merge' ORDER BY l.number DESC LIMIT 1)
     ORDER BY h.id, m.action, m.role = 'lead' DESC

@@ -87,7 +87,7 @@ BEGIN
         SELECT c.key,
             count(*) FILTER (WHERE l.action = 'file') AS filed,
             count(*) FILTER (WHERE l.action IN ('dispatch', 'rule')) AS dispatches,
-            count(*) FILTER (WHERE l.action = 'return') AS returns,
+            count(*) FILTER (WHERE l.action IN ('return', 'dispute')) AS returns,
             count(*) FILTER (WHERE l.action = 'handle') AS handled,
             count(*) FILTER (WHERE l.action = 'fail') AS reworked,
             count(*) FILTER (WHERE l.action IN ('pass', 'fail')) AS checked,

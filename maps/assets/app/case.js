@@ -9,6 +9,26 @@
     map.scrollWheelZoom.disable();
     window.vectors_main.select(null, L.latLng(Number(spot.dataset.lat), Number(spot.dataset.lng)));
   }
+  // Where somebody is when they report in: the device says it, or they point at it on the map. Nothing is sent before they do.
+  const mark = map && L.layerGroup().addTo(map);
+  function here(lng, lat) {
+    const form = document.getElementById("do-report_in");
+    if (!form) return;
+    form.querySelector("[name=lon]").value = lng.toFixed(6);
+    form.querySelector("[name=lat]").value = lat.toFixed(6);
+    if (mark) mark.clearLayers().addLayer(L.circleMarker([lat, lng], { radius: 8 }));
+  }
+  for (const button of document.querySelectorAll("[data-here]")) button.hidden = !navigator.geolocation;
+  for (const told of document.querySelectorAll("[data-pick]")) told.hidden = !map;
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("[data-here]")) return;
+    const said = document.querySelector("[data-here-said]");
+    navigator.geolocation.getCurrentPosition(
+      (at) => { here(at.coords.longitude, at.coords.latitude); said.textContent = "±" + Math.round(at.coords.accuracy) + " m"; },
+      () => { said.textContent = "×"; }, { enableHighAccuracy: true, timeout: 15000, maximumAge: 0 });
+  });
+  if (map && document.getElementById("do-report_in")) map.on("click", (event) => here(event.latlng.lng, event.latlng.lat));
+
   // Newer browsers unfold by themselves what hides the target of an address.
   function open() {
     const wanted = location.hash.startsWith("#do-") && document.getElementById(location.hash.slice(1));
