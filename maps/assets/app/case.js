@@ -14,18 +14,23 @@
   function here(lng, lat) {
     const form = document.getElementById("do-report_in");
     if (!form) return;
-    form.querySelector("[name=lon]").value = lng.toFixed(6);
-    form.querySelector("[name=lat]").value = lat.toFixed(6);
+    for (const [name, degrees] of [["lon", lng], ["lat", lat]]) {
+      const field = form.querySelector(`[name=${name}]`);
+      field.value = degrees.toFixed(6);
+      // As if it had been typed: what somebody has begun is not renewed under their hands.
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
     if (mark) mark.clearLayers().addLayer(L.circleMarker([lat, lng], { radius: 8 }));
   }
-  for (const button of document.querySelectorAll("[data-here]")) button.hidden = !navigator.geolocation;
-  for (const told of document.querySelectorAll("[data-pick]")) told.hidden = !map;
+  // Of the page, not of the button: parts of it are renewed while it stands open.
+  document.documentElement.classList.toggle("locates", "geolocation" in navigator);
+  document.documentElement.classList.toggle("mapped", Boolean(map));
   document.addEventListener("click", (event) => {
     if (!event.target.closest("[data-here]")) return;
     const said = document.querySelector("[data-here-said]");
     navigator.geolocation.getCurrentPosition(
       (at) => { here(at.coords.longitude, at.coords.latitude); said.textContent = "±" + Math.round(at.coords.accuracy) + " m"; },
-      () => { said.textContent = "×"; }, { enableHighAccuracy: true, timeout: 15000, maximumAge: 0 });
+      () => { said.textContent = said.dataset.failed; }, { enableHighAccuracy: true, timeout: 15000, maximumAge: 0 });
   });
   if (map && document.getElementById("do-report_in")) map.on("click", (event) => here(event.latlng.lng, event.latlng.lat));
 
