@@ -90,6 +90,33 @@ def test_four_people_take_a_case_through_and_the_board_follows(server: Server, c
     expect(acceptor.locator(".timeline")).to_contain_text("按责任清单")
 
 
+def test_who_is_called_comes_and_stays(server: Server, contexts: Contexts, states: States) -> None:
+    case, _ = reported(come(contexts, states, "grid_worker", "phone"), server)
+    street = come(contexts, states, "street")
+    street.goto(case)
+    street.locator("summary", has_text="吹哨").click()
+    street.get_by_label("云汀管理站").check()
+    street.locator("#do-whistle-opinion").fill("请到现场")
+    street.get_by_role("button", name="吹哨", exact=True).click()
+    expect(street.get_by_role("status").filter(has_text="已办")).to_be_visible()
+
+    called = come(contexts, states, "department", "phone", permissions=["geolocation"])
+    called.goto(case)
+    lon, lat = called.evaluate("async (id) => (await (await fetch('/collections/incidents/items/' + id)).json()).geometry.coordinates", case.rpartition("/")[2])
+    called.get_by_role("button", name="应哨", exact=True).click()
+    expect(called.get_by_role("status").filter(has_text="已办")).to_be_visible()
+    # From a kilometre away it is not believed.
+    for away, told in ((0.01, "alert"), (0.0, "status")):
+        called.context.set_geolocation({"longitude": lon + away, "latitude": lat})
+        called.get_by_role("button", name="用我现在的位置").click()
+        expect(called.get_by_label("经度")).to_have_value(f"{lon + away:.6f}")
+        called.get_by_role("button", name="报到", exact=True).click()
+        expect(called.get_by_role(told).filter(has_text="太远" if away else "已办").first).to_be_visible()
+    expect(street.locator("main")).to_contain_text("按时到场", timeout=10_000)
+    # Nobody leaves before the street lets them.
+    expect(called.get_by_role("button", name="离场")).to_have_count(0)
+
+
 def test_what_is_being_written_is_not_taken_away(server: Server, contexts: Contexts, states: States) -> None:
     worker = come(contexts, states, "grid_worker", "phone")
     case, _ = reported(worker, server)
