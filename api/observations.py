@@ -66,7 +66,7 @@ class NewRule(BaseModel):
 
 
 @routes.post("/observations", status_code=201, summary="Send what was measured", dependencies=[able("deliver"), strict()])
-def send(told: dict[str, Any] | list[dict[str, Any]], answer: Response, connection: Connection) -> dict[str, Any]:
+def send(told: dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)], answer: Response, connection: Connection) -> dict[str, Any]:
     """One observation as SensorThings has it, or a list of at most 1,000: `result` (a number, or true and false), `phenomenonTime`,
     `Datastream` with its `@iot.id`. What could tell a person is refused, in `parameters` as well, which are not kept. Not newer than the last
     of its stream it is `late`, and nothing is done with it: what is sent twice counts once."""

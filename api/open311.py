@@ -129,7 +129,7 @@ def _fill(node: Element, name: str, told: Any) -> None:
 def _here(request: Request, jurisdiction: str) -> None:
     """There is one jurisdiction: by its code or the name of this host. Raises `NotFound` for any other."""
     if jurisdiction not in ("", request.app.state.instance.prefix, urlsplit(settings().own_url).hostname):
-        raise NotFound("没有这个辖区:jurisdiction_id {code}。", code=jurisdiction)
+        raise NotFound("没有这个辖区:请看 discovery 里的 jurisdiction_id。")
 
 
 def here(request: Request, jurisdiction_id: Annotated[str, Query(max_length=100)] = "") -> None:

@@ -370,6 +370,7 @@ BREAKS: dict[str, dict[str, object]] = {
     "incidents.impartial": dict.fromkeys(("lead", "against"), "00000000-0000-0000-0000-000000000001"),
     "incidents.one_lead": {"lead": "00000000-0000-0000-0000-000000000001", "lead_area": town.A},
     "duty_items.body": {"by": "organisation", "organisation": None},
+    "duty_items.admission": {"part": "admit", "by": "street"},
     "duty_items.period": {"starts_at": LATE, "ends_at": EARLY},
     "zones.authority": {"help_phone": None},
     "zones.period": {"starts_at": LATE, "planned_end": EARLY},

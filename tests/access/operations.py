@@ -733,8 +733,9 @@ def numbered(within: str, oracle: Oracle, actor: Actor, answer: Answer) -> Told:
         return
     head = re.search(r'<section class="numbers".*?<dl>(.*?)</dl>', answer.text, re.S)
     got = [int(n.replace(",", "")) for n in re.findall(r"<dd>(?:<a[^>]*>)?([\d,]+)", head[1])] if head else []
-    late = oracle.overdue(actor)
-    due = [len(oracle.open(actor)), late, len(list(oracle.in_force(actor))), len(oracle.waiting(actor))]
+    waiting = re.search(r'<a href="/review">待落格复核 ([\d,]+)</a>', answer.text)
+    got.append(int(waiting[1].replace(",", "")) if waiting else 0)
+    due = [oracle.overdue(actor), len(oracle.open(actor)), len(oracle.done_today(actor)), len(list(oracle.in_force(actor))), len(oracle.waiting(actor))]
     if got != due:
         yield f"{got} where {due} is due"
     houses = re.search(r"<span>([\d,]+) 栋楼</span>", answer.text)

@@ -7,6 +7,7 @@ It is held against the answers of the server, so it takes nothing from what make
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import Any
 
@@ -206,6 +207,15 @@ class Oracle:
         return [
             row for row in self.seen(actor, "incidents")
             if row.values["state"] != "closed" and row.scope.startswith(path) and not (path and row.values["precision"] == "region")
+        ]
+
+    def done_today(self, actor: Actor) -> list[Row]:
+        """The incidents that an actor sees and that were closed in the day that is past."""
+        now = datetime.now(UTC)
+        return [
+            row for row in self.seen(actor, "incidents")
+            if row.values["state"] in ("closed", "feedback") and row.values.get("closed_at")
+            and now - timedelta(days=1) < datetime.fromisoformat(str(row.values["closed_at"])) <= now
         ]
 
     def in_force(self, actor: Actor) -> list[Row]:

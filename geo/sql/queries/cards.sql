@@ -99,7 +99,8 @@ FROM
 WITH past AS MATERIALIZED (
     SELECT now() - interval '1 day' AS at
 ), cases AS (
-    SELECT reported_at, due_at, closed_at FROM incidents WHERE retired_at IS NULL AND state = ANY (:states)
+    -- What was closed once and is open again was not closed.
+    SELECT reported_at, due_at, CAST(NULL AS timestamptz) AS closed_at FROM incidents WHERE retired_at IS NULL AND state = ANY (:states)
     UNION ALL
     SELECT reported_at, due_at, closed_at FROM incidents
     WHERE retired_at IS NULL AND state IN ('closed', 'feedback') AND closed_at > now() - interval '2 days' AND closed_at <= now()
