@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-NAMES = ("placing", "loading", "uploading", "access", "trail", "sealing", "addresses", "uploads", "clocks", "tiles")
+NAMES = ("placing", "loading", "uploading", "access", "trail", "sealing", "addresses", "uploads", "clocks", "casework", "tiles")
 
 chosen = sys.argv[1:] or NAMES
 if not set(chosen) <= set(NAMES):

@@ -6,25 +6,34 @@ one process on connections that stay open, of bytes made beforehand: another cli
 what there was to measure.
 """
 
+import http.client
 import json
 import os
 import random
 import re
 import selectors
 import socket
+import statistics
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from geo import accounts, db, query
+from api.settings import settings
+from bench.placing import timed
+from bench.tiles import served
+from bench.trail import database
+from geo import accounts, clocks, db, query
 from geo.catalog import RESOURCES
-from geo.cluster import installed
+from geo.cluster import Cluster, installed
 from geo.db import Caller
 from geo.door import digest
 from geo.query import Filter
@@ -121,6 +130,7 @@ class Client:
     line: socket.socket
     left: list[bytes]
     got: bytes = b""
+    body: bytes = b""
 
     def send(self) -> None:
         self.line.sendall(self.left.pop())
@@ -133,7 +143,7 @@ class Client:
             return True
         if head[9:12] != b"201":
             raise RuntimeError(self.got.decode())
-        self.got = b""
+        self.got, self.body = b"", body
         if self.left:
             self.send()
             return True
@@ -184,7 +194,8 @@ def stated(url: sa.URL, clerks: Sequence[Clerk], each: int) -> float:
     rows = query.matching(NOUN, Filter(), caller.sees(NOUN)).where(sa.literal_column("incidents.id = ':id'")).subquery("row")
     written, source = query.feature(NOUN, rows)
     read = sa.select(sa.cast(written, sa.Text), rows.c.version).select_from(source).compile(
-        dialect=postgresql.psycopg.dialect(), compile_kwargs={"literal_binds": True})
+        dialect=postgresql.psycopg.dialect(),  # type: ignore[no-untyped-call]
+        compile_kwargs={"literal_binds": True})
     script = STATEMENTS.replace("{matter}", MATTER).replace("{read}", str(read).replace("%%", "%"))
     script = script.replace("FROM clerks", f"FROM (VALUES {clerks_known}) AS clerks (n, account, appointment)")
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
@@ -246,3 +257,113 @@ def filled(admin: sa.Engine, cases: int) -> None:
         connection.exec_driver_sql("SELECT tallies_made_anew()")
     with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")
+
+
+def run(cases: int = 225_000) -> None:
+    """Measure reports through HTTP and in plain SQL by size, then what a year of cases costs to look at and to sweep."""
+    home = settings().home / "bench"
+    cluster = Cluster(home, print, {"max_wal_size": "8GB", "shared_buffers": "512MB"})
+    address = cluster.ensure()
+    try:
+        with database(address, NAME) as admin:
+            grounded(admin)
+            desk = clerks(admin)
+            with admin.begin() as connection:
+                chiefs = {role: clerk(connection, role, role, area) for role, area in (("district", DISTRICT), ("street", DISTRICT + "001"))}
+            web = address.url("jingwei_web", NAME)
+            with served(admin.url.render_as_string(hide_password=False), workers=2) as port:
+                settled(port)
+                print(f"{STREETS * COMMUNITIES * GRIDS:,} grids; {CLIENTS} clients", flush=True)
+                growing(admin, web, port, desk, "no cases yet")
+                filled(admin, cases)
+                growing(admin, web, port, desk, f"{cases:,} cases")
+                pages(port, chiefs)
+                heard(port, desk[0])
+            swept(admin)
+    finally:
+        cluster.stop()
+
+
+def settled(port: int) -> None:
+    """Let the processes beside the web processes come up, which reads much."""
+    time.sleep(15)
+    asked(port, "/collections", "")
+
+
+def growing(admin: sa.Engine, web: sa.URL, port: int, desk: Sequence[Clerk], title: str) -> None:
+    """Reports a second in both ways, turn and turn about, so that others on the machine bear on both."""
+    tokens = [one.token for one in desk]
+    reported(port, tokens, 40)
+    both = [(reported(port, tokens, 250), stated(web, desk, 250)) for _ in range(3)]
+    ours, plain = (statistics.median(rates) for rates in zip(*both, strict=True))
+    print(f"reports, {title}: {ours:.0f}/s through HTTP, {plain:.0f}/s the same statements in plain SQL = {ours / plain:.2f}", flush=True)
+
+
+def pages(port: int, chiefs: Mapping[str, Clerk]) -> None:
+    """What those who lead look at, as a browser asks."""
+    month = f"since={date.today().replace(day=1) - timedelta(days=60):%Y-%m-01}&until={date.today().replace(day=1) - timedelta(days=30):%Y-%m-01}"
+    for title, path in (("board", "/cases/board"), ("cases", "/cases"), ("indicators of a month", f"/indicators?{month}"), ("… by street", f"/indicators?{month}&by=street")):
+        for role, chief in chiefs.items():
+            took = sorted(timed(partial(asked, port, path, chief.token))[1] for _ in range(15))
+            print(f"{title} of a {role}: {took[7] * 1e3:.0f} ms, at most {took[-1] * 1e3:.0f} ms", flush=True)
+
+
+def asked(port: int, path: str, token: str) -> bytes:
+    """A page."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("GET", path, headers={"Accept": "text/html", "Authorization": f"Bearer {token}"} if token else {})
+    answer = connection.getresponse()
+    body = answer.read()
+    if answer.status != 200:
+        raise RuntimeError(body.decode())
+    connection.close()
+    return body
+
+
+def heard(port: int, who: Clerk, times: int = 60) -> None:
+    """How long after its answer a report is on the stream that a page listens to."""
+    came: dict[str, float] = {}
+    ready = threading.Event()
+
+    def listen() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/changes", headers={"Accept": "text/event-stream", "Authorization": f"Bearer {who.token}"})
+        stream = connection.getresponse()
+        ready.set()
+        while len(came) < times:
+            line = stream.readline()
+            if line.startswith(b"data: "):
+                came[json.loads(line[6:])["feature"]] = time.perf_counter()
+
+    listening = threading.Thread(target=listen, daemon=True)
+    listening.start()
+    ready.wait(30)
+    written: dict[str, float] = {}
+    rng = random.Random(1)
+    for _ in range(times):
+        line = Client(socket.create_connection(("127.0.0.1", port)), [request(who.token, *somewhere(rng))])
+        line.send()
+        while line.answered():
+            pass
+        written[json.loads(line.body)["id"]] = time.perf_counter()
+        line.line.close()
+        time.sleep(rng.uniform(0.02, 0.15))
+    listening.join(30)
+    waits = sorted(came[id] - at for id, at in written.items() if id in came)
+    print(f"from the answer to the stream: {waits[len(waits) // 2] * 1e3:.0f} ms, p95 {waits[int(len(waits) * 0.95)] * 1e3:.0f} ms, {len(waits)} of {times} heard", flush=True)
+
+
+def swept(admin: sa.Engine) -> None:
+    """All that is late told in passes of the worker's size, each a transaction of its own."""
+    with admin.begin() as connection:
+        # The worker has told them once already.
+        connection.execute(sa.text("DELETE FROM clock_alarms"))
+        connection.execute(sa.text("UPDATE incident_clocks SET alarm_at = now() - interval '1 minute' WHERE ended_at IS NULL AND due_at < now()"))
+    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE incident_clocks")
+    with admin.begin() as connection:
+        late = connection.scalar(sa.text("SELECT count(*) FROM incident_clocks WHERE alarm_at <= now()"))
+    told, began = 0, time.perf_counter()
+    while (done := clocks.sweep(admin)).told:
+        told += done.told
+    print(f"a sweep of {late:,} clocks that are late: {time.perf_counter() - began:.2f} s, {told:,} alarms", flush=True)

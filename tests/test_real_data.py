@@ -8,13 +8,14 @@ import gzip
 import itertools
 import json
 import re
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from geo import db, intake
+from geo import db, indicators, intake
 from geo.intake import Order
 from geo.secrets import looks_personal
 
@@ -65,6 +66,21 @@ def test_yichang_every_ticket_in_a_community_or_in_the_review_queue(district):
     assert counted == 10758 - 4271
     assert differing(admin, "incidents", "community") == 0
     assert differing(admin, "facilities", "community") == 0
+    ranked(admin)
+
+
+def ranked(admin):
+    """Communities by their tickets, precise ones only: what is known to a region alone is counted, and under none of them."""
+    since, until = datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 2, 1, tzinfo=UTC)
+    with admin.begin() as connection:
+        connection.execute(sa.text("UPDATE incidents SET reported_at = :at"), {"at": since})
+        rows = indicators.counted(connection, "", since, until, "community")
+        told = sorted(((row.key, row.counts["reported"]) for row in rows if row.key), key=lambda one: (-one[1], one[0]))
+        known = connection.execute(sa.text(
+            "SELECT left(scope, 12), count(*) FROM incidents WHERE precision <> 'region' AND length(scope) >= 12 GROUP BY 1 ORDER BY 2 DESC, 1")).all()
+        assert told == [tuple(row) for row in known] and len(told) > 100
+        assert sum(row.counts["reported"] for row in rows) == 10758
+        assert next(row.counts["reported"] for row in rows if not row.key) >= 4271
 
 
 def differing(admin, noun, level):
