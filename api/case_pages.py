@@ -282,15 +282,14 @@ def inbox_page(request: Request, connection: sa.Connection, language: Language) 
 def shown(case: Mapping[str, Any], language: Language, now: datetime, waits: Sequence[str] = ()) -> dict[str, Any]:
     """A case with the titles that people read, how long there is, and the step that leads on: that which `waits`, if one is known to."""
     state = workflow.STATES[case["state"]]
-    over = state.over or state.code == "closed"
-    late = bool(case["due_at"] and case["due_at"] < now and not over)
+    late = bool(case["due_at"] and case["due_at"] < now and not state.settled)
     moves = sorted(case["moves"], key=_order)
     leading = next((move for move in moves if move["action"] in (waits or LEADING)), None)
     return dict(case) | {
         "state_title": state.title, "stage": state.stage or "", "stage_title": STAGES[state.stage] if state.stage else "",
         "channel_title": CHANNELS[case["channel"]], "grade_title": GRADES[case["grade"]],
         "matter_title": (case["matter_en"] if language == "en" else case["matter_zh"]) or "",
-        "late": late, "left": "" if over or state.code == "suspended" else left(case["due_at"], now, language), "moves": moves,
+        "late": late, "left": "" if state.settled or state.code == "suspended" else left(case["due_at"], now, language), "moves": moves,
         "leading": leading and leading | {
             "title": workflow.titled(leading["action"], case["channel"]),
             # A step that asks for nothing is a button; dispatching leaves it to the list, which may have no line.

@@ -12,6 +12,7 @@ from api.cli_account import owner
 from geo import clocks, limits, workdays
 from geo.errors import NotFound
 from geo.limits import BareDay, BareHour
+from geo.small_tables import Reject
 from geo.terminal import said
 
 calendar = typer.Typer(no_args_is_help=True, help="Which days are worked: as published, and as the town has it otherwise.")
@@ -79,7 +80,7 @@ def _there(file: Path) -> Path:
     return file
 
 
-def _rejected(rejects: Sequence[workdays.Reject]) -> None:
+def _rejected(rejects: Sequence[Reject]) -> None:
     for one in rejects:
         console.print(said("第 {row} 行未收:{value} {reason}", row=one.row, value=one.value, reason=said(one.reason)), markup=False, soft_wrap=True)
     raise typer.Exit(1 if rejects else 0)

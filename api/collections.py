@@ -24,6 +24,7 @@ from api.deps import (
     ReadConnection,
     able,
     link,
+    numbered,
     shown,
     strict,
     witnessed,
@@ -34,7 +35,7 @@ from api.pages import wants_html
 from geo import asking, db, layers, query, secrets, write
 from geo.catalog import RESOURCES
 from geo.db import Caller
-from geo.errors import BadQuery, Forbidden, Invalid, NotFound
+from geo.errors import BadQuery, Forbidden, Invalid
 from geo.exporting import UNDRAWN, Order
 from geo.keys import FieldKey
 from geo.language import translated
@@ -85,11 +86,7 @@ def collection(
 ) -> dict[str, Any]:
     """What a collection holds, and where."""
     if name not in RESOURCES:
-        try:
-            id = UUID(name)
-        except ValueError as error:
-            raise NotFound() from error
-        return own_described(request, layers.told(connection, id))
+        return own_described(request, layers.told(connection, numbered(name)))
     shown(RESOURCES[name], who)
     return described(request, RESOURCES[name], language)
 

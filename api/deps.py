@@ -16,7 +16,7 @@ from api.credentials import cookie_name, take_back
 from api.guard import asked_who
 from api.limits import Limits
 from api.settings import settings
-from geo import db, door, query, trail
+from geo import db, door, query, references, trail
 from geo.catalog.purposes import PURPOSES
 from geo.catalog.roles import Ability
 from geo.db import Caller
@@ -24,6 +24,7 @@ from geo.door import Presence
 from geo.errors import BadQuery, Forbidden, GeoError, NotFound, TooMany, Unauthorised, Unavailable
 from geo.keys import FieldKey
 from geo.language import Language, preferred
+from geo.references import CRS84, Reference
 from geo.resource import Audience, Resource
 from geo.trail import Entry
 
@@ -179,6 +180,14 @@ def from_own_page(request: Request) -> None:
         raise Forbidden("这个请求不是从本站的页面发出的,已拒绝。", rule="csrf")
 
 
+def numbered(text: str) -> UUID:
+    """The number in a path that may hold a name too. Raises `NotFound` for neither."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NotFound() from error
+
+
 def own_url(request: Request) -> str:
     """Where people find this server: as the settings say, and only without them as the request does."""
     return settings().base_url.rstrip("/") or str(request.base_url).rstrip("/")
@@ -329,22 +338,14 @@ def check_known(request: Request, allowed: set[str]) -> None:
         seen.add(name)
 
 
-def box(text: str | None) -> query.Bbox | None:
-    """`west,south,east,north` in degrees; six numbers are taken without their heights."""
+def box(text: str | None, crs: Reference = CRS84) -> query.Bbox | None:
+    """A box in degrees of the storage, from the numbers of one in a reference system; of six the heights are left out."""
     if text is None:
         return None
     try:
-        numbers = [float(part) for part in text.split(",")]
+        return references.boxed([float(part) for part in text.split(",")], crs)
     except ValueError as error:
         raise BadQuery(parameter="bbox") from error
-    if len(numbers) == 6:
-        numbers = [*numbers[:2], *numbers[3:5]]
-    if len(numbers) != 4:
-        raise BadQuery(parameter="bbox")
-    west, south, east, north = numbers
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
-        raise BadQuery(parameter="bbox")
-    return west, south, east, north
 
 
 def equal_to(request: Request, resource: Resource, audience: Audience, others: set[str]) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Any
-from uuid import UUID
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request, Response
@@ -14,14 +13,13 @@ from api import case_pages, desk, models, pages
 from api.collections import PROBLEM
 from api.deps import CallerNow, Connection, LanguageNow, able, strict
 from api.forms import Form, Text, Trouble, tried, trouble
+from api.incidents import PRIVATE, Case
 from api.ways import see
-from geo import docket, enrolling, hub, query
-from geo.catalog import RESOURCES
+from geo import docket, enrolling, hub
 from geo.errors import GeoError, Invalid
 from geo.language import translated
 from maps import pages as drawn
 
-PRIVATE = {"Cache-Control": "no-store"}
 MONTH = timedelta(days=30)
 UNLISTED = 100
 WHY = {"unheard": "紧急，还没有人知悉", "whistle": "吹哨，还没有放行", "dispute": "等裁定", "report_up": "重大，还没有上报区县", "convene": "较大，还没有会商"}
@@ -59,26 +57,20 @@ class Assigning(Form):
 
 
 @routes.get("/incidents/{id}/whistle", summary="Who was called to the place of a case", dependencies=[able("write"), strict()])
-def whistle(id: UUID, answer: Response, connection: Connection, who: CallerNow) -> dict[str, Any]:
+def whistle(id: Case, connection: Connection) -> dict[str, Any]:
     """Each body with when it was called, is due, answered, came and left. Where exactly somebody stood is not told."""
-    query.one(connection, RESOURCES["incidents"], id, who)
-    answer.headers.update(PRIVATE)
     return {"calls": hub.whistle(connection, id)}
 
 
 @routes.get("/incidents/{id}/duty-calls", summary="Who was told of an urgent case", dependencies=[able("write"), strict()])
-def duty_calls(id: UUID, answer: Response, connection: Connection, who: CallerNow) -> dict[str, Any]:
+def duty_calls(id: Case, connection: Connection) -> dict[str, Any]:
     """Level by level from the grid up: `gap` where nobody is responsible, and who has heard of it."""
-    query.one(connection, RESOURCES["incidents"], id, who)
-    answer.headers.update(PRIVATE)
     return {"calls": hub.told(connection, id)}
 
 
 @routes.get("/incidents/{id}/parts", summary="What a case was split into", dependencies=[able("write"), strict()])
-def parts(id: UUID, answer: Response, connection: Connection, who: CallerNow) -> dict[str, Any]:
+def parts(id: Case, connection: Connection) -> dict[str, Any]:
     """Each a case of its own; `whole` is the one that this is a part of."""
-    query.one(connection, RESOURCES["incidents"], id, who)
-    answer.headers.update(PRIVATE)
     return {"parts": hub.parts(connection, id)}
 
 
@@ -124,10 +116,8 @@ def assign(new: NewTask, answer: Response, connection: Connection) -> dict[str, 
 
 
 @routes.get("/tasks/{id}/delays", summary="How long a task took at each level", dependencies=[able("write"), strict()])
-def delays(id: UUID, answer: Response, connection: Connection, who: CallerNow) -> dict[str, Any]:
+def delays(id: Case, connection: Connection) -> dict[str, Any]:
     """Minutes from when a level was given it until it was taken over, split on and done: median and nine tenths."""
-    query.one(connection, RESOURCES["incidents"], id, who)
-    answer.headers.update(PRIVATE)
     return {"levels": hub.delays(connection, id)}
 
 

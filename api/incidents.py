@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import case_pages, errors, models
@@ -20,6 +20,17 @@ from geo.language import Language, translated
 
 PRIVATE = {"Cache-Control": "no-store"}
 Action = Literal[tuple(workflow.ACTIONS)]  # type: ignore[valid-type]
+
+
+
+def case(id: UUID, answer: Response, connection: Connection, who: CallerNow) -> UUID:
+    """A case that whoever asks sees, in an answer that nothing keeps. Raises as reading it does."""
+    query.one(connection, RESOURCES["incidents"], id, who)
+    answer.headers.update(PRIVATE)
+    return id
+
+
+Case = Annotated[UUID, Depends(case)]
 
 routes = APIRouter(tags=["incidents"], responses=dict.fromkeys((400, 401, 403, 404, 409, 422, 503), PROBLEM))
 
@@ -93,10 +104,8 @@ def move(
 
 
 @routes.get("/incidents/{id}/moves", summary="The steps you may take with a case", dependencies=[able("write"), strict()])
-def moves(id: UUID, answer: Response, connection: Connection, who: CallerNow, language: LanguageNow) -> dict[str, Any]:
+def moves(id: Case, connection: Connection, language: LanguageNow) -> dict[str, Any]:
     """From where it stands, in your capacity; `reasoned` asks for an opinion. `steps` goes into `If-Match`."""
-    query.one(connection, RESOURCES["incidents"], id, who)
-    answer.headers.update(PRIVATE)
     told = incidents.moves(connection, id)
     return {
         "steps": told[0]["steps"] if told else None,
@@ -108,26 +117,20 @@ def moves(id: UUID, answer: Response, connection: Connection, who: CallerNow, la
 
 
 @routes.get("/incidents/{id}/log", summary="Every step that a case has taken", dependencies=[able("write"), strict()])
-def log(id: UUID, answer: Response, connection: Connection, who: CallerNow, language: LanguageNow) -> dict[str, Any]:
+def log(id: Case, connection: Connection, language: LanguageNow) -> dict[str, Any]:
     """Who, when, in which capacity, with which opinion. Who reported it is not told."""
-    query.one(connection, RESOURCES["incidents"], id, who)
-    answer.headers.update(PRIVATE)
     return {"log": [row | {"title": translated(workflow.ACTIONS[row["action"]], language)} for row in incidents.log(connection, id)]}
 
 
 @routes.get("/incidents/{id}/clocks", summary="How long a case has taken, stage by stage", dependencies=[able("write"), strict()])
-def clocks_of(id: UUID, answer: Response, connection: Connection, who: CallerNow) -> dict[str, Any]:
+def clocks_of(id: Case, connection: Connection) -> dict[str, Any]:
     """Each clock with its limit, what of it is spent (in units of its kind), when it is due, and what was told of it."""
-    query.one(connection, RESOURCES["incidents"], id, who)
-    answer.headers.update(PRIVATE)
     return {"clocks": clocks.of(connection, id)}
 
 
 @routes.get("/incidents/{id}/routes", summary="Whose a case is by the responsibility list", dependencies=[able("write"), strict()])
-def whose(id: UUID, answer: Response, connection: Connection, who: CallerNow) -> dict[str, Any]:
+def whose(id: Case, connection: Connection) -> dict[str, Any]:
     """The lines that apply, the one that decides first, as the list was when the case was reported. None: there is a gap in the list."""
-    query.one(connection, RESOURCES["incidents"], id, who)
-    answer.headers.update(PRIVATE)
     return {"routes": incidents.routes(connection, id)}
 
 

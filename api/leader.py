@@ -45,7 +45,7 @@ def front(
     view: Literal["map", "list"] = "map",
     within: Annotated[str, Query(pattern="^[0-9A-Z]{0,15}$")] = "",
     sheet: Annotated[str, Query(pattern="^[a-z]{0,20}$")] = "",
-    sort: Literal["", "name", "grade", "open", "overdue", "buildings", "people"] = "",
+    sort: Literal["", *SORTS] = "",  # type: ignore[valid-type]
     done: Annotated[str, Query(max_length=40)] = "",
     f: Literal["html", "json"] | None = None,
 ) -> Any:

@@ -15,7 +15,7 @@ from api.deps import CallerNow, box, equal_to
 from geo import cql, query, references
 from geo.db import TIME_ZONE
 from geo.errors import BadQuery
-from geo.query import Bbox, Filter, Interval, Sort
+from geo.query import Filter, Interval, Sort
 from geo.references import CRS84, Reference
 from geo.resource import Audience, Resource
 
@@ -48,7 +48,7 @@ def wanted(resource: Resource) -> Callable[..., Filter]:
             raise BadQuery(parameter="before")
         sort = _sorted(sortby, resource, audience)
         return Filter(
-            bbox=_box(bbox, bbox_crs),
+            bbox=box(bbox, _named(bbox_crs, "bbox-crs")),
             equals=equal_to(request, resource, audience, set(PARAMETERS)),
             limit=min(limit, MOST),
             condition=_condition(filter, filter_lang, filter_crs, resource, audience),
@@ -63,22 +63,16 @@ def wanted(resource: Resource) -> Callable[..., Filter]:
 
 def reference(crs: Annotated[str | None, Query(max_length=200, include_in_schema=False)] = None) -> Reference:
     """What an answer is written in, from `crs`."""
-    return references.named(crs, "crs") if crs else CRS84
+    return _named(crs, "crs")
+
+
+def _named(uri: str | None, parameter: str) -> Reference:
+    return references.named(uri, parameter) if uri else CRS84
 
 
 def _condition(text: str | None, language: cql.Language, crs: str | None, resource: Resource, audience: Audience) -> Any:
-    written_in = references.named(crs, "filter-crs") if crs else CRS84
+    written_in = _named(crs, "filter-crs")
     return None if text is None else cql.compiled(cql.parsed(text, language), resource, audience, written_in)
-
-
-def _box(text: str | None, crs: str | None) -> Bbox | None:
-    written_in = references.named(crs, "bbox-crs") if crs else CRS84
-    if text is None or written_in is CRS84:
-        return box(text)
-    try:
-        return references.boxed([float(part) for part in text.split(",")], written_in)
-    except ValueError as error:
-        raise BadQuery(parameter="bbox") from error
 
 
 def _time(text: str | None) -> Interval | None:

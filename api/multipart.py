@@ -1,5 +1,6 @@
 """A form that comes in parts: the headers of each are put together here; what is done with its bytes is for who takes it in."""
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from python_multipart.multipart import parse_options_header
@@ -8,7 +9,7 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 
-class Parts:
+class Parts(ABC):
     """A form as it is parsed. Of the part that comes now, `_field` is its name, `_data` what there is of it, `_filed` whether it is a file."""
 
     def __init__(self) -> None:
@@ -29,8 +30,9 @@ class Parts:
         """A file of this name begins."""
         self._filed = True
 
+    @abstractmethod
     def _part(self, data: bytes, start: int, end: int) -> None:
-        raise NotImplementedError
+        """Some bytes of the part that comes now."""
 
     def _over(self) -> None:
         """The part is whole."""

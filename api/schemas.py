@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from api.collections import PROBLEM
-from api.deps import CallerNow, Connection, LanguageNow, own_url, shown, strict
+from api.deps import CallerNow, Connection, LanguageNow, numbered, own_url, shown, strict
 from geo import layers, query
 from geo.catalog import RESOURCES
 from geo.errors import NotFound
@@ -36,7 +36,7 @@ routes = APIRouter(tags=["collections"], default_response_class=JSONResponse)
 def schema(name: str, request: Request, who: CallerNow, language: LanguageNow, connection: Connection) -> JSONResponse:
     """Every property that the caller is told: its type, unit, code list, and what part it plays."""
     if name not in RESOURCES:
-        return told(request, own(layers.told(connection, number(name))), f"/collections/{name}/schema")
+        return told(request, own(layers.told(connection, numbered(name))), f"/collections/{name}/schema")
     resource = noun(name, who)
     audience = who.sees(resource)
     fields = [f for f in resource.seen_by(audience) if f.name in query.names(resource, audience)]
@@ -84,14 +84,6 @@ def noun(name: str, who: CallerNow) -> Resource:
         raise NotFound()
     shown(RESOURCES[name], who)
     return RESOURCES[name]
-
-
-def number(name: str) -> UUID:
-    """The number of a layer of somebody's own."""
-    try:
-        return UUID(name)
-    except ValueError as error:
-        raise NotFound() from error
 
 
 def told(request: Request, schema: dict[str, Any], path: str) -> JSONResponse:

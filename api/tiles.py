@@ -8,13 +8,23 @@ areas they answer for, and most of it comes from a cache. The addresses of OGC A
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
-from uuid import UUID
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from api.collections import PROBLEM
-from api.deps import ANYBODY, CallerNow, Engines, PublicConnection, anyone, origin, shown, strict, turn
+from api.deps import (
+    ANYBODY,
+    CallerNow,
+    Engines,
+    PublicConnection,
+    anyone,
+    numbered,
+    origin,
+    shown,
+    strict,
+    turn,
+)
 from api.guard import FOR_EVER
 from api.shelf import Shelf, Tile
 from geo import db, layers, tiles
@@ -128,11 +138,7 @@ def named(name: str, who: Caller, connection: sa.Connection) -> Resource | Layer
     """What is drawn under a name: a noun, or a layer of somebody's own by its number."""
     if name in RESOURCES:
         return _drawn(name, who)
-    try:
-        id = UUID(name)
-    except ValueError as error:
-        raise NotFound() from error
-    return layers.told(connection, id)
+    return layers.told(connection, numbered(name))
 
 
 def chosen(collections: str | None, who: Caller) -> list[str]:

@@ -15,6 +15,7 @@ from geo import clocks, limits, workdays
 from geo.errors import TooLarge
 from geo.language import Language, translated
 from geo.limits import BareDay, BareHour
+from geo.small_tables import Reject
 
 BYTES = 8 << 20  # of a table: the largest published one has 0.1 MB
 
@@ -89,6 +90,6 @@ def content(file: UploadFile) -> bytes:
     return content
 
 
-def rejected(rejects: list[workdays.Reject], language: Language) -> list[dict[str, Any]]:
+def rejected(rejects: list[Reject], language: Language) -> list[dict[str, Any]]:
     """The rows that could not be read."""
     return [{"row": one.row, "value": one.value, "reason": translated(one.reason, language)} for one in rejects]

@@ -11,12 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from geo.catalog import WIDTHS
-from geo.catalog.workflow import STATES
+from geo.catalog.workflow import OPEN_STATES
 from geo.grading import FACTORS, GRADES, SERVICES
 from geo.statements import run
 
 PRIORITIES = 5
-OPEN_STATES = [s.code for s in STATES.values() if not s.over and s.code != "closed"]
 LEVELS_BY_WIDTH = {width: level for level, width in WIDTHS.items()}
 # A box around all there is.
 WORLD = (-180.0, -90.0, 180.0, 90.0)

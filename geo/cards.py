@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from geo import attention
-from geo.attention import OPEN_STATES
 from geo.catalog import LEVELS, RESOURCES, WIDTHS
+from geo.catalog.workflow import OPEN_STATES
 from geo.resource import Choice, Field, Resource
 from geo.statements import run
 from geo.tables import CODES, TABLES

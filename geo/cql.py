@@ -256,9 +256,7 @@ def _shape(node: dict[str, Node]) -> Any:
 
 def _box(numbers: Node, reference: Reference) -> Any:
     """A box; one whose west is east of its east goes round the back of the globe, where numbers are degrees east first."""
-    if len(numbers) == 6:
-        numbers = [*numbers[:2], *numbers[3:5]]
-    west, south, east, north = (float(n) for n in numbers)
+    west, south, east, north = (float(n) for n in references.corners(numbers))
     if west > east and reference is references.CRS84:
         return shapely.MultiPolygon([shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)])
     if south > north or west > east:

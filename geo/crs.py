@@ -114,6 +114,11 @@ def point_to_storage(lon: float, lat: float, datum: Datum) -> tuple[float, float
     return float(x[0]), float(y[0])
 
 
+def ewkt(lon: float, lat: float) -> str:
+    """A stored position as PostGIS reads it from text."""
+    return f"SRID={SRID};POINT({lon!r} {lat!r})"
+
+
 def to_storage(geometries: NDArray[Any], crs: "CRS | None", datum: Datum) -> NDArray[Any]:
     """Geometries (an array of shapely, None allowed) of `crs` and `datum` in the storage CRS, two-dimensional.
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from geo import query
 from geo.catalog import RESOURCES, WIDTHS, workflow
-from geo.catalog.workflow import STATES
+from geo.catalog.workflow import OPEN_STATES, STATES
 from geo.db import Caller
 from geo.errors import BadQuery, Invalid, NotFound
 from geo.query import Filter
@@ -24,7 +24,6 @@ from geo.tables import TABLES
 
 NOUN = RESOURCES["incidents"]
 STAGE_STATES = {stage.code: [s.code for s in STATES.values() if s.stage == stage.code] for stage in workflow.STAGES}
-OPEN_STATES = [s.code for s in STATES.values() if not s.over and s.code != "closed"]
 # Of what is closed and answered the board shows what is fresh: the rest is history, and a thousand times as much.
 FRESH_DAYS = 30
 COUNTED = 10_000  # more are not counted, but told as more

@@ -9,8 +9,7 @@ import sqlalchemy as sa
 
 from geo import crs, secrets
 from geo.catalog.workflow import STATES
-from geo.crs import SRID
-from geo.reporting import addressed
+from geo.reporting import placed
 from geo.statements import run
 
 
@@ -32,12 +31,7 @@ def take(connection: sa.Connection, endpoint: str, request: Request) -> tuple[UU
     """The case of a request, and whether it was made now."""
     words, _ = secrets.redacted("\n".join(filter(None, (request.service_title, request.words))))
     address, _ = secrets.redacted(request.address)
-    place, precision = None, None
-    if request.lon is not None and request.lat is not None:
-        x, y = crs.point_to_storage(request.lon, request.lat, crs.Datum.WGS84)
-        place, precision = f"SRID={SRID};POINT({x!r} {y!r})", "exact"
-    elif address:
-        place, precision = addressed(connection, address)
+    place, precision = placed(connection, request.lon, request.lat, crs.Datum.WGS84, address)
     made = run(
         connection, "foreign_request_take", endpoint=endpoint, number=request.number, matter=request.service, words=words[:4000] or None,
         address=address[:256] or None, place=place, precision=precision, moment=request.at,
@@ -48,7 +42,7 @@ def take(connection: sa.Connection, endpoint: str, request: Request) -> tuple[UU
 def untold(connection: sa.Connection, endpoint: str, most: int = 500) -> list[dict[str, Any]]:
     """What has moved on since the other server was told: `number`, `steps`, `state`, `title` of the state, `closed`, `at`."""
     rows = run(connection, "foreign_requests_untold", endpoint=endpoint, most=most).mappings()
-    return [dict(row) | {"title": STATES[row["state"]].title, "closed": row["state"] == "closed" or STATES[row["state"]].over} for row in rows]
+    return [dict(row) | {"title": STATES[row["state"]].title, "closed": STATES[row["state"]].settled} for row in rows]
 
 
 def told(connection: sa.Connection, endpoint: str, number: str, steps: int, refusal: str = "") -> None:

@@ -7,7 +7,6 @@ own limit stands beside our clocks, and the earlier of both is what a case is pr
 
 import io
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,19 +17,18 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from geo import crs, secrets, write
+from geo import secrets, small_tables, write
 from geo.catalog.incidents import INCIDENTS
 from geo.catalog.workflow import STATES
-from geo.crs import SRID
+from geo.crs import Datum
 from geo.db import TIME_ZONE, translated
 from geo.errors import GeoError, Invalid
 from geo.exchanges import TICKET_KINDS
 from geo.keys import FieldKey
-from geo.reporting import addressed
+from geo.reporting import placed
 from geo.sheets import safe
+from geo.small_tables import Reject
 from geo.statements import document, run
-from geo.values import plain
-from geo.workdays import Reject, table_suffix
 
 Kind = Literal["consult", "help", "complaint", "suggestion", "tip", "thanks", "other"]
 How = Literal["made", "again", "repeated", "linked", "reopened"]
@@ -71,7 +69,7 @@ class Ticket:
     address: str | None = None
     lon: float | None = None
     lat: float | None = None
-    datum: crs.Datum = crs.Datum.CGCS2000
+    datum: Datum = Datum.CGCS2000
     came_at: datetime | None = None
     due_at: datetime | None = None
     phone: str | None = None
@@ -100,12 +98,7 @@ def take(connection: sa.Connection, ticket: Ticket, key: FieldKey) -> Taken:
     told = "\n".join(filter(None, (title, words)))
     id = connection.scalar(sa.select(sa.func.uuid_v7()))
     assert isinstance(id, UUID)
-    place, precision = None, None
-    if ticket.lon is not None and ticket.lat is not None:
-        x, y = crs.point_to_storage(ticket.lon, ticket.lat, ticket.datum)
-        place, precision = f"SRID={SRID};POINT({x!r} {y!r})", "exact"
-    elif address:
-        place, precision = addressed(connection, address)
+    place, precision = placed(connection, ticket.lon, ticket.lat, ticket.datum, address)
     phone = write.sealed(INCIDENTS, "reporter_phone", ticket.phone, key, id)
     said = document([ticket.number, ticket.kind, told, address, ticket.matter, ticket.lon, ticket.lat])
     made = run(
@@ -163,25 +156,12 @@ def read(path: Path, matters: Mapping[str, str]) -> tuple[list[tuple[int, Ticket
 
     Raises `Invalid` where the file cannot be read or has no column of numbers.
     """
-    from geo import files
-
-    with files.opened(path, drivers=[]) as (described, parts):
-        columns = _columns(described.columns)
-        rows: list[tuple[int, dict[str, str]]] = []
-        for part in parts:
-            cells = {name: part.columns[title].to_pylist() for name, title in columns.items()}
-            for at, row in enumerate(part.rows):
-                rows.append((int(row), {name: (plain(values[at]) or "").strip() for name, values in cells.items()}))
-            if len(rows) > MOST:
-                raise Invalid("一次最多 {most} 行,请分成几个文件。", most=MOST, field="file")
-    return understood(rows, matters)
+    return understood(small_tables.rows(path, _columns, MOST), matters)
 
 
 def sent(content: bytes, name: str, matters: Mapping[str, str]) -> tuple[list[tuple[int, Ticket]], list[Reject]]:
     """The same of a table that somebody sent."""
-    with tempfile.TemporaryDirectory(prefix="jingwei-") as folder:
-        path = Path(folder) / f"tickets{table_suffix(name)}"
-        path.write_bytes(content)
+    with small_tables.lent(content, name) as path:
         return read(path, matters)
 
 
@@ -211,7 +191,7 @@ def _ticket(cells: Mapping[str, str], matters: Mapping[str, str], named: Mapping
     words = "\n".join(filter(None, (cells.get("words", ""), called if called and not matter else "")))
     kind = SPELLED.get(cells.get("kind", "") or "other", "other")
     return Ticket(
-        number, kind, cells.get("title", "")[:200], words, matter, cells.get("address") or None, *_point(cells), crs.Datum.CGCS2000,
+        number, kind, cells.get("title", "")[:200], words, matter, cells.get("address") or None, *_point(cells), Datum.CGCS2000,
         _moment(cells.get("came_at", "")), _moment(cells.get("due_at", "")), cells.get("phone") or None,
     )  # fmt: skip
 

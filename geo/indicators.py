@@ -51,23 +51,30 @@ INDICATORS: dict[str, Indicator] = {
 }
 
 
-@dataclass(frozen=True)
-class Rate:
-    """A counted indicator. `value` is None where the denominator is nothing."""
+class Share:
+    """A part of what was counted."""
 
-    indicator: Indicator
     numerator: int
     denominator: int
 
     @property
     def value(self) -> float | None:
-        """The share, 0 to 1."""
+        """The share, 0 to 1; None where the denominator is nothing."""
         return self.numerator / self.denominator if self.denominator else None
 
     @property
     def few(self) -> bool:
         """Whether so little was counted that one case more would change it much."""
         return 0 < self.denominator < FEW
+
+
+@dataclass(frozen=True)
+class Rate(Share):
+    """A counted indicator."""
+
+    indicator: Indicator
+    numerator: int
+    denominator: int
 
 
 @dataclass(frozen=True)
@@ -106,22 +113,12 @@ POSTS: tuple[tuple[str, str, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Post:
-    """A post: the clocks of its stage that were due in a period, and those that ended in time."""
+class Post(Share):
+    """A post: of the clocks of its stage that were due in a period those that ended in time."""
 
     title: str
-    in_time: int
-    due: int
-
-    @property
-    def value(self) -> float | None:
-        """The share, 0 to 1; None where nothing was due."""
-        return self.in_time / self.due if self.due else None
-
-    @property
-    def few(self) -> bool:
-        """Whether so little was due that one more would change it much."""
-        return 0 < self.due < FEW
+    numerator: int
+    denominator: int
 
 
 def posts(row: Row) -> list[Post]:

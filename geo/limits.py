@@ -6,7 +6,6 @@ to say; without that, and wherever else a row cannot be read for certain, it is 
 """
 
 import re
-import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,11 +15,10 @@ from typing import Any, Literal, cast, get_args
 
 import sqlalchemy as sa
 
-from geo import statements
+from geo import small_tables, statements
 from geo.clocks import STAGES, Kind
 from geo.errors import Invalid, NotFound
-from geo.values import plain
-from geo.workdays import Reject, table_suffix
+from geo.small_tables import Reject
 
 BareHour = Literal["work_hour", "urgent_hour"]
 BareDay = Literal["work_day", "natural_day"]
@@ -193,25 +191,12 @@ def read(path: Path, bare: Bare, matters: Mapping[str, str]) -> tuple[list[Limit
 
     Raises `Invalid` where the file cannot be read or has no column of matters or of limits.
     """
-    from geo import files
-
-    with files.opened(path, drivers=[]) as (described, parts):
-        columns = _columns(described.columns)
-        rows: list[tuple[int, dict[str, str]]] = []
-        for part in parts:
-            cells = {field: part.columns[title].to_pylist() for field, title in columns.items()}
-            for at, row in enumerate(part.rows):
-                rows.append((int(row), {field: (plain(values[at]) or "").strip() for field, values in cells.items()}))
-            if len(rows) > MOST:
-                raise Invalid("一次最多 {most} 行,请分成几个文件。", most=MOST, field="file")
-    return understood(rows, bare, matters)
+    return understood(small_tables.rows(path, _columns, MOST), bare, matters)
 
 
 def sent(content: bytes, name: str, bare: Bare, matters: Mapping[str, str]) -> tuple[list[Limit], list[Reject]]:
     """The limits of a table that somebody sent."""
-    with tempfile.TemporaryDirectory(prefix="jingwei-") as folder:
-        path = Path(folder) / f"limits{table_suffix(name)}"
-        path.write_bytes(content)
+    with small_tables.lent(content, name) as path:
         return read(path, bare, matters)
 
 

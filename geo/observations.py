@@ -14,7 +14,6 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from geo import crs, secrets
-from geo.crs import SRID
 from geo.errors import Invalid
 from geo.statements import document, run
 
@@ -116,9 +115,8 @@ def register(connection: sa.Connection, thing: Thing) -> None:
     for text in (thing.title, *(stream.title for stream in thing.streams)):
         if NAMES.search(text):
             raise Invalid("不登记采集个人的设备:{field}。", field=text[:40], rule="identifying")
-    x, y = crs.point_to_storage(thing.lon, thing.lat, thing.datum)
     streams = [{"code": s.code, "title": s.title, "unit": s.unit} for s in thing.streams]
-    place = f"SRID={SRID};POINT({x!r} {y!r})"
+    place = crs.ewkt(*crs.point_to_storage(thing.lon, thing.lat, thing.datum))
     run(connection, "thing_register", code=thing.code, title=thing.title, place=place, login=thing.login, streams=document(streams))
 
 

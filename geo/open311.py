@@ -81,21 +81,17 @@ def requests(connection: sa.Connection, wanted: Wanted) -> list[dict[str, Any]]:
         since=wanted.since, until=wanted.until, over=None if not wanted.status else wanted.status == CLOSED, closed=_closed(),
         size=wanted.size, skip=(wanted.page - 1) * wanted.size,
     ).mappings()
-    return [dict(row) | {"closed": _over(row["state"])} for row in found]
+    return [dict(row) | {"closed": STATES[row["state"]].settled} for row in found]
 
 
 def updates(connection: sa.Connection, since: datetime, until: datetime, most: int = MOST) -> list[dict[str, Any]]:
     """The steps that cases took in [since, until), the first of them first: `update`, `number`, `state`, `closed`, `at`."""
     found = run(connection, "open311_updates", since=since, until=until, most=most).mappings()
-    return [dict(row) | {"closed": _over(row["state"])} for row in found]
-
-
-def _over(state: str) -> bool:
-    return state == "closed" or STATES[state].over
+    return [dict(row) | {"closed": STATES[row["state"]].settled} for row in found]
 
 
 def _closed() -> list[str]:
-    return [code for code in STATES if _over(code)]
+    return [code for code in STATES if STATES[code].settled]
 
 
 def _ids(numbers: Sequence[str]) -> list[UUID]:

@@ -82,10 +82,16 @@ def named(uri: str, parameter: str) -> Reference:
     return found
 
 
+def corners(numbers: Sequence[float]) -> tuple[float, float, float, float]:
+    """The four numbers of a box; of six the heights are left out. Raises `ValueError` for any other count."""
+    x1, y1, x2, y2 = (*numbers[:2], *numbers[3:5]) if len(numbers) == 6 else numbers
+    return x1, y1, x2, y2
+
+
 def boxed(numbers: Sequence[float], reference: Reference) -> Bounds:
-    """A box of a system as one of the storage that holds it; of six numbers the heights are left out. Raises `ValueError` for
-    what is no box, and for one without a place on the globe."""
-    x1, y1, x2, y2 = numbers if len(numbers) == 4 else (*numbers[:2], *numbers[3:5])
+    """A box of a system as one of the storage that holds it; one whose west is east of its east goes round the back of the globe.
+    Raises `ValueError` for what is no box, and for one without a place on the globe."""
+    x1, y1, x2, y2 = corners(numbers)
     if reference.degrees:
         west, south, east, north = (y1, x1, y2, x2) if reference.north_first else (x1, y1, x2, y2)
     else:

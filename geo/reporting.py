@@ -20,7 +20,6 @@ from psycopg.errors import NoDataFound
 from geo import addresses, crs, secrets, write
 from geo.addresses import Candidate, Found
 from geo.catalog.incidents import CALLED_BACK, INCIDENTS
-from geo.crs import SRID
 from geo.db import TIME_ZONE
 from geo.door import new_code, spelled
 from geo.errors import NotFound
@@ -97,12 +96,7 @@ def report(connection: sa.Connection, told: Report, key: FieldKey, again: Again 
     id = connection.scalar(sa.select(sa.func.uuid_v7()))
     assert isinstance(id, UUID)
     code = again.code if again else new_code()
-    place, precision = None, told.precision
-    if told.lon is not None and told.lat is not None:
-        x, y = crs.point_to_storage(told.lon, told.lat, told.datum)
-        place = f"SRID={SRID};POINT({x!r} {y!r})"
-    elif texts["address"]:
-        place, precision = addressed(connection, texts["address"])
+    place, precision = placed(connection, told.lon, told.lat, told.datum, texts["address"], told.precision)
     phone = write.sealed(INCIDENTS, "reporter_phone", told.phone, key, id)
     values = {
         "id": id, "ticket": _ticket(), "code_hash": key.fingerprint(_about(code)), "matter": told.matter, "place": place, "precision": precision,
@@ -113,11 +107,21 @@ def report(connection: sa.Connection, told: Report, key: FieldKey, again: Again 
     return Receipt(made.given, code, made.replayed, left_out)
 
 
+def placed(
+    connection: sa.Connection, lon: float | None, lat: float | None, datum: crs.Datum, address: str | None, precision: str | None = "exact"
+) -> tuple[str | None, str | None]:
+    """Where something was seen, as EWKT, and how sure that is: at the position that was given, which has a `precision`, else where the
+    address leads; neither where there is none."""
+    if lon is not None and lat is not None:
+        return crs.ewkt(*crs.point_to_storage(lon, lat, datum)), precision
+    return addressed(connection, address) if address else (None, None)
+
+
 def addressed(connection: sa.Connection, address: str) -> tuple[str | None, str | None]:
     """A point in the house or compound that an address leads to, and how far that is; neither for one that leads nowhere."""
     found = addresses.searched(connection, address)
     point = addresses.points(connection, [found]).get(found.building or found.compound or UUID(int=0)) if found.precision else None
-    return (f"SRID={SRID};POINT({point[0]!r} {point[1]!r})", found.precision) if point else (None, None)
+    return (crs.ewkt(*point), found.precision) if point else (None, None)
 
 
 def follow(connection: sa.Connection, ticket: str, code: str, key: FieldKey) -> dict[str, Any]:
@@ -152,8 +156,7 @@ def held(connection: sa.Connection, ticket: str, code: str, key: FieldKey) -> No
 def near(connection: sa.Connection, matter: str, lon: float, lat: float, datum: crs.Datum = crs.Datum.CGCS2000) -> list[dict[str, Any]]:
     """What of the same matter has been reported within 100 m in the last fortnight and is not settled, at most three: `id`, `title`
     and `title_en` of the matter, `reported_at`, `stage`, `area`. Only of matters of things, whose places are no secret."""
-    x, y = crs.point_to_storage(lon, lat, datum)
-    place = f"SRID={SRID};POINT({x!r} {y!r})"
+    place = crs.ewkt(*crs.point_to_storage(lon, lat, datum))
     return [dict(row) for row in run(connection, "reports_near", matter=matter, place=place).mappings()]
 
 

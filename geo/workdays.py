@@ -1,7 +1,6 @@
 """Which days are worked: as the State Council publishes them, and as a town has it otherwise."""
 
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -9,9 +8,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from geo import statements
+from geo import small_tables, statements
 from geo.errors import Invalid
-from geo.values import plain
+from geo.small_tables import Reject
 
 MOST = 5_000  # lines of a file: thirteen years of days
 HEADS = {"day": ("日期", "date", "day"), "working": ("上班/休息", "上班", "类型", "状态", "working", "kind"), "note": ("说明", "备注", "名称", "note", "name")}
@@ -29,15 +28,6 @@ class Day:
     day: date
     working: bool
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A line that could not be read: its row in the file, the value, and the reason, a gettext sentence."""
-
-    row: int
-    value: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -74,21 +64,8 @@ def read(path: Path) -> tuple[list[Day], list[Reject]]:
 
     Raises `Invalid` where the file cannot be read or has not these columns.
     """
-    from geo import files
-
-    with files.opened(path, drivers=[]) as (described, parts):
-        columns = _columns(described.columns)
-        rows: list[tuple[int, str, str, str]] = []
-        for part in parts:
-            cells = {field: part.columns[title].to_pylist() for field, title in columns.items()}
-            nothing = [None] * len(part.rows)
-            rows += [
-                (int(row), *((plain(value) or "").strip() for value in values))  # type: ignore[misc]
-                for row, *values in zip(part.rows, cells["day"], cells["working"], cells.get("note", nothing), strict=True)
-            ]
-            if len(rows) > MOST:
-                raise Invalid("一次最多 {most} 行,请分成几个文件。", most=MOST, field="file")
-    return understood(rows)
+    found = small_tables.rows(path, _columns, MOST)
+    return understood((row, cells["day"], cells["working"], cells.get("note", "")) for row, cells in found)
 
 
 def understood(rows: Iterable[tuple[int, str, str, str]]) -> tuple[list[Day], list[Reject]]:
@@ -113,18 +90,8 @@ def understood(rows: Iterable[tuple[int, str, str, str]]) -> tuple[list[Day], li
 
 def sent(content: bytes, name: str) -> tuple[list[Day], list[Reject]]:
     """The days of a file that somebody sent."""
-    with tempfile.TemporaryDirectory(prefix="jingwei-") as folder:
-        path = Path(folder) / f"calendar{table_suffix(name)}"
-        path.write_bytes(content)
+    with small_tables.lent(content, name) as path:
         return read(path)
-
-
-def table_suffix(name: str) -> str:
-    """The ending of a table's name. Raises `Invalid` for another."""
-    suffix = Path(name).suffix.lower()
-    if suffix not in (".csv", ".xlsx", ".xls", ".ods", ".et"):
-        raise Invalid("请上传 CSV 或 XLSX 表格。", field="file")
-    return suffix
 
 
 def override(connection: sa.Connection, days: Sequence[Day]) -> int:

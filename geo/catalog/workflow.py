@@ -27,6 +27,11 @@ class State:
     stage: Stage | None
     over: bool = False
 
+    @property
+    def settled(self) -> bool:
+        """Whether nobody has to handle it any more, be it that whoever reported it still waits for an answer."""
+        return self.over or self.code == "closed"
+
 
 STATES: dict[str, State] = {
     state.code: state
@@ -51,6 +56,7 @@ STATES: dict[str, State] = {
         State("merged", "并入", None, over=True),
     )
 }
+OPEN_STATES = [state.code for state in STATES.values() if not state.settled]
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,13 @@ def test_systems_that_are_not_offered(client: Client, name: str, uri: str) -> No
     assert answer.status_code == (200 if not uri else 400), answer.text
 
 
+@pytest.mark.parametrize("bbox", ["", "1", "1,2,3", "1,2,3,4,5", "1,2,3,4,5,6,7", "a,b,c,d", "nan,0,1,1", "2,0,1,1"])
+@pytest.mark.parametrize("code", [4490, 4549])
+def test_boxes_of_a_system_that_are_none(client: Client, bbox: str, code: int) -> None:
+    refused = client.get(ITEMS, params={"bbox": bbox, "bbox-crs": f"http://www.opengis.net/def/crs/EPSG/0/{code}"})
+    assert (refused.status_code, refused.json()["parameter"]) == (400, "bbox")
+
+
 def test_a_collection_tells_its_systems(client: Client) -> None:
     listed = client.get("/collections").json()
     assert listed["crs"][0] == CRS84.uri

@@ -230,12 +230,8 @@ def test_parameters_that_are_not_known(client: Client, name: str, value: str) ->
     assert refused.status_code == 400
 
 
-@pytest.mark.parametrize("uri", references.REFERENCES)
+@pytest.mark.parametrize("uri", [uri for uri, one in references.REFERENCES.items() if one.bounds[0] < X < one.bounds[2]])
 def test_a_shape_may_be_written_in_any_system_that_is_offered(client: Client, houses: sa.Connection, uri: str) -> None:
-    reference = references.REFERENCES[uri]
-    west, _, east, _ = reference.bounds
-    if not west < X < east:
-        pytest.skip("its zone is elsewhere")
     told = client.get(ITEMS, params={"crs": uri, "filter": "floors = 6"})
     assert told.headers["content-crs"] == f"<{uri}>"
     ring = told.json()["features"][0]["geometry"]["coordinates"][0][0]

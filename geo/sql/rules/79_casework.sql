@@ -348,6 +348,21 @@ BEGIN
 END
 $$;
 
+-- The case of a report, held until the end of the transaction: whoever has ticket and code has reported it.
+CREATE OR REPLACE FUNCTION report_proved(wanted_ticket text, hashes bytea[]) RETURNS incidents
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg_temp AS $$
+DECLARE
+    thing incidents;
+BEGIN
+    SELECT i.* INTO thing FROM receipts AS r JOIN incidents AS i ON i.id = r.incident
+    WHERE r.ticket = wanted_ticket AND r.code_hash = ANY (hashes) AND NOT r.follows AND i.retired_at IS NULL FOR UPDATE OF i;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = 'no such report';
+    END IF;
+    RETURN thing;
+END
+$$;
+
 -- A step by whoever has ticket and code, and no account: they may take back what nobody has begun with, rate, and object.
 CREATE OR REPLACE FUNCTION report_moved(wanted_ticket text, hashes bytea[], wanted text, given jsonb, moment timestamptz)
 RETURNS TABLE (number integer, state text, at timestamptz)
@@ -356,11 +371,7 @@ DECLARE
     thing incidents;
     made incident_log;
 BEGIN
-    SELECT i.* INTO thing FROM receipts AS r JOIN incidents AS i ON i.id = r.incident
-    WHERE r.ticket = wanted_ticket AND r.code_hash = ANY (hashes) AND NOT r.follows AND i.retired_at IS NULL FOR UPDATE OF i;
-    IF NOT FOUND THEN
-        RAISE no_data_found USING MESSAGE = 'no such report';
-    END IF;
+    thing := report_proved(wanted_ticket, hashes);
     SELECT s.* INTO made FROM incident_stepped(thing, wanted, given, NULL, NULL, ARRAY['reporter'], moment) AS s;
     RETURN QUERY SELECT made.number, made.target, made.at;
 END

@@ -58,11 +58,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = jingwei, public, pg
 DECLARE
     thing incidents;
 BEGIN
-    SELECT i.* INTO thing FROM receipts AS r JOIN incidents AS i ON i.id = r.incident
-    WHERE r.ticket = wanted_ticket AND r.code_hash = ANY (hashes) AND NOT r.follows AND i.retired_at IS NULL FOR UPDATE OF i;
-    IF NOT FOUND THEN
-        RAISE no_data_found USING MESSAGE = 'no such report';
-    END IF;
+    thing := report_proved(wanted_ticket, hashes);
     IF incident_over(thing) THEN
         PERFORM broken('incident_photos_over_check');
     END IF;
